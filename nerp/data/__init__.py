@@ -1,0 +1,1 @@
+"""Datasets, public catalogues, and labelled pairs on disk."""

@@ -1,0 +1,1 @@
+"""Scores: fidelity, overlap, and their intervals."""

@@ -1,0 +1,1 @@
+"""Exact integrals, emission-absorption marching and label projection."""

@@ -1,0 +1,1 @@
+"""One implementation per way of computing; every one gives the same numbers."""

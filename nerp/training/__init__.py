@@ -1,0 +1,1 @@
+"""Losses, trainers and checkpoints."""
