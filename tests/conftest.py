@@ -1,0 +1,22 @@
+"""Fixtures shared by the tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real CTs and radiographs; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("NERP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}: set NERP_DATA to its folder")
+    return folder
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A freshly seeded source of randomness."""
+    return torch.Generator().manual_seed(0)
