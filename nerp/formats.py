@@ -113,7 +113,8 @@ def _nifti_of(stream, path: Path, max_voxels: int) -> Grid:
     if image.get_data_dtype().kind not in "iuf":
         raise VolumeError(f"{path}: holds {image.get_data_dtype()} voxels; expected one real number each")
     proxy = image.dataobj
-    values = proxy.get_unscaled() if (proxy.slope, proxy.inter) == (1, 0) else proxy.get_scaled(np.float32)
+    is_plain = (proxy.slope, proxy.inter) == (1, 0)
+    values = proxy.get_unscaled() if is_plain else image.get_fdata(dtype=np.float32, caching="unchanged")
     while stream.read(2**20):  # to the end, where gzip keeps the checksum of all before
         pass
     unit = MM_PER_UNIT[image.header.get_xyzt_units()[0]]
