@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from nerp.config_files import merge, parse_override, preset_path, read_layer
+from nerp.config.reading import merge, parse_override, preset_path, read_layer
 from nerp.errors import ConfigError
 from nerp.files import write_text
 

@@ -24,7 +24,7 @@ Layer = tuple[str, dict[str, Any]]
 
 def preset_folders() -> Iterator[Path]:
     """The folders that may hold presets: the clone's, then those of a plain install."""
-    repository = Path(__file__).resolve().parents[1]
+    repository = Path(__file__).resolve().parents[2]
     if (repository / "setup.cfg").is_file():
         yield repository / "configs"
     try:
