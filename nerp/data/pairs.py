@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nerp.errors import DataError
+from nerp.files import replacing
 
 RECORDS = "metadata.jsonl"
 DATASET = "dataset.json"
@@ -58,24 +59,8 @@ def json_bytes(value) -> bytes:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file that is either whole or absent, even when the power goes."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def read_records(path: str | Path) -> list[dict]:
@@ -95,7 +80,9 @@ def _parse(line: bytes, path: Path, number: int) -> dict:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise DataError(f"line {number} of {path} is no JSON ({error}); restore the file or delete that line") from error
+        raise DataError(
+            f"line {number} of {path} is no JSON ({error}); restore the file or delete that line"
+        ) from error
     if not isinstance(record, dict) or not {"id", "file_name", "mask_file_name"} <= record.keys():
         raise DataError(f"line {number} of {path} is no pair's record: expected id, file_name, mask_file_name")
     return record
@@ -280,12 +267,14 @@ def _hold(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise DataError(f"another process is writing pairs into {folder}; wait for it or choose a new folder") from error
+        raise DataError(
+            f"another process is writing pairs into {folder}; wait for it or choose a new folder"
+        ) from error
 
 
 def _sweep(folders: Iterable[Path]) -> None:
     for folder in folders:
-        for leftover in folder.glob(".*.tmp"):
+        for leftover in folder.glob(".*.partial*"):
             leftover.unlink()
 
 

@@ -28,15 +28,19 @@ def pairs_page(folder: Path) -> str:
     settings = dataset["settings"]
     n_cts = len({record["ct_sha256"] for record in records})
     title = f"{_count(len(records), 'labelled radiograph')} from {_count(n_cts, 'CT')}"
-    return page.page(title, _lead(settings, dataset), [
-        page.facts(_facts(records, n_cts)),
-        page.section("Images and masks", page.paragraph(_shown(records)), page.grid(_grid(folder, records))),
-        page.section("Masks", page.wide(_mask_figure(records))),
-        page.section("Cameras", page.paragraph(_CAMERAS), page.wide(_camera_figure(records))),
-        *score_sections(folder),
-        page.section("Settings", page.table(_rows(settings))),
-        page.section("Made by", page.table(_made_by(records)), page.table(_terms(dataset))),
-    ])
+    return page.page(
+        title,
+        _lead(settings, dataset),
+        [
+            page.facts(_facts(records, n_cts)),
+            page.section("Images and masks", page.paragraph(_shown(records)), page.grid(_grid(folder, records))),
+            page.section("Masks", page.wide(_mask_figure(records))),
+            page.section("Cameras", page.paragraph(_CAMERAS), page.wide(_camera_figure(records))),
+            *score_sections(folder),
+            page.section("Settings", page.table(_rows(settings))),
+            page.section("Made by", page.table(_made_by(records)), page.table(_terms(dataset))),
+        ],
+    )
 
 
 _CAMERAS = (
@@ -55,7 +59,9 @@ def _lead(settings: dict, dataset: dict) -> str:
         "vrr": "Learned radiographs (VRR)",
         "physics": "Simulated physical radiographs",
     }
-    unfinished = "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
+    unfinished = (
+        "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
+    )
     rule = settings["rule"]["name"]
     return f"{how[settings['mode']]}, {settings['view']} view; masks by the rule “{rule}” on the same rays.{unfinished}"
 

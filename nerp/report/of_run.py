@@ -25,13 +25,17 @@ def run_page(folder: Path) -> str:
     config, metrics = load_config(folder / "config.yaml"), read_metrics(folder / "metrics.jsonl")
     steps = max((line["step"] for line in metrics), default=0)
     title = f"Training of a {config.mapper.arch} mapper, {steps} of {config.trainer.steps} steps"
-    return page.page(title, _LEAD, [
-        page.facts(_facts(config, metrics, steps)),
-        *_sample_sections(folder),
-        page.section("Metrics", _curves(metrics)),
-        *score_sections(folder),
-        page.section("Settings", page.paragraph(_SETTINGS), *_settings(config)),
-    ])
+    return page.page(
+        title,
+        _LEAD,
+        [
+            page.facts(_facts(config, metrics, steps)),
+            *_sample_sections(folder),
+            page.section("Metrics", _curves(metrics)),
+            *score_sections(folder),
+            page.section("Settings", page.paragraph(_SETTINGS), *_settings(config)),
+        ],
+    )
 
 
 _LEAD = (

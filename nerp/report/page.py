@@ -77,7 +77,9 @@ def table(rows: list[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     if not rows:
         return ""
     top = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>" if head else ""
-    lines = (f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows)
+    lines = (
+        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
+    )
     return f'<div class="scroll"><table>{top}{"".join(lines)}</table></div>'
 
 

@@ -38,7 +38,7 @@ class Generator:
             ct: `(1, D, H, W)` HU on any grid.
         """
         data = self.config.data
-        grid = mapper_grid(ct, size=data.size, spacing_mm=data.spacing_mm)
+        grid = mapper_grid(ct, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
         ct01 = window(grid.values, data.window_hu)[None].to(device)
         return self.mapper.to(device)(ct01, grid.affine)
 

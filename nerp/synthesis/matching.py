@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nerp.data.ct import find_cts
 from nerp.errors import DataError
-
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr")
+from nerp.formats import extension
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,29 @@ class Case:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, as `sha256sum` prints it; of a DICOM folder, that of its files' sorted hashes.
+    """The SHA-256 of a file, as `sha256sum` prints it; of several files that are one volume, that of their sorted hashes.
 
-    File names take no part, so a renamed CT is still found.
+    Several are a DICOM folder's, and a `.mhd` header with its data. Their names take no part, so a
+    renamed CT is still found.
     """
     path = Path(path)
+    parts = _parts(path)
+    if parts == [path]:
+        return _digest(path)
+    return hashlib.sha256("\n".join(sorted(map(_digest, parts))).encode()).hexdigest()
+
+
+def _parts(path: Path) -> list[Path]:
     if path.is_dir():
-        digests = sorted(sha256(file) for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        return [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    if extension(path) != ".mhd":
+        return [path]
+    named = re.search(rb"ElementDataFile *= *([^\r\n]+)", path.read_bytes()[:65536])
+    data = path.parent / named[1].decode(errors="replace").strip() if named else path
+    return [path, data] if data.is_file() and data != path else [path]
+
+
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -37,16 +53,8 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def volume_name(path: Path) -> str | None:
-    """A file's name without its volume suffix, a folder's name; None for a file that is no volume."""
-    if path.is_dir():
-        return path.name
-    suffix = next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), None)
-    return path.name[: -len(suffix)] if suffix else None
-
-
 def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:
-    """The volumes at a path: the file itself, a DICOM series' folder, or a folder's volumes by name.
+    """The volumes at a path: the file itself, or a folder's files and DICOM series, sub-folders included.
 
     Raises:
         DataError: nothing there, or a folder without volumes.
@@ -55,49 +63,35 @@ def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise DataError(f"no {what} at {path}: expected a file or a folder of {', '.join(VOLUME_SUFFIXES)} files")
-    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    volumes = [entry for entry in entries if volume_name(entry) and (entry.is_file() or _is_series(entry))]
-    if volumes:
-        return volumes
-    if _is_series(path):
-        return [path]
-    raise DataError(f"{path} holds no {what}: expected {', '.join(VOLUME_SUFFIXES)} files or DICOM series' folders")
-
-
-def _is_series(folder: Path) -> bool:
-    """Whether a folder holds DICOM files, told by the mark that stands 128 bytes into each."""
-    files = (entry for entry in sorted(folder.iterdir()) if entry.is_file() and not entry.name.startswith("."))
-    return any(_is_dicom(file) for file in files)
-
-
-def _is_dicom(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        raise DataError(f"no {what} at {path}: expected a file or a folder of them")
+    return find_cts(path)
 
 
 def match(ct: str | Path, labels: str | Path) -> list[tuple[Path, Path]]:
-    """Each CT with its labels: a file with a file, else by equal names up to the volume suffix.
+    """Each CT with its labels: a file with a file, else by equal names below both folders, whatever the format.
 
     Raises:
         DataError: something is missing, two files share a name, or CTs have no labels (they are listed).
     """
+    ct, labels = Path(ct), Path(labels)
     cts, label_files = find_volumes(ct), find_volumes(labels, "labels")
-    if Path(ct).resolve() == Path(labels).resolve():
+    if ct.resolve() == labels.resolve():
         raise DataError(f"CT and labels are both {ct}; give the labels as their own file or folder")
-    if len(cts) == 1 and Path(labels) in label_files:
-        return [(cts[0], Path(labels))]
-    by_name = _by_name(label_files, "labels")
-    unmatched = [name for name in _by_name(cts, "CT") if name not in by_name]
+    if len(cts) == 1 and label_files == [labels]:
+        return [(cts[0], labels)]
+    cts_by_name, labels_by_name = _by_name(cts, ct, "CT"), _by_name(label_files, labels, "label")
+    unmatched = sorted(cts_by_name.keys() - labels_by_name.keys())
     if unmatched:
-        raise DataError(_unmatched(unmatched, sorted(by_name.keys() - {volume_name(path) for path in cts}), labels))
-    return [(path, by_name[volume_name(path)]) for path in cts]
+        raise DataError(_unmatched(unmatched, sorted(labels_by_name.keys() - cts_by_name.keys()), labels))
+    return [(path, labels_by_name[name]) for name, path in cts_by_name.items()]
 
 
-def _by_name(paths: list[Path], what: str) -> dict[str, Path]:
+def _by_name(paths: list[Path], root: Path, what: str) -> dict[str, Path]:
+    """Each volume under its path below `root`, without the extension."""
     named: dict[str, Path] = {}
     for path in paths:
-        name = volume_name(path) or path.name
+        name = str(path.relative_to(root)) if root in path.parents else path.name
+        name = name if path.is_dir() else name[: len(name) - len(extension(path))]
         if name in named:
             raise DataError(f"two {what} files are both named {name!r}: {named[name].name} and {path.name}; keep one")
         named[name] = path

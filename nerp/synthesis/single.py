@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,8 @@ def replay(
     """
     record = _record(Path(metadata), index)
     settings = _settings_of(record)
-    generator = _same_generator(record, generator_for(settings, run), run)
+    generator = generator_for(settings, run)
+    _check_generator(record, generator, run)
     volume = read_volume(find_by_hash(ct, record["ct_sha256"], "CT"))
     label_volume = None
     if record["labels_sha256"] is not None:
@@ -111,7 +111,7 @@ def replay(
     with repeatable(record["threads"]):
         pair = Synthesiser(volume, label_volume, settings=settings, generator=generator).pair(camera_of(record))
         here = {**environment(settings.device), "backend": pair.record["backend"]}
-    write_single(out, pair, {**record, **_names(pair)})
+    write_single(out, pair, {**record, **pair.record})
     identical = all(pair.record[key] == record[key] for key in ("image_sha256", "mask_sha256"))
     return {"identical": identical, "id": record["id"], "differences": [] if identical else differences(record, here)}
 
@@ -132,3 +132,45 @@ def write_single(out: str | Path, pair: Pair, record: dict) -> None:
             (out / name).unlink(missing_ok=True)
     for name, data in {**files, RECORD: json_bytes(record)}.items():
         write_durably(out / name, data)
+
+
+def _record(path: Path, index: int) -> dict:
+    if path.suffix == ".json":
+        records = [_whole(path)]
+    else:
+        records = read_records(path)
+    if not 0 <= index < len(records):
+        raise UsageError(f"index is {index}, but {path} holds {len(records)} records; expected 0 to {len(records) - 1}")
+    return records[index]
+
+
+def _whole(path: Path) -> dict:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a record ({error}); render the view again") from error
+
+
+def _settings_of(record: dict) -> PairSettings:
+    """The settings that matter to one recorded pair."""
+    try:
+        return PairSettings(
+            mode=record["mode"],
+            view=record["view"],
+            mask=tuple(record["mask_labels"]),
+            rule=MaskRule(**record["rule"]),
+            device=record["device"],
+            backend=record["backend"],
+            allow_empty=True,
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"record {record.get('id')} is damaged ({error}); restore the records") from error
+
+
+def _check_generator(record: dict, generator: Generator | None, run) -> None:
+    for what, key in (("weights", "weights_sha256"), ("configuration", "config_sha256")):
+        if generator is not None and getattr(generator, key) != record[key]:
+            raise CheckpointError(
+                f"{run} has other {what} (SHA-256 {getattr(generator, key)[:12]}…) than pair {record['id']} was made "
+                f"with ({record[key][:12]}…); give the run it was made with"
+            )
