@@ -110,6 +110,9 @@ def _mask_figure(records: list[dict]) -> str:
 
 def _camera_figure(records: list[dict]) -> str:
     angles = [camera_angles(record["camera"]) for record in records]
+    first = angles[0][_AZIMUTH]
+    for camera in angles:  # views from the front lie about 180 degrees, on either side of the seam
+        camera[_AZIMUTH] = first + (camera[_AZIMUTH] - first + 180.0) % 360.0 - 180.0
     samples = {name: [camera[name] for camera in angles] for name in angles[0]}
     return page.figure(figures.histograms(samples), alt="histograms of the cameras")
 
@@ -117,25 +120,26 @@ def _camera_figure(records: list[dict]) -> str:
 def camera_angles(camera: dict) -> dict[str, float]:
     """What a recorded camera looks like to a radiographer: angles in degrees, distances in mm.
 
-    Azimuth is the beam's heading about the superior axis, 0 when it runs from back to front and 90
-    when from right to left; elevation its climb towards the head; roll the film's turn about the beam.
+    Azimuth is the beam's heading about the superior axis, 0 when it runs from back to front;
+    elevation its climb towards the head; roll the film's turn about the beam. Each is right-handed
+    about the axis of the turn.
     """
-    source, centre = np.array(camera["source"]), np.array(camera["detector_centre"])
-    beam = centre - source
-    distance = float(np.linalg.norm(beam))
-    beam = beam / distance
-    level = np.cross(beam, [0.0, 0.0, 1.0])
-    level = level / max(np.linalg.norm(level), 1e-9)
-    right, down = np.array(camera["image_right"]), np.array(camera["image_down"])
-    steep = np.cross(level, beam)
-    roll = math.degrees(math.atan2(float(right @ steep) * -np.sign(right @ level), abs(float(right @ level))))
+    source, centre, right = (np.array(camera[name][0]) for name in ("source", "detector_centre", "image_right"))
+    distance = float(np.linalg.norm(centre - source))
+    beam = (centre - source) / distance
+    level = np.cross(beam, _SUPERIOR)
+    level = np.sign(right @ level) * level / max(np.linalg.norm(level), 1e-9)
     return {
-        "azimuth, degrees": math.degrees(math.atan2(-beam[0], beam[1])),
+        _AZIMUTH: math.degrees(math.atan2(-beam[0], beam[1])),
         "elevation, degrees": math.degrees(math.asin(float(np.clip(beam[2], -1, 1)))),
-        "roll, degrees": roll if down[2] <= 0 else 180.0 - roll,
+        "roll, degrees": math.degrees(math.atan2(float(np.cross(level, right) @ beam), float(right @ level))),
         "source to detector, mm": distance,
-        "detector width, mm": camera["shape"][1] * camera["pixel_mm"][1],
+        "detector width, mm": camera["shape"][1] * camera["pixel_mm"][1] * float(np.linalg.norm(right)),
     }
+
+
+_AZIMUTH = "azimuth, degrees"
+_SUPERIOR = np.array([0.0, 0.0, 1.0])
 
 
 def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def _sample_sections(folder: Path) -> list[str]:
     last = page.figure(paths[-1].read_bytes(), _SAMPLES.format(name=paths[-1].stem), alt="the latest sample images")
     index = np.unique(np.linspace(0, len(paths) - 1, min(SAMPLES_OVER_TIME, len(paths))).round().astype(int))
     earlier = [page.figure(paths[i].read_bytes(), paths[i].stem, alt=f"samples {paths[i].stem}") for i in index]
-    over_time = page.section("Samples over time", page.grid(earlier)) if len(earlier) > 1 else ""
+    over_time = page.section("Samples over time", page.strips(earlier)) if len(earlier) > 1 else ""
     return [page.section("Latest samples", page.wide(last)), over_time]
 
 

@@ -28,7 +28,8 @@ p { margin: .4rem 0 .9rem; max-width: 42rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
-.grid img, .wide img { background: #000; border-radius: .2rem; }
+.grid img, .strips img, .wide img { background: #000; border-radius: .2rem; }
+.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.2rem; }
 .wide { margin: 1rem 0 1.5rem; }
 figcaption { margin-top: .3rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
@@ -101,3 +102,8 @@ def wide(content: str) -> str:
 
 def grid(figures: list[str]) -> str:
     return f'<div class="grid">{"".join(figures)}</div>' if figures else ""
+
+
+def strips(figures: list[str]) -> str:
+    """Wide pictures in two columns where the page allows."""
+    return f'<div class="strips">{"".join(figures)}</div>' if figures else ""

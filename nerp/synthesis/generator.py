@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def load_generator(run: str | Path) -> Generator:
         if not (run / name).is_file():
             raise CheckpointError(f"{run} holds no {name}; expected a folder that nerp train wrote, let it train first")
     config = load_config(run / CONFIG)
-    mapper = Mapper(**_mapper_settings(config))
+    mapper = Mapper(**asdict(config.mapper))
     _load_weights(mapper, run / WEIGHTS)
     return Generator(mapper, config, weights_sha256=sha256(run / WEIGHTS), config_sha256=sha256(run / CONFIG))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.errors import UsageError
-from nerp.projection.labels import MaskRule
+from nerp.synthesis.masks import MaskRule
 from nerp.volume import Volume
 
 MODES = ("drr", "vrr", "physics")

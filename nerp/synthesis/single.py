@@ -10,9 +10,9 @@ import numpy as np
 
 from nerp.data.pairs import json_bytes, png_bytes, read_records, write_durably
 from nerp.errors import CheckpointError, DataError, UsageError
-from nerp.projection.labels import MaskRule
 from nerp.synthesis.dataset import generator_for
 from nerp.synthesis.generator import Generator
+from nerp.synthesis.masks import MaskRule
 from nerp.synthesis.matching import find_by_hash, sha256
 from nerp.synthesis.records import camera_of, differences, environment, pair_generator, pair_id, repeatable
 from nerp.synthesis.settings import PairSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -12,12 +12,16 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.data.pairs import png_bytes
 from nerp.errors import DataError, GeometryError, UsageError
-from nerp.projection import project_labels, resolve_backend, siddon
-from nerp.projection.display import display_image
+from nerp.projection import siddon
+from nerp.projection.dispatch import choose_backend
+from nerp.projection.display import HIGH, LOW, display_image
 from nerp.synthesis.generator import Generator
+from nerp.synthesis.masks import project_mask
 from nerp.synthesis.records import check_device, environment, repeatable
 from nerp.synthesis.settings import PairSettings
-from nerp.volume import Volume, attenuation
+from nerp.volume import Fields, Volume, attenuation
+
+DISPLAY = "percentile"
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,10 @@ class Synthesiser:
         self.device = torch.device(check_device(self.settings.device))
         self.ct, self.generator = ct, generator
         self.labels = None if labels is None else self._checked(labels).to(self.device)
-        self.backend = resolve_backend(self.settings.backend, self.device)
+        self._mask_points = None if labels is None else label_points(labels, self.settings.mask)
         with repeatable():
             self._source = self._prepare()
+        self.backend = _backend_name(self.settings.backend, self._source)
 
     def pair(self, camera: Camera) -> Pair:
         """The pair that one camera (a batch of one) sees; the same camera gives the same bits."""
@@ -74,7 +79,7 @@ class Synthesiser:
             camera = camera.to(torch.float64)
             raw = self._render(camera)
             mask = None if self.labels is None else self._mask(camera)
-            image = (display_image(raw)[0, 0] * 255.0).round().to(torch.uint8).cpu().numpy()
+            image = _bytes(display_image(raw, DISPLAY))
         return Pair(raw[0, 0].float().cpu().numpy(), image, mask, self._record(camera, image, mask))
 
     def _checked(self, labels: Volume) -> Volume:
@@ -103,6 +108,11 @@ class Synthesiser:
             return siddon(self._source, camera, backend=self.backend)
         return self.generator.view(self._source, camera, backend=self.backend)
 
+    def _mask(self, camera: Camera) -> np.ndarray:
+        """(H, W) 0 or 255."""
+        fields = self._source if isinstance(self._source, Fields) else None
+        return _bytes(project_mask(self.labels, camera, self.settings, backend=self.backend, fields=fields))
+
     def _record(self, camera: Camera, image: np.ndarray, mask: np.ndarray | None) -> dict:
         record = {
             "mode": self.settings.mode,
@@ -110,7 +120,7 @@ class Synthesiser:
             "mask_labels": list(self.settings.mask),
             "rule": asdict(self.settings.rule),
             "camera": camera.to_dict(),
-            "display": DISPLAY,
+            "display": {"name": DISPLAY, "low": LOW, "high": HIGH},
             "ct_shape": list(self.ct.shape),
             "ct_spacing_mm": list(self.ct.spacing_mm),
             "weights_sha256": self.generator and self.generator.weights_sha256,
@@ -129,6 +139,17 @@ class Synthesiser:
             "mask_share": float((mask > 0).mean()),
             "mask_outside_share": outside_share(self._mask_points, camera),
         }
+
+
+def _bytes(images: Tensor) -> np.ndarray:
+    """(H, W) uint8 of one image (1, 1, H, W) in 0 to 1, or of a mask."""
+    return (images[0, 0].float() * 255.0).round().to(torch.uint8).cpu().numpy()
+
+
+def _backend_name(backend: str, source: Volume | Fields) -> str:
+    """The backend that `auto` comes to here."""
+    values = source.matter if isinstance(source, Fields) else source.values
+    return choose_backend(backend, values).__name__.rpartition(".")[2]
 
 
 def outside_share(points: Tensor, camera: Camera) -> float | None:
