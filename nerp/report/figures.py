@@ -27,36 +27,31 @@ def outlined(image: np.ndarray, mask: np.ndarray) -> bytes:
     return png_bytes(colour)
 
 
-def histograms(samples: dict[str, Sequence[float]], *, columns: int = 3) -> bytes:
-    """One small histogram a quantity; its name carries the unit.
+def histogram(name: str, values: Sequence[float]) -> bytes:
+    """How often a quantity takes which value.
 
     Args:
-        samples: name -> values, all finite.
+        name:   with its unit.
+        values: finite, not all the same.
     """
-    figure, panels = _panels(len(samples), columns)
-    for panel, (name, values) in zip(panels, samples.items(), strict=True):
-        values = np.asarray(values, dtype=float)
-        panel.hist(values, bins=_edges(values), color=BLUE, edgecolor="white", linewidth=0.6)
-        _title(panel, name)
-        panel.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-        panel.xaxis.get_major_locator().set_params(nbins=5)
+    figure, panel = _panel(name)
+    panel.hist(
+        values, bins=min(20, max(6, round(len(values) ** 0.5) + 1)), color=BLUE, edgecolor="white", linewidth=0.6
+    )
+    panel.yaxis.get_major_locator().set_params(integer=True)
     return _png(figure)
 
 
-def curves(series: dict[str, tuple[Sequence[float], Sequence[float]]], *, columns: int = 3) -> bytes:
-    """One small chart a metric over the steps: the values pale, their running mean dark.
+def curve(name: str, steps: Sequence[float], values: Sequence[float]) -> bytes:
+    """A metric over the steps: its values pale, their running mean dark.
 
     Args:
-        series: name -> (steps, values); values may hold gaps (NaN).
+        values: one a step; gaps (NaN) are left out.
     """
-    figure, panels = _panels(len(series), columns)
-    for panel, (name, (steps, values)) in zip(panels, series.items(), strict=True):
-        steps, values = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
-        panel.plot(steps, values, color=PALE, linewidth=0.8)
-        panel.plot(steps, smoothed(values), color=BLUE, linewidth=1.4)
-        _title(panel, name)
-        panel.xaxis.get_major_locator().set_params(nbins=4)
-        panel.yaxis.get_major_locator().set_params(nbins=4)
+    figure, panel = _panel(name)
+    values = np.asarray(values, dtype=float)
+    panel.plot(steps, values, color=PALE, linewidth=0.8)
+    panel.plot(steps, smoothed(values), color=BLUE, linewidth=1.4)
     return _png(figure)
 
 
@@ -71,34 +66,23 @@ def smoothed(values: np.ndarray, part: float = 0.05) -> np.ndarray:
     return np.where(count > 0, (sums[high] - sums[low]) / np.maximum(count, 1), np.nan)
 
 
-def _edges(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    width = max(high - low, 1e-6 + 1e-3 * abs(high))
-    middle = (low + high) / 2
-    return np.linspace(middle - width / 2, middle + width / 2, min(20, max(6, round(len(values) ** 0.5) + 1)))
-
-
-def _panels(n: int, columns: int):
+def _panel(name: str):
     from matplotlib.figure import Figure
 
-    rows = -(-n // columns)
-    figure = Figure(figsize=(3.3 * columns, 2.1 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for spare in panels[n:]:
-        spare.set_axis_off()
-    return figure, panels[:n]
-
-
-def _title(panel, name: str) -> None:
+    figure = Figure(figsize=(3.3, 2.1), layout="constrained")
+    panel = figure.subplots()
     panel.set_title(name, loc="left", fontsize=9.5, color=INK)
     panel.tick_params(labelsize=8, colors=SOFT, length=3)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        panel.spines[side].set_color(LINE)
+    for side, spine in panel.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(LINE)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.get_major_locator().set_params(nbins=4)
+        axis.get_major_formatter().set_useOffset(False)
+    return figure, panel
 
 
 def _png(figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
+    figure.savefig(buffer, format="png", dpi=180)
     return buffer.getvalue()

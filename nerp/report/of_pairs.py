@@ -34,10 +34,10 @@ def pairs_page(folder: Path) -> str:
         [
             page.facts(_facts(records, n_cts)),
             page.section("Images and masks", page.paragraph(_shown(records)), page.grid(_grid(folder, records))),
-            page.section("Masks", page.wide(_mask_figure(records))),
-            page.section("Cameras", page.paragraph(_CAMERAS), page.wide(_camera_figure(records))),
+            page.section("Masks", *_mask_charts(records)),
+            page.section("Cameras", page.paragraph(_CAMERAS), *_camera_charts(records)),
             *score_sections(folder),
-            page.section("Settings", page.table(_rows(settings))),
+            page.section("Settings", page.table(_rows(settings)), page.folded("Labels", page.table(_labels(dataset)))),
             page.section("Made by", page.table(_made_by(records)), page.table(_terms(dataset))),
         ],
     )
@@ -47,6 +47,9 @@ _CAMERAS = (
     "Read back from the records: angles of the central beam against the patient's axes, the source's distance from "
     "the detector, and the detector's width."
 )
+
+
+_VIEWS = {"pa": "PA", "ap": "AP"}
 
 
 def _count(n: int, thing: str) -> str:
@@ -62,8 +65,8 @@ def _lead(settings: dict, dataset: dict) -> str:
     unfinished = (
         "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
     )
-    rule = settings["rule"]["name"]
-    return f"{how[settings['mode']]}, {settings['view']} view; masks by the rule “{rule}” on the same rays.{unfinished}"
+    view, rule = _VIEWS.get(settings["view"], settings["view"]), settings["rule"]["name"]
+    return f"{how[settings['mode']]}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
 
 
 def _facts(records: list[dict], n_cts: int) -> dict[str, str]:
@@ -76,7 +79,7 @@ def _facts(records: list[dict], n_cts: int) -> dict[str, str]:
         "pixels": f"{height} × {width}",
         "mask, mean share of the image": f"{np.mean(share):.1%}",
         "empty masks": str(sum(value == 0 for value in share)),
-        "labelled tissue outside the image, at most": f"{max(cut, default=0):.1%}",
+        "labelled tissue cut off, at most": f"{max(cut, default=0):.1%}",
     }
 
 
@@ -100,21 +103,35 @@ def _grid(folder: Path, records: list[dict]) -> list[str]:
     return cells
 
 
-def _mask_figure(records: list[dict]) -> str:
-    samples = {"mask, % of the image": [100 * record["mask_share"] for record in records]}
+def _mask_charts(records: list[dict]) -> list[str]:
     cut = [100 * record["mask_outside_share"] for record in records if record["mask_outside_share"] is not None]
-    if cut:
-        samples["labelled tissue outside the image, %"] = cut
-    return page.figure(figures.histograms(samples), alt="histograms of the masks' shares")
+    shares = {"mask, % of the image": [100 * record["mask_share"] for record in records]}
+    return _histograms({**shares, "labelled tissue cut off by the border, %": cut} if cut else shares)
 
 
-def _camera_figure(records: list[dict]) -> str:
+def _camera_charts(records: list[dict]) -> list[str]:
     angles = [camera_angles(record["camera"]) for record in records]
     first = angles[0][_AZIMUTH]
     for camera in angles:  # views from the front lie about 180 degrees, on either side of the seam
         camera[_AZIMUTH] = first + (camera[_AZIMUTH] - first + 180.0) % 360.0 - 180.0
-    samples = {name: [camera[name] for camera in angles] for name in angles[0]}
-    return page.figure(figures.histograms(samples), alt="histograms of the cameras")
+    return _histograms({name: [camera[name] for camera in angles] for name in angles[0]})
+
+
+def _histograms(samples: dict[str, list[float]]) -> list[str]:
+    """Charts of what varies, and one line on what does not."""
+    same = {name: values[0] for name, values in samples.items() if np.ptp(values) <= 1e-6 * max(1.0, abs(values[0]))}
+    charts = [
+        page.figure(figures.histogram(name, values), alt=f"histogram of {name}")
+        for name, values in samples.items()
+        if name not in same
+    ]
+    told = "; ".join(f"{what} {value:.4g} {unit}" for (what, _, unit), value in _parted(same))
+    return [page.charts(charts), page.paragraph(f"The same in every pair: {told}.") if told else ""]
+
+
+def _parted(values: dict[str, float]) -> list[tuple[tuple[str, str, str], float]]:
+    """Each `quantity, unit` taken apart."""
+    return [(name.rpartition(", "), value) for name, value in values.items()]
 
 
 def camera_angles(camera: dict) -> dict[str, float]:
@@ -145,12 +162,19 @@ _SUPERIOR = np.array([0.0, 0.0, 1.0])
 def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:
     rows = []
     for key, value in settings.items():
+        if value is None or value == []:
+            continue
         if isinstance(value, dict):
             rows += _rows(value, f"{prefix}{key}.")
         else:
-            told = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+            told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             rows.append((f"{prefix}{key}", told))
     return rows
+
+
+def _labels(dataset: dict) -> list[tuple[str, str, str]]:
+    names = dataset.get("label_names", {})
+    return [(label, name, role) for role, labels in names.items() for label, name in labels.items()]
 
 
 def _made_by(records: list[dict]) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ def run_page(folder: Path) -> str:
         [
             page.facts(_facts(config, metrics, steps)),
             *_sample_sections(folder),
-            page.section("Metrics", _curves(metrics)),
+            page.section("Metrics", *_curves(metrics)),
             *score_sections(folder),
             page.section("Settings", page.paragraph(_SETTINGS), *_settings(config)),
         ],
@@ -88,17 +88,18 @@ def _sample_sections(folder: Path) -> list[str]:
 _SAMPLES = "{name}: learned radiographs (VRR), line integrals from the same cameras (DRR), and real radiographs."
 
 
-def _curves(metrics: list[dict]) -> str:
+def _curves(metrics: list[dict]) -> list[str]:
     names = sorted({key for line in metrics for key, value in line.items() if _is_number(value)} - {"step"})
-    series = {}
+    charts = []
     for name in names:
         points = [(line["step"], line[name]) for line in metrics if _is_number(line.get(name))]
         if len(points) > 1:
-            series[name] = tuple(zip(*points, strict=True))
-    if not series:
-        return ""
-    caption = "Each logged value pale, its running mean dark."
-    return page.wide(page.figure(figures.curves(series), caption, alt="metrics over the steps"))
+            steps, values = zip(*points, strict=True)
+            charts.append(page.figure(figures.curve(name, steps, values), alt=f"{name} over the steps"))
+    return [page.paragraph(_CURVES), page.charts(charts)] if charts else []
+
+
+_CURVES = "Over the steps: each logged value pale, the running mean dark."
 
 
 def _is_number(value) -> bool:

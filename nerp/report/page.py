@@ -21,27 +21,31 @@ p { margin: .4rem 0 .9rem; max-width: 42rem; }
 .notice { display: inline-block; margin: .2rem 0 1.2rem; padding: .2rem .6rem; font-size: .85rem; font-weight: 600;
   color: var(--mark); border: 1.5px solid var(--mark); border-radius: .3rem; }
 .small, figcaption { font-size: .8rem; color: var(--soft); line-height: 1.4; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1rem 1.5rem; margin: 1rem 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1rem 1.5rem;
+  margin: 1rem 0; }
 .facts div { border-left: 3px solid var(--line); padding-left: .7rem; }
 .facts b { display: block; font-size: 1.35rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.facts span { font-size: .8rem; color: var(--soft); }
+.facts span { display: block; font-size: .8rem; line-height: 1.35; color: var(--soft); }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
 .grid img, .strips img, .wide img { background: #000; border-radius: .2rem; }
 .strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.2rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem 1.4rem; }
 .wide { margin: 1rem 0 1.5rem; }
 figcaption { margin-top: .3rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0 1rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem 1.4rem .3rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+  overflow-wrap: break-word; font-variant-numeric: tabular-nums; }
 th { font-weight: 600; color: var(--soft); min-width: 9rem; }
 summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 @media (max-width: 34rem) { body { padding: 1.25rem 1rem 3rem; font-size: 1rem; } h1 { font-size: 1.5rem; }
   .grid { grid-template-columns: repeat(2, 1fr); gap: .6rem; } th { min-width: 6.5rem; } }
 @media print { @page { margin: 15mm; } body { max-width: none; padding: 0; font-size: 10.5pt; }
-  .grid { grid-template-columns: repeat(5, 1fr); } h2 { break-after: avoid; }
+  .grid { grid-template-columns: repeat(5, 1fr); } .charts { grid-template-columns: repeat(3, 1fr); }
+  .strips { grid-template-columns: repeat(2, 1fr); } .facts { grid-template-columns: repeat(3, 1fr); }
+  h2 { break-after: avoid; }
   img { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 
@@ -79,9 +83,15 @@ def table(rows: list[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
         return ""
     top = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>" if head else ""
     lines = (
-        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
+        f"<tr><th>{_breakable(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows
     )
     return f'<div class="scroll"><table>{top}{"".join(lines)}</table></div>'
+
+
+def _breakable(key: str) -> str:
+    """A dotted key that may wrap after its dots and underscores."""
+    return escape(key).replace(".", ".<wbr>").replace("_", "_<wbr>")
 
 
 def folded(summary: str, content: str) -> str:
@@ -107,3 +117,8 @@ def grid(figures: list[str]) -> str:
 def strips(figures: list[str]) -> str:
     """Wide pictures in two columns where the page allows."""
     return f'<div class="strips">{"".join(figures)}</div>' if figures else ""
+
+
+def charts(figures: list[str]) -> str:
+    """Small charts, as many in a row as are readable."""
+    return f'<div class="charts">{"".join(figures)}</div>' if figures else ""

@@ -55,8 +55,8 @@ def synthesize(
         tell, total = progress or _silent, len(found) * settings.views
         done = sum(settings.views - len(_missing(case, settings, writer)) for case in found)
         tell(done, total)
-        for done, _ in enumerate(_pairs(found, settings, generator, writer), start=done + 1):
-            tell(done, total)
+        for n, _ in enumerate(_pairs(found, settings, generator, writer), start=done + 1):
+            tell(n, total)
         return writer.finish(_facts(writer.records.values(), settings))
 
 
@@ -164,7 +164,10 @@ def _facts(records: Iterable[dict], settings: PairSettings) -> dict:
             "empty_masks": sum(share == 0 for share in shares),
             "mask_outside_share_most": max(outside),
         },
-        "mask": {str(label): settings.label_names.get(label, "") for label in settings.mask},
+        "label_names": {
+            role: {str(label): settings.label_names.get(label, "") for label in labels}
+            for role, labels in (("mask", settings.mask), ("hiding", settings.hiding_labels()))
+        },
         "nerp": __version__,
         "licence": settings.licence,
         "citation": CITATION,

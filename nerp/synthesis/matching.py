@@ -23,7 +23,7 @@ class Case:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, as `sha256sum` prints it; of several files that are one volume, that of their sorted hashes.
+    """The SHA-256 of a file, as `sha256sum` prints it; of a volume in several files, that of their sorted hashes.
 
     Several are a DICOM folder's, and a `.mhd` header with its data. Their names take no part, so a
     renamed CT is still found.

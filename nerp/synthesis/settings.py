@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.errors import UsageError
-from nerp.synthesis.masks import MaskRule
+from nerp.projection import MaskRule, hiding_labels
 from nerp.volume import Volume
 
 MODES = ("drr", "vrr", "physics")
@@ -31,6 +31,7 @@ class PairSettings:
         device:       `cpu` or `cuda`.
         backend:      of the projection.
         label_names:  name of each label value, as told in `dataset.json`.
+        hiding:       label values that hide lung under rule `visible`; None takes those whose names tell so.
         licence:      terms of the set, as told there.
         allow_empty:  keep CTs on none of whose views the mask has a pixel, such as those without a finding.
 
@@ -50,6 +51,7 @@ class PairSettings:
     device: str = "cpu"
     backend: str = "auto"
     label_names: dict[int, str] = field(default_factory=dict)
+    hiding: tuple[int, ...] | None = None
     licence: str = TERMS
     allow_empty: bool = False
 
@@ -66,10 +68,16 @@ class PairSettings:
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
 
     def as_json(self) -> dict:
-        """The settings as JSON values, for `dataset.json` and for comparing."""
-        values = asdict(self)
-        values["label_names"] = {str(label): name for label, name in sorted(self.label_names.items())}
-        return json.loads(json.dumps(values))
+        """What decides the pairs, as JSON values, for `dataset.json` and for comparing."""
+        values = {**asdict(self), "rule": self.rule.to_dict(), "hiding": self.hiding_labels()}
+        told_elsewhere = ("label_names", "licence")
+        return json.loads(json.dumps({key: value for key, value in values.items() if key not in told_elsewhere}))
+
+    def hiding_labels(self) -> list[int]:
+        """The label values that hide lung from a reader, for the rule `visible`."""
+        if self.rule.name != "visible":
+            return []
+        return sorted(hiding_labels(self.label_names) if self.hiding is None else self.hiding)
 
     def base_camera(self, ct: Volume) -> Camera:
         """The view's preset on a CT, float64."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from nerp.data.pairs import json_bytes, png_bytes, read_records, write_durably
 from nerp.errors import CheckpointError, DataError, UsageError
+from nerp.projection import MaskRule
 from nerp.synthesis.dataset import generator_for
 from nerp.synthesis.generator import Generator
-from nerp.synthesis.masks import MaskRule
 from nerp.synthesis.matching import find_by_hash, sha256
 from nerp.synthesis.records import camera_of, differences, environment, pair_generator, pair_id, repeatable
 from nerp.synthesis.settings import PairSettings
@@ -135,10 +135,7 @@ def write_single(out: str | Path, pair: Pair, record: dict) -> None:
 
 
 def _record(path: Path, index: int) -> dict:
-    if path.suffix == ".json":
-        records = [_whole(path)]
-    else:
-        records = read_records(path)
+    records = [_whole(path)] if path.suffix == ".json" else read_records(path)
     if not 0 <= index < len(records):
         raise UsageError(f"index is {index}, but {path} holds {len(records)} records; expected 0 to {len(records) - 1}")
     return records[index]
@@ -158,7 +155,8 @@ def _settings_of(record: dict) -> PairSettings:
             mode=record["mode"],
             view=record["view"],
             mask=tuple(record["mask_labels"]),
-            rule=MaskRule(**record["rule"]),
+            rule=MaskRule.from_dict(record["rule"]),
+            hiding=tuple(record["hiding_labels"]),
             device=record["device"],
             backend=record["backend"],
             allow_empty=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,11 +12,10 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.data.pairs import png_bytes
 from nerp.errors import DataError, GeometryError, UsageError
-from nerp.projection import siddon
+from nerp.projection import hiding_tissue, project_mask, siddon
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.display import HIGH, LOW, display_image
 from nerp.synthesis.generator import Generator
-from nerp.synthesis.masks import project_mask
 from nerp.synthesis.records import check_device, environment, repeatable
 from nerp.synthesis.settings import PairSettings
 from nerp.volume import Fields, Volume, attenuation
@@ -71,6 +70,7 @@ class Synthesiser:
         self._mask_points = None if labels is None else label_points(labels, self.settings.mask)
         with repeatable():
             self._source = self._prepare()
+            self._hidden = self._hiding()
         self.backend = _backend_name(self.settings.backend, self._source)
 
     def pair(self, camera: Camera) -> Pair:
@@ -102,6 +102,11 @@ class Synthesiser:
             raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
         return self.generator.fields(self.ct, self.device)
 
+    def _hiding(self) -> Volume | None:
+        if self.labels is None or self.settings.rule.name != "visible":
+            return None
+        return hiding_tissue(self.labels, self.settings.mask, self.settings.hiding_labels())
+
     def _render(self, camera: Camera) -> Tensor:
         """(1, 1, H, W) unscaled radiograph."""
         if self.settings.mode == "drr":
@@ -111,14 +116,18 @@ class Synthesiser:
     def _mask(self, camera: Camera) -> np.ndarray:
         """(H, W) 0 or 255."""
         fields = self._source if isinstance(self._source, Fields) else None
-        return _bytes(project_mask(self.labels, camera, self.settings, backend=self.backend, fields=fields))
+        mask = project_mask(
+            self.settings.rule, self.labels, camera, self.settings.mask, hidden=self._hidden, fields=fields
+        )
+        return _bytes(mask)
 
     def _record(self, camera: Camera, image: np.ndarray, mask: np.ndarray | None) -> dict:
         record = {
             "mode": self.settings.mode,
             "view": self.settings.view,
             "mask_labels": list(self.settings.mask),
-            "rule": asdict(self.settings.rule),
+            "rule": self.settings.rule.to_dict(),
+            "hiding_labels": self.settings.hiding_labels(),
             "camera": camera.to_dict(),
             "display": {"name": DISPLAY, "low": LOW, "high": HIGH},
             "ct_shape": list(self.ct.shape),
