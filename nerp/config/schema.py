@@ -36,13 +36,16 @@ def _choice(default: str, *others: str) -> Any:
 @dataclass
 class DataConfig:
     ct_dir: str | None = None  # folder of CTs; none: phantoms are made in run_dir/data
-    ct_pattern: str = ""  # which files of it, such as '*/ct_2mm.nii.gz'; empty: every readable one
+    ct_pattern: str = "*"  # names of the files, or of the DICOM folders, to take from it and below
     labels_dir: str | None = None  # folder of label volumes named as the CTs; training does not read them
     radiographs_dir: str | None = None  # folder of real radiographs; none: stand-ins are made in run_dir/data
-    size: int = _number(128, 16, 1024)  # voxels along the longest side of the mapper's isotropic grid
+    size: int = _number(
+        128, 16, 1024
+    )  # voxels, a multiple of 16, along the longest side of the mapper's isotropic grid
     spacing_mm: float | None = _number(None, 0.1, 50.0)  # fixes the grid's spacing instead of its size
     window_hu: list[float] = _number([-1000.0, 1500.0], -32768.0, 32768.0)  # HU carried to 0 and to 1
     cached_volumes: int = _number(16, 1, 100_000)  # CTs kept in memory on the mapper's grid
+    cache_dir: str | None = None  # folder that keeps resampled CTs across runs; none: read the files again
 
 
 @dataclass
@@ -192,6 +195,8 @@ def check(config: Config) -> None:
     low, high = config.data.window_hu
     if low >= high:
         raise ConfigError(f"data.window_hu is [{low}, {high}]; expected two HU, the lower first")
+    if config.data.size % 16:
+        raise ConfigError(f"data.size is {config.data.size}; expected a multiple of 16, such as 128")
 
 
 def _check_section(section: Any, prefix: str) -> None:
