@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from nerp.anatomy import Anatomy, find_anatomy
+from nerp.anatomy import find_anatomy
 from nerp.errors import GeometryError, UsageError
+from nerp.framing import frame
 from nerp.rotation import apply_rotation, view_rotation
+from nerp.variation import vary
 from nerp.volume import Volume
 
 
@@ -134,7 +136,7 @@ class Camera:
         """Signed distances of the pixels' centres from the detector's, along one image axis."""
         count = self.shape[axis]
         steps = torch.arange(count, dtype=self.source.dtype, device=self.source.device)
-        return ((steps - (count - 1) / 2) * self.pixel_mm[axis]).unsqueeze(-1)
+        return (steps - (count - 1) / 2) * self.pixel_mm[axis]
 
 
 @dataclass(frozen=True)
@@ -152,18 +154,15 @@ VIEWS = {
 }
 """Beam from source to detector and direction of growing columns, before `oblique` turns."""
 
-LUNG_FILL = 0.8
-"""Share of the film's side that the lungs take up, as in radiographs of practice."""
-
 
 def chest_camera(
     volume: Volume, view: str = "pa", *, shape: tuple[int, int] = (256, 256), angle_deg: float = 0.0
 ) -> Camera:
     """One camera that frames a chest as a radiograph does.
 
-    The isocentre is the middle of the lungs' box, the detector touches the body there, and the
-    lungs take `LUNG_FILL` of the film; pixels are square. Without lungs the whole body is framed,
-    without HU or 1/mm values the whole grid.
+    The isocentre is the lungs' middle, or a little below or above it where the scan ends too soon;
+    the lungs take about four fifths of the film, the detector touches the body, pixels are square.
+    Without lungs the whole body is framed, without HU or 1/mm values the whole grid.
 
     | view      | source       | detector touches  | source to detector | column 0        |
     |-----------|--------------|-------------------|--------------------|-----------------|
@@ -188,33 +187,86 @@ def chest_camera(
         raise UsageError(f"unknown view {view!r}; expected one of {', '.join(VIEWS)}")
     if angle_deg and view != "oblique":
         raise UsageError(f"view {view!r} does not turn but angle_deg is {angle_deg:g}; use view 'oblique' or drop it")
-    down, beam, right = _axes(VIEWS[view], math.radians(angle_deg))
-    return _frame(find_anatomy(volume), (down, right, beam), shape, sdd_mm=VIEWS[view].source_detector_mm)
+    axes, sdd_mm = _axes(VIEWS[view], math.radians(angle_deg)), VIEWS[view].source_detector_mm
+    film = frame(find_anatomy(volume), axes, shape, sdd_mm=sdd_mm)
+    down, right, beam = axes
+    source, detector = film.centre - beam * (sdd_mm - film.touch_mm), film.centre + beam * film.touch_mm
+    vectors = (part[None] for part in (source, detector, right, down))
+    return Camera(*vectors, tuple(shape), (film.pixel_mm, film.pixel_mm), film.centre[None])
 
 
 def _axes(preset: _Preset, yaw_rad: float) -> Tensor:
-    """Unit vectors of image down, beam and image right."""
-    vectors = torch.tensor([(0.0, 0.0, -1.0), preset.beam, preset.image_right], dtype=torch.float64)
+    """Unit rows: image down, image right, beam."""
+    vectors = torch.tensor([(0.0, 0.0, -1.0), preset.image_right, preset.beam], dtype=torch.float64)
     zero = torch.zeros(1, dtype=torch.float64)
-    turn = view_rotation(yaw_rad=zero + yaw_rad, pitch_rad=zero, roll_rad=zero, beam=vectors[1:2])
+    turn = view_rotation(yaw_rad=zero + yaw_rad, pitch_rad=zero, roll_rad=zero, beam=vectors[2:])
     return apply_rotation(turn, vectors)
 
 
-def _frame(anatomy: Anatomy, axes: tuple[Tensor, Tensor, Tensor], shape: tuple[int, int], *, sdd_mm: float) -> Camera:
-    target, fill = (anatomy.body, 1.0) if anatomy.lungs is None else (anatomy.lungs, LUNG_FILL)
-    centre = (target.amin(dim=0) + target.amax(dim=0)) / 2
-    film, depth = torch.stack(axes[:2], dim=1), axes[2]
-    half = ((target - centre) @ film).abs().amax(dim=0) * _WIDEST_MAGNIFICATION / fill
-    on_film = (((anatomy.body - centre) @ film).abs() <= half).all(dim=1)
-    touch_mm = ((anatomy.body[on_film] - centre) @ depth).amax() + anatomy.radius_mm
-    source = centre - depth * (sdd_mm - touch_mm)
-    magnification = sdd_mm / ((target - source) @ depth)
-    half = (((target - centre) @ film).abs() * magnification[:, None]).amax(dim=0) + anatomy.radius_mm
-    pixel_mm = max(2 * float(size) / fill / count for size, count in zip(half, shape, strict=True))
-    vectors = (source, centre + depth * touch_mm, axes[1], axes[0], centre)
-    source, detector, right, down, centre = (vector[None] for vector in vectors)
-    return Camera(source, detector, right, down, tuple(shape), (pixel_mm, pixel_mm), centre)
+@dataclass(frozen=True)
+class CameraDistribution:
+    """Ranges, each (lowest, highest), from which views around a base camera are drawn evenly.
+
+    Args:
+        yaw_deg:            turn about the superior axis.
+        pitch_deg:          turn about the patient's right axis.
+        roll_deg:           turn about the beam.
+        shift_mm:           shift of the film, along its columns and along its rows.
+        source_detector_mm: distance between source and detector; None keeps the base camera's.
+        field_scale:        factor of the field of view.
+
+    Raises:
+        UsageError: a range that is not two ascending finite numbers, or not above 0 where it must be.
+    """
+
+    yaw_deg: tuple[float, float] = (-5.0, 5.0)
+    pitch_deg: tuple[float, float] = (-5.0, 5.0)
+    roll_deg: tuple[float, float] = (-3.0, 3.0)
+    shift_mm: tuple[float, float] = (-10.0, 10.0)
+    source_detector_mm: tuple[float, float] | None = None
+    field_scale: tuple[float, float] = (0.95, 1.05)
+
+    def __post_init__(self):
+        for field in fields(self):
+            limits = getattr(self, field.name)
+            if field.name == "source_detector_mm" and limits is None:
+                continue
+            ascending = len(limits) == 2 and -math.inf < limits[0] <= limits[1] < math.inf
+            if not ascending or (field.name in ("source_detector_mm", "field_scale") and limits[0] <= 0):
+                bound = " above 0" if field.name in ("source_detector_mm", "field_scale") else ""
+                raise UsageError(f"camera range {field.name} is {limits}; expected (lowest, highest){bound}")
+
+    def sample(self, base: Camera | Volume, n: int, generator: torch.Generator) -> Camera:
+        """Draw `n` views around each base camera.
+
+        Args:
+            base:      B cameras with isocentres, or a CT, whose PA view is then taken.
+            n:         views of each base camera.
+            generator: the source of randomness; seven numbers are drawn for each view.
+
+        Returns:
+            B n float64 cameras; the views of each base camera are contiguous. The same generator
+            state gives the same cameras. Differentiable in the base cameras.
+
+        Raises:
+            GeometryError: the base cameras have no isocentre.
+        """
+        base = (chest_camera(base) if isinstance(base, Volume) else base).to(torch.float64).repeat(n)
+        shares = torch.rand(len(base), 7, dtype=torch.float64, generator=generator, device=generator.device)
+        shares = shares.to(base.source.device)
+        angles, shift, distance, scale = shares.split([3, 2, 1, 1], dim=1)
+        ranges = zip((self.yaw_deg, self.pitch_deg, self.roll_deg), angles.unbind(1), strict=True)
+        source_detector_mm = (base.detector_centre - base.source).norm(dim=-1)
+        if self.source_detector_mm is not None:
+            source_detector_mm = _within(self.source_detector_mm, distance[:, 0])
+        return vary(
+            base,
+            torch.stack([_within(limits, share) for limits, share in ranges], dim=1).deg2rad(),
+            shift_mm=_within(self.shift_mm, shift),
+            source_detector_mm=source_detector_mm,
+            field_scale=_within(self.field_scale, scale[:, 0]),
+        )
 
 
-_WIDEST_MAGNIFICATION = 1.3
-"""No more than this between isocentre and film, to tell which of the body may lie on the film."""
+def _within(limits: tuple[float, float], shares: Tensor) -> Tensor:
+    return limits[0] + (limits[1] - limits[0]) * shares
