@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +72,12 @@ def open_sources(config: Config) -> Sources:
 
 
 def camera_distribution(settings: CameraConfig) -> CameraDistribution:
-    """The cameras drawn around a base camera; degrees become radians here."""
-    angles = {
-        f"{name}_rad": tuple(math.radians(bound) for bound in getattr(settings, f"{name}_deg"))
-        for name in ("yaw", "pitch", "roll")
-    }
-    shift_mm, sdd, field = (tuple(x) for x in (settings.shift_mm, settings.sdd_scale, settings.field_of_view))
-    return CameraDistribution(**angles, shift_mm=shift_mm, sdd_scale=sdd, field_of_view=field)
+    """The cameras drawn around a base camera."""
+    return CameraDistribution(
+        yaw_deg=tuple(settings.yaw_deg),
+        pitch_deg=tuple(settings.pitch_deg),
+        roll_deg=tuple(settings.roll_deg),
+        shift_mm=tuple(settings.shift_mm),
+        source_detector_mm=None if settings.sdd_mm is None else tuple(settings.sdd_mm),
+        field_scale=tuple(settings.field_of_view),
+    )
