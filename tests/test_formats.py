@@ -127,7 +127,7 @@ def test_compressed_slices_are_decompressed(tmp_path):
     packed = tmp_path / "packed"
     packed.mkdir()
     for path in plain.iterdir():
-        image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path), sitk.sitkInt16)
         writer = sitk.ImageFileWriter()
         writer.KeepOriginalImageUIDOn()
         writer.UseCompressionOn()

@@ -29,6 +29,11 @@ def _number(default: Any, low: float = -_INFINITY, high: float = _INFINITY) -> A
     return field(default=default, metadata=metadata)
 
 
+def _bounds(low: float, high: float) -> Any:
+    """A field of two numbers in [low, high], or none."""
+    return field(default=None, metadata={"low": low, "high": high, "length": 2})
+
+
 def _choice(default: str, *others: str) -> Any:
     return field(default=default, metadata={"choices": (default, *others)})
 
@@ -36,13 +41,16 @@ def _choice(default: str, *others: str) -> Any:
 @dataclass
 class DataConfig:
     ct_dir: str | None = None  # folder of CTs; none: phantoms are made in run_dir/data
-    ct_pattern: str = ""  # which files of it, such as '*/ct_2mm.nii.gz'; empty: every readable one
+    ct_pattern: str = "*"  # names of the files, or of the DICOM folders, to take from it and below
     labels_dir: str | None = None  # folder of label volumes named as the CTs; training does not read them
     radiographs_dir: str | None = None  # folder of real radiographs; none: stand-ins are made in run_dir/data
-    size: int = _number(128, 16, 1024)  # voxels along the longest side of the mapper's isotropic grid
+    size: int = _number(
+        128, 16, 1024
+    )  # voxels, a multiple of 16, along the longest side of the mapper's isotropic grid
     spacing_mm: float | None = _number(None, 0.1, 50.0)  # fixes the grid's spacing instead of its size
     window_hu: list[float] = _number([-1000.0, 1500.0], -32768.0, 32768.0)  # HU carried to 0 and to 1
     cached_volumes: int = _number(16, 1, 100_000)  # CTs kept in memory on the mapper's grid
+    cache_dir: str | None = None  # folder that keeps resampled CTs across runs; none: read the files again
 
 
 @dataclass
@@ -75,8 +83,8 @@ class CameraConfig:
     yaw_deg: list[float] = _number([-10.0, 10.0], -180.0, 180.0)  # about the superior axis
     pitch_deg: list[float] = _number([-5.0, 5.0], -90.0, 90.0)  # about the right axis
     roll_deg: list[float] = _number([-3.0, 3.0], -180.0, 180.0)  # about the beam
-    shift_mm: list[float] = _number([-10.0, 10.0], -1000.0, 1000.0)  # of the patient, along each axis
-    sdd_scale: list[float] = _number([0.95, 1.05], 0.2, 5.0)  # source-detector distance, times the view's own
+    shift_mm: list[float] = _number([-10.0, 10.0], -1000.0, 1000.0)  # of the film, along its rows and columns
+    sdd_mm: list[float] | None = _bounds(100.0, 20_000.0)  # source to detector; none: the view's own
     field_of_view: list[float] = _number([0.95, 1.1], 0.2, 5.0)  # detector size, times the one fitted to the chest
 
 
@@ -185,13 +193,15 @@ def check(config: Config) -> None:
         ConfigError: names the key, the value found and what is allowed.
     """
     _check_section(config, "")
-    for name in ("yaw_deg", "pitch_deg", "roll_deg", "shift_mm", "sdd_scale", "field_of_view"):
-        low, high = getattr(config.camera, name)
-        if low > high:
-            raise ConfigError(f"camera.{name} is [{low}, {high}]; expected the lower bound first")
+    for name in ("yaw_deg", "pitch_deg", "roll_deg", "shift_mm", "sdd_mm", "field_of_view"):
+        bounds = getattr(config.camera, name)
+        if bounds is not None and bounds[0] > bounds[1]:
+            raise ConfigError(f"camera.{name} is {bounds}; expected the lower bound first")
     low, high = config.data.window_hu
     if low >= high:
         raise ConfigError(f"data.window_hu is [{low}, {high}]; expected two HU, the lower first")
+    if config.data.size % 16:
+        raise ConfigError(f"data.size is {config.data.size}; expected a multiple of 16, such as 128")
 
 
 def _check_section(section: Any, prefix: str) -> None:

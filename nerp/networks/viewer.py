@@ -8,7 +8,7 @@ from nerp.camera import Camera
 from nerp.errors import ConfigError
 from nerp.volume import Fields
 
-OPACITIES = ("extinction", "per_sample")
+OPACITIES = {"extinction": "per_mm", "per_sample": "per_sample"}
 
 
 class Viewer(nn.Module):
@@ -42,4 +42,5 @@ class Viewer(nn.Module):
         """
         from nerp.projection import march
 
-        return march(fields, camera, self.n_samples, backend=self.backend)
+        opacity_is = OPACITIES[self.opacity]
+        return march(fields, camera, self.n_samples, opacity_is=opacity_is, backend=self.backend)

@@ -65,7 +65,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); delete it") from error
     if metadata.get("format") != FORMAT:
@@ -106,7 +106,9 @@ def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str
     keys = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
     if keys:
         changes = ", ".join(f"{key} ({found.get(key)} in the run, {expected.get(key)} now)" for key in keys)
-        raise CheckpointError(f"{run_dir} was trained with other settings: {changes}; set them back or give another run_dir")
+        raise CheckpointError(
+            f"{run_dir} was trained with other settings: {changes}; set them back or give another run_dir"
+        )
 
 
 def pack_module(name: str, module: nn.Module) -> dict[str, Tensor]:
@@ -123,7 +125,9 @@ def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Ten
     """The state of each parameter under `name/index/…`; the rates are not state, they follow from the step."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{name}/{index}/{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()
+        f"{name}/{index}/{key}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for key, value in entry.items()
     }
 
 

@@ -65,7 +65,7 @@ def l1(images: Tensor, targets: Tensor) -> Tensor:
 
 
 def total_variation(opacity: Tensor) -> Tensor:
-    """Mean over voxels of the absolute differences along the three axes of (B, D, H, W). Rudin et al. 1992, anisotropic."""
+    """Mean over voxels of the absolute differences along the axes of (B, D, H, W). Rudin et al. 1992."""
     return sum(torch.diff(opacity, dim=axis).abs().sum() for axis in (1, 2, 3)) / opacity.numel()
 
 

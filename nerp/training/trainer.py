@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nerp.camera import Camera, CameraDistribution
+from nerp.camera import Camera
 from nerp.config import LossConfig, OptimizerConfig, TrainerConfig
 from nerp.networks import Discriminator, Mapper, Viewer
 from nerp.projection import siddon
@@ -25,6 +25,8 @@ from nerp.volume import Fields
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+    from nerp.camera import CameraDistribution
 
 
 @dataclass(frozen=True)
