@@ -124,10 +124,20 @@ def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int):
     height = _HEIGHT_MM[index]
     radii = torch.full((48,), height)
     radii[:4] = 0.75 * height
+    path, outward, radii = _with_head(chest, SIDES[side], index, (path, outward, radii))
     box, distance = canvas.sweep(strap(path, radii, outward, 0.52))
-    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.3, hu=(820.0, 160.0))
+    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.3, hu=(1250.0, 330.0))
     if index < 10:
         _paint_cartilage(canvas, chest, SIDES[side], index)
+
+
+def _with_head(chest: Chest, side: float, index: int, rib):
+    """The rib with its neck: from the side of the vertebral body to the wall."""
+    path, outward, radii = rib
+    z = torch.tensor(VERTEBRAE_MM[FIRST_THORACIC + index] + 5.0)
+    head = torch.stack([chest.spine_x(z) + 15.0 * side, chest.spine_y(z) - 10.0, z])
+    neck = torch.stack([head, (head + path[0]) / 2 + torch.tensor([0.0, -2.0, 1.5])])
+    return torch.cat([neck, path]), torch.cat([outward[:1], outward[:1], outward]), torch.cat([radii[:2], radii])
 
 
 _ANCHOR_MM = (74, 46, 30, 12, -6, -22, -36)

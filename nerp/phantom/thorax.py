@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from nerp.phantom import organs
-from nerp.phantom.bones import paint_bones
+from nerp.phantom import lungs, organs
+from nerp.phantom.bones import SIDES, paint_bones
 from nerp.phantom.canvas import Canvas, turned
 from nerp.phantom.chest import Chest, breasts
-from nerp.phantom.patient import Patient, draw_patient
-from nerp.phantom.shapes import Tubes, smooth_union, tube
+from nerp.phantom.labels import LABEL_OF
+from nerp.phantom.patient import Patient, draw_patient, stream
+from nerp.phantom.shapes import smooth_union
+from nerp.phantom.shoulders import arms, paint_shoulders
+from nerp.phantom.tissue import add_texture, lattice_noise
 from nerp.volume import Volume
 
 LOW_MM = (-206.0, -150.0, -188.0)
@@ -34,13 +37,29 @@ class Phantom:
     findings: dict
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Unit noise of a few millimetres and of some centimetres, (D, H, W) each."""
+
+    fine: Tensor
+    coarse: Tensor
+
+    @staticmethod
+    def on(canvas: Canvas, seed: int) -> Noise:
+        return Noise(lattice_noise(canvas, 5.0, stream(seed, "fine")), lattice_noise(canvas, 22.0, stream(seed, "coarse")))
+
+
 def thorax(seed: int, *, spacing_mm: float = 2.0, findings=()) -> Phantom:
     patient = draw_patient(seed)
     chest = Chest(patient)
     canvas = lay_canvas(patient, spacing_mm)
-    paint_trunk(canvas, chest)
-    lung = paint_inside(canvas, chest)
+    noise = Noise.on(canvas, seed)
+    paint_trunk(canvas, chest, noise)
+    paint_inside(canvas, chest, noise)
     paint_bones(canvas, chest)
+    for side, sign in SIDES.items():
+        paint_shoulders(canvas, chest, side, sign)
+    add_texture(canvas, noise.fine, stream(seed, f"scanner {spacing_mm}"))
     record = asdict(patient)
     ct = Volume(canvas.hu[None], canvas.affine, "hu")
     return Phantom(ct, Volume(canvas.labels[None].float(), canvas.affine, "label"), record)
@@ -52,52 +71,39 @@ def lay_canvas(patient: Patient, spacing_mm: float) -> Canvas:
     return Canvas(low, high, spacing_mm, patient.scale, turned(patient.yaw_rad, patient.tilt_rad))
 
 
-def arms(patient: Patient) -> Tubes:
-    side = 1.0
-    if patient.arms_raised:
-        points = [(120, -30, 84), (160, -20, 104), (186, -10, 140), (196, 0, 220)]
-    else:
-        points = [(116, -22, 92), (162, -18, 88), (196, -26, 40), (232, -40, -40)]
-    points = torch.tensor(points, dtype=torch.float32)
-    mirror = points * torch.tensor([-1.0, 1, 1])
-    from nerp.phantom.shapes import join
-
-    return join([tube(points, (36, 42, 42, 38), 14), tube(mirror, (36, 42, 42, 38), 14)])
-
-
-def paint_trunk(canvas: Canvas, chest: Chest):
+def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
+    """Skin, fat, breasts and the muscles with the fat between them."""
     x, y, z = canvas.points
     muscle = chest.body(x, y, z)
     box, limb = canvas.sweep(arms(chest.patient))
-    muscle[box] = smooth_union(muscle[box], limb, 24.0)
-    fat = chest.patient.fat_mm
-    skin = muscle - fat
+    muscle[box] = smooth_union(muscle[box], limb, 30.0)
+    skin = muscle - chest.patient.fat_mm
     if chest.patient.breast_mm:
-        skin = smooth_union(skin, breasts(chest, x, y, z), 14.0)
+        bust = breasts(chest, x, y, z)
+        skin = smooth_union(skin, bust, 14.0)
     canvas.paint("skin", 20.0, skin - 2.0)
     canvas.paint("fat", -100.0, skin)
-    canvas.paint("muscle", 52.0, muscle)
+    if chest.patient.breast_mm:
+        canvas.paint("breast", -45.0 + 60.0 * noise.coarse.clamp(-1.0, 1.0), torch.maximum(bust, skin + 4.0))
+    planes = (1.0 - noise.coarse.abs() / 0.16).clamp(0.0, 1.0) * (muscle + 14.0).clamp(-8.0, 0.0) / -8.0
+    canvas.paint("muscle", 54.0 - 120.0 * planes, muscle)
 
 
-def paint_inside(canvas: Canvas, chest: Chest) -> Tensor:
+def paint_inside(canvas: Canvas, chest: Chest, noise: Noise):
+    """Everything within the rib cage."""
     x, y, z = canvas.points
     wall = chest.wall(x, y, z)
-    height = chest.diaphragm(x, y)
-    below = torch.maximum(wall, z - height)
-    cavity = torch.maximum(torch.maximum(wall, chest.cupola(x, y, z) - 6), height - z)
-    canvas.paint("mediastinum", -40.0, cavity)
+    below = torch.maximum(wall, z - chest.diaphragm(x, y))
+    above = torch.maximum(torch.maximum(wall, chest.cupola(x, y, z) - 6.0), chest.diaphragm(x, y) - z)
+    canvas.paint("mediastinum", -55.0, above)
     canvas.paint("diaphragm", 48.0, below)
-    canvas.paint("abdomen", 0.0, below + 4)
+    canvas.paint("abdomen", -5.0 + 35.0 * noise.coarse, below + 4.0)
     organs.paint_abdomen(canvas, chest, below)
-    lung = chest.lung(x, y, z)
-    heart = torch.maximum(organs.heart(chest, canvas.points), height + 1 - z)
-    heart = torch.maximum(heart, wall + 3)
-    lung = torch.maximum(lung, 3.0 - heart)
-    for tubes in (organs.aorta(chest), organs.vena_cava(chest), organs.pulmonary_trunk(chest)):
-        box, d = canvas.sweep(tubes)
-        lung[box] = torch.maximum(lung[box], 2.0 - d)
-    canvas.paint("lung_left", -850.0, lung)
-    canvas.labels.masked_fill_((canvas.labels == 7) & (x > 0), 6)
+    heart = lungs.heart_room(chest, canvas.points)
+    lung = lungs.pleural_space(canvas, chest, heart)
+    canvas.paint("lung_left", lungs.parenchyma(canvas, noise.coarse), lung)
+    canvas.labels.masked_fill_((canvas.labels == LABEL_OF["lung_left"]) & (x > 0), LABEL_OF["lung_right"])
     canvas.paint("heart", 44.0, heart)
+    made = lungs.trees(chest, lambda points: lungs.pleural_space_at(chest, points))
     organs.paint_vessels(canvas, chest)
-    return lung
+    lungs.paint_trees(canvas, made, lung)
