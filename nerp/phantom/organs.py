@@ -15,7 +15,7 @@ def heart(chest: Chest, points) -> Tensor:
     size = chest.patient.heart
     x, y, z = points
     floor = chest.dome_mm - 6.0
-    p = ((x + 8.0) / size + 8.0, (y - 14.0) / size + 14.0, (z - floor) / size + floor)
+    p = ((x + 8.0) / size - 8.0, (y - 14.0) / size + 14.0, (z - floor) / size + floor)
     d = floor
     left = turned_ellipsoid(p, (-38.0, 16.0, d + 31.0), (-0.78, 0.45, -0.36), 55.0, 39.0)
     right = ellipsoid(p, (15.0, 12.0, d + 40.0), (30.0, 31.0, 42.0))

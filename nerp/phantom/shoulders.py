@@ -17,7 +17,7 @@ _RAISED = ((112, -26, 84), (158, -26, 92), (184, -16, 132), (200, -4, 220))
 def arms(patient: Patient) -> Tubes:
     """The flesh of both shoulders and upper arms, mm."""
     path = torch.tensor(_RAISED if patient.arms_raised else _DOWN, dtype=torch.float32)
-    radii = torch.tensor((32.0, 36.0, 38.0, 36.0)) * (0.7 + 0.3 * patient.muscle)
+    radii = torch.tensor((36.0, 41.0, 40.0, 37.0)) * (0.7 + 0.3 * patient.muscle)
     return join([tube(path * torch.tensor([side, 1.0, 1.0]), radii, 14) for side in (1.0, -1.0)])
 
 
@@ -29,7 +29,7 @@ def paint_shoulders(canvas: Canvas, chest: Chest, side: str, sign: float):
     front = chest.wall_front(torch.tensor(80.0)).item() + 7.0
     path = [(20, front, 79), (48, front + 6, 85), (86, front - 8, 94), (122, front - 34, 101), (154, front - 48, 100)]
     path = curve(torch.tensor(path, dtype=torch.float32) * mirror, 28)
-    radii = curve([[8.5, 0, 0], [6, 0, 0], [5.2, 0, 0], [5.5, 0, 0], [6.5, 0, 0]], 28)[:, 0]
+    radii = curve([[10.5, 0, 0], [7.2, 0, 0], [6.2, 0, 0], [6.4, 0, 0], [7.2, 0, 0]], 28)[:, 0]
     box, distance = canvas.sweep(Tubes(path[:-1], path[1:], torch.stack([radii[:-1], radii[1:]], 1)))
     canvas.paint_bone(f"clavicle_{side}", distance, box, cortex_mm=1.9, hu=(1250.0, 320.0))
 

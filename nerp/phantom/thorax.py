@@ -86,7 +86,7 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
     if chest.patient.breast_mm:
         canvas.paint("breast", -45.0 + 60.0 * noise.coarse.clamp(-1.0, 1.0), torch.maximum(bust, skin + 4.0))
     planes = (1.0 - noise.coarse.abs() / 0.16).clamp(0.0, 1.0) * (muscle + 14.0).clamp(-8.0, 0.0) / -8.0
-    canvas.paint("muscle", 54.0 - 120.0 * planes, muscle)
+    canvas.paint("muscle", 54.0 - 70.0 * planes, muscle)
 
 
 def paint_inside(canvas: Canvas, chest: Chest, noise: Noise):
