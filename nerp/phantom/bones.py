@@ -43,7 +43,7 @@ def paint_spine(canvas: Canvas, chest: Chest):
     canvas.paint("discs", 85.0, torch.maximum(body, -disc), box)
     canvas.paint_bone("vertebrae", torch.maximum(body, disc), box, cortex_mm=1.5, hu=(560.0, 210.0))
     box, processes = canvas.sweep(_processes(chest))
-    canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.5, hu=(650.0, 260.0))
+    canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(480.0, 200.0))
 
 
 def _disc_heights() -> list[float]:
@@ -70,12 +70,12 @@ def _processes(chest: Chest) -> Tubes:
         height = torch.tensor(float(z))
         at = torch.stack([chest.spine_x(height), chest.spine_y(height), height])
         thoracic = -145 < z < 110
-        tip = (0, -58, -26) if thoracic else (0, -50, -8)
+        tip = (0, -57, -22) if thoracic else (0, -50, -8)
         wing = 30.0 if thoracic else 24.0
-        parts.append(tube(at + torch.tensor([(0, -32, -2), (0, -42, -10), tip]), (4.5, 3.5, 4.0), 5))
+        parts.append(tube(at + torch.tensor([(0, -33, -2), (0, -43, -9), tip]), (3.5, 2.6, 3.2), 5))
         for s in SIDES.values():
             arch = [(11 * s, -8, 3), (12 * s, -20, 3), (8 * s, -29, 0), (0, -33, -2)]
-            parts.append(tube(at + torch.tensor(arch), (4.5, 4.0, 3.5, 3.5), 7))
+            parts.append(tube(at + torch.tensor(arch), (4.5, 4.0, 3.2, 3.0), 7))
             parts.append(tube(at + torch.tensor([(11 * s, -22, 3), (wing * s, -30, 6)]), (4.5, 4.0), 4))
     return join(parts)
 

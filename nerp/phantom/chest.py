@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,13 @@ _BODY_Z = (-220, -190, -150, -100, -50, 0, 40, 70, 90, 106, 120, 134, 150, 175, 
 _BODY_WIDTH = (140, 142, 149, 156, 160, 162, 164, 166, 162, 148, 114, 78, 61, 54, 54)
 _BODY_FRONT = (86, 90, 94, 95, 93, 84, 68, 52, 42, 33, 29, 30, 36, 42, 44)
 _BODY_BACK = (-108, -112, -118, -126, -131, -133, -131, -124, -116, -107, -99, -91, -85, -80, -80)
+
+
+class Walls(NamedTuple):
+    """Distance to the rib cage's inner surface and height above the diaphragm, mm."""
+
+    wall: Tensor
+    above: Tensor
 
 
 class Chest:
@@ -88,12 +97,16 @@ class Chest:
         upper = ((z - 30.0) / 45.0).clamp(0.0, 1.0)
         return (x - self.spine_x(z)).abs() - (lower + upper * (27.0 - lower).clamp(min=0.0))
 
-    def lung(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    def walls(self, points) -> Walls:
+        """Chest wall and diaphragm as seen from points, computed once for all who ask."""
+        x, y, z = points
+        return Walls(self.wall(x, y, z), z - self.diaphragm(x, y))
+
+    def lung(self, points, walls: Walls) -> Tensor:
         """Distance to both pleural spaces, mediastinal organs not yet cut out, mm, negative inside."""
-        wall = self.wall(x, y, z) + 2.0
-        outer = smooth_intersection(wall, self.cupola(x, y, z), 10.0)
-        above = (self.diaphragm(x, y) + 2.0 - z) * 0.8
-        return torch.maximum(smooth_intersection(outer, -self.mediastinum(x, y, z), 8.0), above)
+        outer = smooth_intersection(walls.wall + 2.0, self.cupola(*points), 10.0)
+        beside = smooth_intersection(outer, -self.mediastinum(*points), 8.0)
+        return torch.maximum(beside, (2.0 - walls.above) * 0.8)
 
 
 _DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 14, 4, 3))

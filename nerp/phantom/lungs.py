@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerp.phantom import organs
 from nerp.phantom.canvas import Canvas
-from nerp.phantom.chest import Chest
+from nerp.phantom.chest import Chest, Walls
 from nerp.phantom.patient import stream
 from nerp.phantom.shapes import Tubes, join
 from nerp.phantom.vessels import Growth, grow
@@ -30,16 +30,15 @@ class Neighbours:
         return Neighbours(join(list(parts)))
 
 
-def heart_room(chest: Chest, points) -> Tensor:
+def heart_room(chest: Chest, points, walls: Walls) -> Tensor:
     """Distance to the heart, cut off by the diaphragm and the chest wall, mm."""
-    x, y, z = points
-    body = torch.maximum(organs.heart(chest, points), chest.diaphragm(x, y) + 1.0 - z)
-    return torch.maximum(body, chest.wall(x, y, z) + 3.0)
+    body = torch.maximum(organs.heart(chest, points), 1.0 - walls.above)
+    return torch.maximum(body, walls.wall + 3.0)
 
 
-def pleural_space(canvas: Canvas, chest: Chest, heart: Tensor) -> Tensor:
+def pleural_space(canvas: Canvas, chest: Chest, walls: Walls, heart: Tensor) -> Tensor:
     """Distance to both pleural spaces on the whole grid, mm, negative inside."""
-    space = torch.maximum(chest.lung(*canvas.points), PLEURA_MM - heart)
+    space = torch.maximum(chest.lung(canvas.points, walls), PLEURA_MM - heart)
     box, distance = canvas.sweep(Neighbours.of(chest).tubes)
     space[box] = torch.maximum(space[box], PLEURA_MM - distance)
     return space
@@ -48,7 +47,8 @@ def pleural_space(canvas: Canvas, chest: Chest, heart: Tensor) -> Tensor:
 def pleural_space_at(chest: Chest, points: Tensor) -> Tensor:
     """The same at points (N, 3), mm."""
     axes = points.unbind(1)
-    space = torch.maximum(chest.lung(*axes), PLEURA_MM - heart_room(chest, axes))
+    walls = chest.walls(axes)
+    space = torch.maximum(chest.lung(axes, walls), PLEURA_MM - heart_room(chest, axes, walls))
     return torch.maximum(space, PLEURA_MM - Neighbours.of(chest).tubes.nearest(points))
 
 

@@ -17,11 +17,11 @@ def heart(chest: Chest, points) -> Tensor:
     floor = chest.dome_mm - 6.0
     p = ((x + 8.0) / size - 8.0, (y - 14.0) / size + 14.0, (z - floor) / size + floor)
     d = floor
-    left = turned_ellipsoid(p, (-38.0, 16.0, d + 31.0), (-0.78, 0.45, -0.36), 55.0, 39.0)
+    left = turned_ellipsoid(p, (-38.0, 16.0, d + 29.0), (-0.78, 0.45, -0.36), 56.0, 41.0)
     right = ellipsoid(p, (15.0, 12.0, d + 40.0), (30.0, 31.0, 42.0))
     front = ellipsoid(p, (-12.0, 36.0, d + 34.0), (44.0, 27.0, 33.0))
     atrium = ellipsoid(p, (-6.0, -14.0, d + 64.0), (36.0, 23.0, 25.0))
-    ear = ellipsoid(p, (-36.0, 10.0, d + 82.0), (13.0, 14.0, 17.0))
+    ear = ellipsoid(p, (-36.0, 10.0, d + 74.0), (18.0, 16.0, 22.0))
     body = smooth_union(smooth_union(left, front, 16.0), smooth_union(right, atrium, 14.0), 18.0)
     return smooth_union(body, ear, 16.0) * size
 

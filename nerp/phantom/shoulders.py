@@ -50,7 +50,7 @@ def _paint_scapula(canvas: Canvas, chest: Chest, side: str, mirror: Tensor):
     socket = torch.tensor(_RAISED if chest.patient.arms_raised else _DOWN)[1] + torch.tensor([-20.0, -2.0, 4.0])
     inner, _ = _edges(chest)
     root, low = inner(torch.tensor(58.0)), inner(torch.tensor(-20.0))
-    acromion = socket + torch.tensor([18.0, -6.0, 30.0])
+    acromion = socket + torch.tensor([16.0, -7.0, 20.0])
     ridge = tube(torch.stack([root, (root + acromion) / 2 + torch.tensor([4.0, -12.0, 4.0]), acromion]) * mirror, (3, 5, 7))
     border = tube(torch.stack([low, (low + socket) / 2 + torch.tensor([3.0, -4.0, -2.0]), socket]) * mirror, (3, 4.5, 11))
     beak = torch.stack([socket + torch.tensor([-10.0, 4, 14]), socket + torch.tensor([-8.0, 22, 24])])

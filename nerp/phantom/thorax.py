@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerp.phantom import lungs, organs
 from nerp.phantom.bones import SIDES, paint_bones
-from nerp.phantom.canvas import Canvas, turned
+from nerp.phantom.canvas import Canvas, leaning
 from nerp.phantom.chest import Chest, breasts
 from nerp.phantom.labels import LABEL_OF
 from nerp.phantom.patient import Patient, draw_patient, stream
@@ -68,7 +68,7 @@ def thorax(seed: int, *, spacing_mm: float = 2.0, findings=()) -> Phantom:
 def lay_canvas(patient: Patient, spacing_mm: float) -> Canvas:
     low = [a * s for a, s in zip(LOW_MM, patient.scale, strict=True)]
     high = [a * s for a, s in zip(HIGH_MM, patient.scale, strict=True)]
-    return Canvas(low, high, spacing_mm, patient.scale, turned(patient.yaw_rad, patient.tilt_rad))
+    return Canvas(low, high, spacing_mm, patient.scale, leaning(patient.yaw_rad, patient.lean))
 
 
 def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
@@ -91,16 +91,15 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
 
 def paint_inside(canvas: Canvas, chest: Chest, noise: Noise):
     """Everything within the rib cage."""
-    x, y, z = canvas.points
-    wall = chest.wall(x, y, z)
-    below = torch.maximum(wall, z - chest.diaphragm(x, y))
-    above = torch.maximum(torch.maximum(wall, chest.cupola(x, y, z) - 6.0), chest.diaphragm(x, y) - z)
-    canvas.paint("mediastinum", -55.0, above)
+    x = canvas.points[0]
+    walls = chest.walls(canvas.points)
+    below = torch.maximum(walls.wall, walls.above)
+    canvas.paint("mediastinum", -55.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
     canvas.paint("diaphragm", 48.0, below)
     canvas.paint("abdomen", -5.0 + 35.0 * noise.coarse, below + 4.0)
     organs.paint_abdomen(canvas, chest, below)
-    heart = lungs.heart_room(chest, canvas.points)
-    lung = lungs.pleural_space(canvas, chest, heart)
+    heart = lungs.heart_room(chest, canvas.points, walls)
+    lung = lungs.pleural_space(canvas, chest, walls, heart)
     canvas.paint("lung_left", lungs.parenchyma(canvas, noise.coarse), lung)
     canvas.labels.masked_fill_((canvas.labels == LABEL_OF["lung_left"]) & (x > 0), LABEL_OF["lung_right"])
     canvas.paint("heart", 44.0, heart)
