@@ -43,7 +43,7 @@ def paint_spine(canvas: Canvas, chest: Chest):
     canvas.paint("discs", 85.0, torch.maximum(body, -disc), box)
     canvas.paint_bone("vertebrae", torch.maximum(body, disc), box, cortex_mm=1.5, hu=(560.0, 210.0))
     box, processes = canvas.sweep(_processes(chest))
-    canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(480.0, 200.0))
+    canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(360.0, 150.0))
 
 
 def _disc_heights() -> list[float]:

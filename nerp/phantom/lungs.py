@@ -10,6 +10,7 @@ from torch import Tensor
 from nerp.phantom import organs
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest, Walls
+from nerp.phantom.findings import Case
 from nerp.phantom.patient import stream
 from nerp.phantom.shapes import Tubes, join
 from nerp.phantom.vessels import Growth, grow
@@ -44,12 +45,13 @@ def pleural_space(canvas: Canvas, chest: Chest, walls: Walls, heart: Tensor) -> 
     return space
 
 
-def pleural_space_at(chest: Chest, points: Tensor) -> Tensor:
-    """The same at points (N, 3), mm."""
+def aerated_at(chest: Chest, case: Case, points: Tensor) -> Tensor:
+    """Distance to the aerated lungs at points (N, 3), mm."""
     axes = points.unbind(1)
     walls = chest.walls(axes)
     space = torch.maximum(chest.lung(axes, walls), PLEURA_MM - heart_room(chest, axes, walls))
-    return torch.maximum(space, PLEURA_MM - Neighbours.of(chest).tubes.nearest(points))
+    space = torch.maximum(space, PLEURA_MM - Neighbours.of(chest).tubes.nearest(points))
+    return case.aerated(chest, axes, walls, space)
 
 
 def parenchyma(canvas: Canvas, coarse: Tensor) -> Tensor:

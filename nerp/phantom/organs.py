@@ -70,8 +70,12 @@ def airways(chest: Chest) -> Tubes:
     y = lambda z: chest.spine_y(torch.tensor(float(z))).item() + 36.0  # noqa: E731
     carina = (4.0, y(40), 42.0)
     wind = tube([(0, y(172), 200), (0, y(140), 140), (1, y(105), 105), (3, y(72), 72), carina], 9.5, 20)
-    right = tube([carina, (20, carina[1] - 2, 24), (38, carina[1] - 4, 6), (46, carina[1] - 5, -12)], (9, 8, 7, 5.5), 10)
-    left = tube([carina, (-16, carina[1] - 3, 24), (-36, carina[1] - 7, 10), (-50, carina[1] - 9, -4)], (8.5, 7, 6, 5), 10)
+    right = tube(
+        [carina, (20, carina[1] - 2, 24), (38, carina[1] - 4, 6), (46, carina[1] - 5, -12)], (9, 8, 7, 5.5), 10
+    )
+    left = tube(
+        [carina, (-16, carina[1] - 3, 24), (-36, carina[1] - 7, 10), (-50, carina[1] - 9, -4)], (8.5, 7, 6, 5), 10
+    )
     return join([wind, right, left])
 
 

@@ -51,8 +51,12 @@ def _paint_scapula(canvas: Canvas, chest: Chest, side: str, mirror: Tensor):
     inner, _ = _edges(chest)
     root, low = inner(torch.tensor(58.0)), inner(torch.tensor(-20.0))
     acromion = socket + torch.tensor([16.0, -7.0, 20.0])
-    ridge = tube(torch.stack([root, (root + acromion) / 2 + torch.tensor([4.0, -12.0, 4.0]), acromion]) * mirror, (3, 5, 7))
-    border = tube(torch.stack([low, (low + socket) / 2 + torch.tensor([3.0, -4.0, -2.0]), socket]) * mirror, (3, 4.5, 11))
+    ridge = tube(
+        torch.stack([root, (root + acromion) / 2 + torch.tensor([4.0, -12.0, 4.0]), acromion]) * mirror, (3, 5, 7)
+    )
+    border = tube(
+        torch.stack([low, (low + socket) / 2 + torch.tensor([3.0, -4.0, -2.0]), socket]) * mirror, (3, 4.5, 11)
+    )
     beak = torch.stack([socket + torch.tensor([-10.0, 4, 14]), socket + torch.tensor([-8.0, 22, 24])])
     hook = tube(torch.cat([beak, socket[None] + torch.tensor([[4.0, 32, 18]])]) * mirror, (6, 5, 4.5))
     box, distance = canvas.sweep(join([ridge, border, hook]))
