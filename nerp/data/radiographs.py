@@ -113,26 +113,28 @@ def _read_dicom(path: Path) -> np.ndarray:
 
     try:
         header = pydicom.dcmread(path)
-        values = header.pixel_array
-        if values.ndim != 2:
-            raise DataError(f"{path}: holds pixels of shape {values.shape}; expected one grey image (rows, columns)")
-        values = apply_voi_lut(apply_modality_lut(values, header), header).astype(np.float32)
+        stored = header.pixel_array
+        if stored.ndim != 2:
+            raise DataError(f"{path}: holds pixels of shape {stored.shape}; expected one grey image (rows, columns)")
+        values = apply_voi_lut(apply_modality_lut(stored, header), header).astype(np.float32)
     except (pydicom.errors.InvalidDicomError, AttributeError, ValueError, RuntimeError, EOFError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{path}: cannot be read as a DICOM image ({reason}); fetch the file again") from error
     if header.PhotometricInterpretation == "MONOCHROME1":
         values = values.max() - values
-    return _without_border(values)
+    return np.ascontiguousarray(values[_inside_border(stored)])
 
 
-def _without_border(values: np.ndarray) -> np.ndarray:
-    """Cuts rows and columns at the edges that hold one value: collimation and filling."""
-    slack = 0.01 * float(values.max() - values.min())
-    rows = np.flatnonzero(np.ptp(values, axis=1) > slack)
-    columns = np.flatnonzero(np.ptp(values, axis=0) > slack)
-    if not len(rows) or not len(columns):
-        return values
-    return np.ascontiguousarray(values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+def _inside_border(stored: np.ndarray) -> tuple[slice, slice]:
+    """All but the rows and columns at the edges that hold nothing but the corner's value: shutter and filling.
+
+    Judged before any window, which would make a border of the air beside the patient.
+    """
+    is_image = stored != stored[0, 0]
+    rows, columns = np.flatnonzero(is_image.any(1)), np.flatnonzero(is_image.any(0))
+    if not len(rows):
+        return slice(None), slice(None)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _read_jsrt(path: Path) -> np.ndarray:
