@@ -17,7 +17,12 @@ def test_reads_every_known_header(tmp_path, value, name):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a,b\n1,2\n", "has the columns a, b; expected id"), ("id,name\nx,lung\n", "no integer"), ("", "none")],
+    [
+        ("a,b\n1,2\n", "has a, b; expected a column"),
+        ("id,name\nx,lung\n", "label value 'x'; expected whole numbers"),
+        ("id,name\n1,lung\n1,heart\n", "each once"),
+        ("", "no row"),
+    ],
 )
 def test_bad_files_say_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "names.csv"
@@ -27,7 +32,7 @@ def test_bad_files_say_what_is_wrong(tmp_path, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(DataError, match="no label names"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_label_names(tmp_path / "none.csv")
 
 

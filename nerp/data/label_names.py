@@ -8,33 +8,34 @@ from pathlib import Path
 
 from nerp.errors import DataError, UsageError
 
-VALUE_COLUMNS = ("id", "value", "label")
-NAME_COLUMNS = ("structure", "name")
+VALUE_COLUMNS = ("value", "label", "id", "index")
+NAME_COLUMNS = ("name", "structure")
 
 
 def read_label_names(path: str | Path) -> dict[int, str]:
-    """The name of each label value, from a CSV with a column of values and one of names.
+    """Label value -> name, from a CSV with a header.
 
     Args:
-        path: CSV whose header has one of `id, value, label` and one of `structure, name`.
+        path: a comma-separated file; the values stand in the first of its columns `value`, `label`,
+            `id`, `index`, the names in `name` or `structure`; other columns are passed over.
 
     Raises:
-        DataError: the file is missing, or lacks such columns, or a value is no integer.
+        DataError: no such file, no such columns, or a value that is not a whole number or stands twice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no label names at {path}; expected a CSV with the columns id,structure")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    header = list(rows[0]) if rows else []
-    value = next((column for column in VALUE_COLUMNS if column in header), None)
-    name = next((column for column in NAME_COLUMNS if column in header), None)
-    if value is None or name is None:
-        raise DataError(f"{path.name} has the columns {', '.join(header) or 'none'}; expected id,structure")
     try:
-        return {int(row[value]): row[name] for row in rows}
-    except (TypeError, ValueError):
-        raise DataError(f"{path.name} has a label value that is no integer; check its column {value}") from None
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table of label names: {error}") from error
+    value, name = (_column(path, rows, columns) for columns in (VALUE_COLUMNS, NAME_COLUMNS))
+    names: dict[int, str] = {}
+    for number, row in enumerate(rows, start=2):
+        text = (row[value] or "").strip()
+        if not text.isdecimal() or int(text) in names:
+            raise DataError(f"line {number} of {path} has the label value {text!r}; expected whole numbers, each once")
+        names[int(text)] = (row[name] or "").strip()
+    return names
 
 
 def select_labels(text: str, names: dict[int, str]) -> tuple[int, ...]:
@@ -55,3 +56,12 @@ def select_labels(text: str, names: dict[int, str]) -> tuple[int, ...]:
             raise UsageError(f"mask {part!r} is no label; expected values such as 10,11,12 ({known})")
         chosen |= {int(part)} if part.isdigit() else fitting
     return tuple(sorted(chosen))
+
+
+def _column(path: Path, rows: list[dict], columns: tuple[str, ...]) -> str:
+    header = [] if not rows else [key for key in rows[0] if key]
+    found = next((key for wanted in columns for key in header if key.strip().lower() == wanted), None)
+    if found is None:
+        told = ", ".join(header) or "no row"
+        raise DataError(f"{path} has {told}; expected a column {' or '.join(columns)}, such as value,name in line 1")
+    return found

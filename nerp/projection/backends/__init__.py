@@ -1,1 +1,9 @@
-"""One implementation per way of computing; every one gives the same numbers."""
+"""Ways of computing the same integrals; `nerp.projection.dispatch` chooses among them.
+
+A backend is a module with the functions of `reference`, on plain tensors:
+
+* `siddon(values (C, D, H, W), rays) -> (B, R, C)`
+* `march(matter (F, D, H, W), opacity, rays of (F, R), n_samples, per_sample) -> (F, R)`
+* `label_lengths(slots (M, D, H, W), rays, n_labels) -> (B, R, K)`
+* `label_weights(opacity (D, H, W), slots, carry, rays, n_labels, n_samples) -> (B, R, K)`
+"""

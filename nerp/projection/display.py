@@ -1,0 +1,59 @@
+"""From a renderer's numbers to what a screen shows: named scalings to 0..1, image by image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerp.errors import UsageError
+
+LOW, HIGH = 0.005, 0.995
+"""Quantiles that `percentile` maps to black and white."""
+FLAT = 1e-6
+"""An image whose range is no larger than this shows nothing."""
+
+
+def display_image(images: Tensor, name: str = "percentile") -> Tensor:
+    """Scale every image by itself to 0..1.
+
+    Args:
+        images: (B, C, H, W) of any range, any floating dtype.
+        name:   `minmax` maps the darkest pixel to 0 and the brightest to 1; `percentile` maps the
+                quantiles `LOW` and `HIGH`, and clips what lies beyond, so that one metal clip does
+                not darken a chest.
+
+    Returns:
+        (B, C, H, W) in 0..1; a flat image becomes zeros. Differentiable, the limits included. No
+        image's result depends on another of its batch.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if name not in SCALINGS:
+        raise UsageError(f"unknown display scaling {name!r}; expected one of {', '.join(SCALINGS)}")
+    low, high = SCALINGS[name](images.flatten(1))
+    low, high = (limit.view(-1, 1, 1, 1) for limit in (low, high))
+    span = high - low
+    flat = span <= FLAT
+    scaled = (images - low) / torch.where(flat, 1.0, span)
+    return torch.where(flat, 0.0, scaled).clamp(0.0, 1.0)
+
+
+def _extremes(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    return pixels.amin(dim=1), pixels.amax(dim=1)
+
+
+def _quantiles(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Two quantiles per row, interpolated between neighbours; not bound by torch.quantile's size limit."""
+    ordered = pixels.sort(dim=1).values
+    return _at(ordered, LOW), _at(ordered, HIGH)
+
+
+def _at(ordered: Tensor, quantile: float) -> Tensor:
+    place = quantile * (ordered.shape[1] - 1)
+    below = int(place)
+    above = min(below + 1, ordered.shape[1] - 1)
+    return torch.lerp(ordered[:, below], ordered[:, above], place - below)
+
+
+SCALINGS = {"minmax": _extremes, "percentile": _quantiles}

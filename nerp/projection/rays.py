@@ -1,0 +1,75 @@
+"""Rays of a camera through a grid: where each enters, where it points, how far it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerp.camera import Camera
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Straight paths through a grid of voxels, in voxel index space.
+
+    Args:
+        starts:     (B, R, 3) index coordinates at which each ray enters the grid.
+        directions: (B, R, 3) index coordinates gained per millimetre, from the source onwards.
+        lengths_mm: (B, R) path inside the grid, mm; 0 for a ray that misses it.
+    """
+
+    starts: Tensor
+    directions: Tensor
+    lengths_mm: Tensor
+
+    def to(self, values: Tensor) -> Rays:
+        """The same rays in the dtype and on the device of `values`, never below float32."""
+        dtype = torch.promote_types(values.dtype, torch.float32)
+        parts = (self.starts, self.directions, self.lengths_mm)
+        return Rays(*(part.to(dtype).to(values.device) for part in parts))
+
+    def reshape(self, *batch: int) -> Rays:
+        """The same rays with leading axes `batch` in place of (B, R)."""
+        return Rays(self.starts.reshape(*batch, 3), self.directions.reshape(*batch, 3), self.lengths_mm.reshape(*batch))
+
+
+def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Rays:
+    """Rays from the source to the centre of every pixel, cut to the grid.
+
+    A ray is the *segment* between source and pixel: it starts no earlier than the source, should
+    that lie inside the grid, and ends no later than the detector, since what lies behind a film
+    casts no shadow on it. The grid ends half a voxel outside its outer voxel centres.
+
+    Args:
+        camera: B views of (H, W) pixels.
+        affine: (4, 4) float64, from voxel index to world mm.
+        shape:  (D, H, W) voxels.
+
+    Returns:
+        B x (H W) rays, float64, row by row. Differentiable in the camera, also where a ray runs
+        parallel to an axis; a ray that misses the grid has length 0 and no gradient.
+    """
+    source, pixels = camera.source.double(), camera.to(torch.float64).pixels().flatten(1, 2)
+    inverse = torch.linalg.inv(affine).to(source.device)
+    offset = pixels - source[:, None]
+    origin = (source @ inverse[:3, :3].T + inverse[:3, 3])[:, None]
+    span = offset @ inverse[:3, :3].T
+    enter, leave = _clip(origin, span, shape)
+    full_mm = offset.norm(dim=-1)
+    return Rays(origin + enter[..., None] * span, span / full_mm[..., None], (leave - enter) * full_mm)
+
+
+def _clip(origin: Tensor, span: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Fractions of source-to-pixel at which rays enter and leave the grid: the slab method."""
+    parallel = span.abs() < 1e-12
+    safe = torch.where(parallel, torch.ones_like(span), span)
+    upper = torch.tensor(shape, dtype=span.dtype, device=span.device) - 0.5
+    first, second = (-0.5 - origin) / safe, (upper - origin) / safe
+    inside = (origin > -0.5) & (origin < upper)
+    anywhere = torch.where(inside, -torch.inf, torch.inf)
+    enter = torch.where(parallel, anywhere, torch.minimum(first, second)).amax(dim=-1).clamp(min=0.0)
+    leave = torch.where(parallel, torch.inf, torch.maximum(first, second)).amin(dim=-1).clamp(max=1.0)
+    hit = enter < leave
+    return torch.where(hit, enter, 0.0), torch.where(hit, leave, 0.0)
