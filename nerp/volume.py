@@ -1,13 +1,16 @@
-"""Volumes and fields on a grid with an affine, and the way from HU to attenuation."""
+"""Volumes and fields on a grid with an affine: read, write, and the way from HU to attenuation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nerp.errors import GeometryError, VolumeError
+from nerp.formats import MAX_VOXELS, read_grid, write_grid
 
 UNITS = ("hu", "1/mm", "label")
 
@@ -110,3 +113,168 @@ def attenuation(volume: Volume) -> Volume:
         raise VolumeError(f"attenuation() needs a volume in 'hu', found {volume.unit!r}; read it with read_volume")
     values = (volume.values.clamp(min=-1000.0) / 1000.0 + 1.0) * WATER_PER_MM
     return Volume(values, volume.affine, "1/mm")
+
+
+AIR_HU = -1024.0
+"""What stands for padding: the least value that scanners write for air."""
+
+PADDING_BELOW_HU = -1100.0
+"""No matter has less; below it lie only the scanners' fillings (-2000, -2048, -3024)."""
+
+MAX_LABEL = 2**24
+"""Labels at and above it are not exact in float32."""
+
+
+def read_volume(path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Read a CT in Hounsfield units; its affine keeps flips, obliques and offsets.
+
+    Args:
+        path:       `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.mhd`, or a folder holding a DICOM series.
+        series:     SeriesInstanceUID, where a folder holds several.
+        max_voxels: a header that promises more is refused before its data is read.
+
+    Returns:
+        `(1, D, H, W)` float32 HU on the file's own axes. Values below -1100 HU, which scanners fill in
+        outside their field of view, become -1024; all others stay as stored (resampled CTs reach
+        -1030 or 3080 HU).
+
+    Raises:
+        VolumeError: not readable as one 3-D CT: missing, damaged, 4-D, empty, constant, NaN or
+            infinite, not HU, incomplete or ambiguous DICOM, too large. Each in one line.
+    """
+    path = Path(path)
+    stored, affine = _read(path, series=series, max_voxels=max_voxels)
+    values = np.ascontiguousarray(stored, dtype=np.float32)
+    _check_finite(path, values)
+    _check_hounsfield(path, values)
+    if np.may_share_memory(values, stored):
+        values = values.copy()
+    values[values < PADDING_BELOW_HU] = AIR_HU
+    return Volume(torch.from_numpy(values)[None], _placed(path, affine), "hu")
+
+
+def read_labels(path, like: Volume | None = None, *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Read a label map, carried onto a CT's grid when one is given.
+
+    Args:
+        path:       as for `read_volume`, files only; whole numbers >= 0, where 0 is background.
+        like:       the volume whose grid is wanted; each of its voxels takes the nearest label through
+                    both affines, 0 outside the label map.
+        max_voxels: as for `read_volume`.
+
+    Returns:
+        `(1, D, H, W)` float32 holding whole numbers, unit `label`.
+
+    Raises:
+        VolumeError: not readable, not whole numbers, no label at all, or none inside `like`.
+    """
+    path = Path(path)
+    stored, affine = read_grid(path, max_voxels=max_voxels)
+    _check_labels(path, stored)
+    affine = _placed(path, affine)
+    if like is None or (like.shape == stored.shape and torch.allclose(like.affine, affine, atol=1e-4)):
+        values = torch.from_numpy(np.ascontiguousarray(stored, dtype=np.float32))[None]
+        return Volume(values, affine, "label")
+    values = _nearest(stored, torch.linalg.inv(affine) @ like.affine, like.shape)
+    if not values.any():
+        found, wanted = _extent(stored.shape, affine), _extent(like.shape, like.affine)
+        raise VolumeError(f"{path}: no label lies inside the CT (labels span {found}, CT {wanted} mm); check the pair")
+    return Volume(torch.from_numpy(values)[None], like.affine, "label")
+
+
+def write_volume(path, volume: Volume) -> None:
+    """Write a one-channel volume with its affine; the file appears whole or not at all.
+
+    Whole-numbered HU are stored as int16, other HU and 1/mm as float32, labels as the smallest
+    unsigned integer. The header says nothing else: no name, date or other trace of a patient.
+
+    Args:
+        path:   `.nii`, `.nii.gz`, `.nrrd` or `.mha`, in an existing folder.
+        volume: `(1, D, H, W)`.
+
+    Raises:
+        VolumeError: several channels, values not finite, an unknown extension, or an unwritable place.
+    """
+    path = Path(path)
+    if volume.values.shape[0] != 1:
+        raise VolumeError(f"{path}: volume has {volume.values.shape[0]} channels; expected 1: write one file each")
+    values = volume.values[0].detach().cpu().numpy()
+    _check_finite(path, values)
+    if volume.unit == "label":
+        _check_labels(path, values)
+    write_grid(path, values.astype(_stored_type(values, volume.unit)), volume.affine.numpy())
+
+
+def _read(path: Path, *, series: str | None, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    if path.is_dir():
+        from nerp.dicom import read_series
+
+        return read_series(path, series=series, max_voxels=max_voxels)
+    if series is not None:
+        raise VolumeError(f"{path}: series= was given, but this is one file; series are chosen in DICOM folders")
+    return read_grid(path, max_voxels=max_voxels)
+
+
+def _stored_type(values: np.ndarray, unit: str) -> type | np.dtype:
+    if unit == "label":
+        return np.min_scalar_type(int(values.max()))
+    is_whole = unit == "hu" and bool((values == np.rint(values)).all())
+    return np.int16 if is_whole and values.min() >= -32768 and values.max() <= 32767 else np.float32
+
+
+def _placed(path: Path, affine: np.ndarray) -> Tensor:
+    try:
+        return as_affine(affine)
+    except GeometryError as error:
+        raise VolumeError(f"{path}: {error}") from error
+
+
+def _check_finite(path: Path, values: np.ndarray) -> None:
+    if not np.isfinite(values.min() + values.max()):  # min and max both carry NaN; no mask of the whole volume
+        raise VolumeError(f"{path}: holds NaN or infinite values; replace them (air is -1000 HU) and try again")
+
+
+def _check_hounsfield(path: Path, values: np.ndarray) -> None:
+    least, most = float(values.min()), float(values.max())
+    if least == most:
+        raise VolumeError(f"{path}: every voxel is {least:g}; expected a CT, the file holds no image")
+    air = least if least >= PADDING_BELOW_HU else float(values[values >= PADDING_BELOW_HU].min(initial=most))
+    found = f"{path}: values run from {least:g} to {most:g}"
+    if least < -32768 or most > 32767:
+        raise VolumeError(f"{found}; expected HU within -32768 to 32767: this cannot be a CT")
+    if air >= 0 and most > 255:
+        raise VolumeError(f"{found}; expected HU with air near -1000: apply the rescale (often minus 1024) first")
+    if air > -200 or most < -500:
+        raise VolumeError(f"{found}; expected HU with air near -1000 and tissue near 0: normalised values are no CT")
+
+
+def _check_labels(path: Path, values: np.ndarray) -> None:
+    _check_finite(path, values)
+    if values.dtype.kind == "f" and not all((part == np.rint(part)).all() for part in values):
+        raise VolumeError(f"{path}: labels are not whole numbers; expected 0, 1, 2, ...: is this an image?")
+    if values.min() < 0 or values.max() >= MAX_LABEL:
+        raise VolumeError(
+            f"{path}: labels run from {values.min():g} to {values.max():g}; expected 0 to {MAX_LABEL - 1}"
+        )
+    if values.max() == 0:
+        raise VolumeError(f"{path}: holds no label, every voxel is 0; expected at least one structure")
+
+
+def _nearest(stored: np.ndarray, index_from_index: Tensor, shape: tuple[int, int, int]) -> np.ndarray:
+    """Nearest values of `stored` on a grid of `shape`, slab by slab so that no index volume is built."""
+    matrix = index_from_index.numpy()
+    rows, columns = np.arange(shape[1])[:, None], np.arange(shape[2])[None, :]
+    plane = [row[1] * rows + row[2] * columns + row[3] + 0.5 for row in matrix[:3]]
+    values = np.zeros(shape, np.float32)
+    for slab in range(shape[0]):
+        index = [np.floor(part + row[0] * slab).astype(np.int64) for part, row in zip(plane, matrix, strict=False)]
+        inside = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index, stored.shape, strict=True)])
+        values[slab][inside] = stored[tuple(i[inside] for i in index)]
+    return values
+
+
+def _extent(shape: tuple[int, int, int], affine: Tensor) -> str:
+    corners = torch.cartesian_prod(*(torch.tensor([-0.5, n - 0.5], dtype=torch.float64) for n in shape))
+    world = corners @ affine[:3, :3].T + affine[:3, 3]
+    ranges = zip(world.amin(0).tolist(), world.amax(0).tolist(), strict=True)
+    return " ".join(f"{name} {low:.0f}..{high:.0f}" for name, (low, high) in zip("xyz", ranges, strict=True))

@@ -1,1 +1,17 @@
-"""Mapper, viewer, discriminator and segmenter."""
+"""Networks with weights, and the viewer that turns their fields into images."""
+
+from importlib import import_module
+
+_HOMES = {
+    "Mapper": "nerp.networks.mapper",
+    "Viewer": "nerp.networks.viewer",
+    "Discriminator": "nerp.networks.discriminator",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nerp.networks' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := runs/demo
+
+.PHONY: help install demo test test-all lint format clean
+
+help:
+	@echo "make demo      phantoms, training, synthesis, scores and a report, from nothing"
+	@echo "make test      install if needed, lint, run the tests"
+	@echo "make test-all  the slow tests too"
+	@echo "make format    lay out the code"
+	@echo "make clean     remove $(VENV) and $(DEMO)"
+
+$(STAMP): setup.cfg pyproject.toml $(wildcard setup.py)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+install: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python train/demo.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-all: lint
+	$(BIN)/python -m pytest -m ""
+
+clean:
+	rm -rf $(VENV) $(DEMO)

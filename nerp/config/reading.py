@@ -1,0 +1,149 @@
+"""Reading settings: presets by name, YAML and overrides merged onto a dataclass, errors in one line."""
+
+from __future__ import annotations
+
+import re
+import site
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nerp.errors import ConfigError
+
+Layer = tuple[str, dict[str, Any]]
+"""Where some settings come from, in words, and the nested dictionary of them."""
+
+
+def preset_folders() -> Iterator[Path]:
+    """The folders that may hold presets: the clone's, then those of a plain install."""
+    repository = Path(__file__).resolve().parents[2]
+    if (repository / "setup.cfg").is_file():
+        yield repository / "configs"
+    try:
+        installed = metadata.files("nerp") or []
+    except metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if file.parts[-2:-1] == ("configs",) and file.suffix == ".yaml":
+            yield Path(file.locate()).resolve().parent
+    for base in (sysconfig.get_path("data"), site.USER_BASE):
+        if base:
+            yield Path(base) / "share" / "nerp" / "configs"
+
+
+def preset_path(source: str | Path) -> Path:
+    """The YAML file that `source` means: a path, `demo`, `demo.yaml` or `configs/demo.yaml`.
+
+    Raises:
+        ConfigError: neither a file nor a preset; the presets are listed.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    names = {}
+    for folder in preset_folders():
+        for file in sorted(folder.glob("*.yaml")):
+            names.setdefault(file.stem, file)
+    if str(path.parent) in (".", "configs") and path.suffix in ("", ".yaml") and path.stem in names:
+        return names[path.stem]
+    known = ", ".join(sorted(names)) or "none installed"
+    raise ConfigError(f"no config '{source}': expected a YAML file or one of the presets {known}")
+
+
+def read_layer(path: Path) -> Layer:
+    """The settings of a YAML file, not yet checked."""
+    try:
+        content = OmegaConf.load(path)
+    except (yaml.YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(content, DictConfig):
+        raise ConfigError(f"{path} holds a list; expected 'key: value' lines such as 'seed: 0'")
+    return str(path), OmegaConf.to_container(content)
+
+
+def parse_override(text: str) -> Layer:
+    """The setting of `trainer.steps=100`, not yet checked."""
+    key, equals, _ = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override '{text}' is not 'key=value'; write for example trainer.steps=100")
+    try:
+        content = OmegaConf.to_container(OmegaConf.from_dotlist([text]))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"override '{text}' cannot be read: {_one_line(error)}") from error
+    return f"override '{text}'", content
+
+
+def merge(schema: type, layers: list[Layer]) -> Any:
+    """An instance of `schema` with the layers' settings put over its defaults, later ones last.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or an interpolation that has no value.
+    """
+    tree = OmegaConf.structured(schema)
+    known = list(leaf_types(schema))
+    for where, content in layers:
+        _check_keys(content, known, where)
+        try:
+            tree = OmegaConf.merge(tree, content)
+        except OmegaConfBaseException as error:
+            raise _wrong_type(error, schema, where) from error
+    try:
+        return OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        reason = re.sub(r"^.*?interpolation: ", "", _one_line(error))
+        raise ConfigError(f"{_key(error)}: {reason}; set it or give {_key(error)}=…") from error
+
+
+def leaf_types(schema: type, prefix: str = "") -> dict[str, Any]:
+    """The type of every dotted key of a dataclass tree."""
+    leaves = {}
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        kind, name = hints[item.name], f"{prefix}{item.name}"
+        leaves.update(leaf_types(kind, f"{name}.") if is_dataclass(kind) else {name: kind})
+    return leaves
+
+
+def _check_keys(content: dict, known: list[str], where: str, prefix: str = "") -> None:
+    sections = {key.rpartition(".")[0] for key in known}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if name in sections and not isinstance(value, dict):
+            inside = next(item for item in known if item.startswith(f"{name}."))
+            raise ConfigError(f"'{name}' in {where} is a section; expected keys in it, such as {inside}")
+        if name not in sections and name not in known:
+            raise ConfigError(f"unknown key '{name}' in {where}; did you mean '{nearest_key(name, known)}'?")
+        if name in sections:
+            _check_keys(value, known, where, f"{name}.")
+
+
+def nearest_key(name: str, known: list[str]) -> str:
+    """The known dotted key that looks most like `name`, by the whole name or by its last part."""
+    whole = get_close_matches(name, known, n=1, cutoff=0.75)
+    last = {key.rpartition(".")[2]: key for key in reversed(known)}
+    part = get_close_matches(name.rpartition(".")[2], list(last), n=1, cutoff=0.6)
+    return whole[0] if whole else last[part[0]] if part else get_close_matches(name, known, n=1, cutoff=0.0)[0]
+
+
+def _wrong_type(error: OmegaConfBaseException, schema: type, where: str) -> ConfigError:
+    key = _key(error)
+    kind = leaf_types(schema).get(re.sub(r"\[.*", "", key))
+    expected = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+    return ConfigError(f"{key} in {where}: {_one_line(error)}; expected {expected}")
+
+
+def _key(error: OmegaConfBaseException) -> str:
+    return str(error.full_key or "value")
+
+
+def _one_line(error: Exception) -> str:
+    """The message without OmegaConf's trailing lines of context."""
+    return " ".join(str(error).split("\n    full_key")[0].split())

@@ -1,0 +1,264 @@
+"""CTs for the mapper: found in folders, resampled once to one upright isotropic grid, windowed.
+
+The grid's axes run inferior to superior, posterior to anterior, left to right, along the world's own
+axes; whatever the file's orientation, the same patient gives the same grid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nerp.dicom import holds_series
+from nerp.errors import DataError, GeometryError, UsageError
+from nerp.formats import ITK, NIFTI, extension
+from nerp.volume import Volume, read_labels, read_volume
+
+AIR_HU = -1000.0
+SIDE_MULTIPLE = 16
+"""The mapper halves its grid four times."""
+
+WORLD_AXIS = (2, 1, 0)
+"""World axis (x, y, z) along which each index axis (d, h, w) of the mapper's grid grows."""
+
+
+def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None = None) -> Volume:
+    """Resample a CT, once, to the mapper's grid: upright, isotropic, sides multiples of 16, air around.
+
+    Each voxel is the mean of trilinear samples spread evenly over it, more than one to every voxel of
+    the CT along each axis when shrinking, so that it averages instead of skipping (a box filter in
+    world space). Where grids coincide the values are the CT's own.
+
+    Args:
+        ct:         (1, D, H, W) HU, any affine.
+        size:       voxels along the longest side, a multiple of 16; sets the spacing.
+        spacing_mm: distance between voxels, mm. Exactly one of the two is given.
+
+    Returns:
+        (1, D', H', W') HU on index axes (superior, anterior, right); -1000 outside the CT's faces.
+        Not differentiable.
+
+    Raises:
+        UsageError: none or both of size and spacing, or a value that cannot be.
+        GeometryError: a volume that is not one channel of HU.
+    """
+    if ct.unit != "hu" or ct.values.shape[0] != 1:
+        raise GeometryError(f"mapper_grid() needs one channel of HU; found {ct.values.shape[0]} of {ct.unit!r}")
+    low, high = _world_box(ct)
+    spacing_mm = _spacing(size, spacing_mm, float((high - low).max()))
+    counts = [max(1, math.ceil(extent / spacing_mm - 1e-6)) for extent in (high - low)[list(WORLD_AXIS)].tolist()]
+    shape = [math.ceil(count / SIDE_MULTIPLE) * SIDE_MULTIPLE for count in counts]
+    affine = torch.zeros(4, 4, dtype=torch.float64)
+    affine[3, 3] = 1.0
+    for axis, (world, count, side) in enumerate(zip(WORLD_AXIS, counts, shape, strict=True)):
+        affine[world, axis] = spacing_mm
+        affine[world, 3] = low[world] + (0.5 - (side - count) // 2) * spacing_mm
+    return Volume(_resample(ct, affine, shape), affine, "hu")
+
+
+def _world_box(volume: Volume) -> tuple[Tensor, Tensor]:
+    corners = torch.cartesian_prod(*(torch.tensor([-0.5, n - 0.5], dtype=torch.float64) for n in volume.shape))
+    world = corners @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    return world.amin(0), world.amax(0)
+
+
+def _spacing(size: int | None, spacing_mm: float | None, longest_mm: float) -> float:
+    if (size is None) == (spacing_mm is None):
+        raise UsageError(f"mapper's grid got size={size} and spacing_mm={spacing_mm}; expected exactly one of them")
+    if spacing_mm is not None:
+        if not spacing_mm > 0:
+            raise UsageError(f"mapper's grid got spacing_mm={spacing_mm}; expected a distance above 0")
+        return float(spacing_mm)
+    if size < SIDE_MULTIPLE or size % SIDE_MULTIPLE:
+        raise UsageError(f"mapper's grid got size={size}; expected a multiple of {SIDE_MULTIPLE}, such as 128")
+    return longest_mm / size
+
+
+@torch.no_grad()
+def _resample(ct: Volume, affine: Tensor, shape: list[int]) -> Tensor:
+    """Box-averaged values of `ct` on a grid, one slab at a time: memory stays at one slab's samples."""
+    index_from_index = torch.linalg.inv(ct.affine) @ affine
+    strides = index_from_index[:3, :3].abs().amax(0).tolist()
+    # a quarter more than one to a voxel: at nearly one, samples and voxels beat against each other
+    samples = [1 if stride < 1 + 1e-3 else math.ceil(1.25 * stride) for stride in strides]
+    counts = torch.tensor(ct.shape, dtype=torch.float64)
+    # grid_sample wants (w, h, d), with -1 and 1 at the outer faces
+    matrix = (index_from_index[:3] * 2 / counts[:, None]).flip(0)
+    matrix[:, 3] += (1 / counts - 1).flip(0)
+    fine = [_fine_index(n, k) for n, k in zip(shape, samples, strict=True)]
+    plane = fine[1][:, None, None] * matrix[:, 1] + fine[2][:, None] * matrix[:, 2] + matrix[:, 3]
+    values = torch.empty(1, *shape, device=ct.values.device)
+    for slab, depths in enumerate(fine[0].split(samples[0])):
+        where = (plane + depths[:, None, None, None] * matrix[:, 0]).to(ct.values)
+        found = F.grid_sample(ct.values[None], where[None], padding_mode="border", align_corners=False)[0, 0]
+        found = found.where(where.abs().amax(-1) <= 1 + 1e-6, AIR_HU)
+        values[0, slab] = F.avg_pool2d(found.mean(0)[None], samples[1:])[0]
+    return values
+
+
+def _fine_index(count: int, samples: int) -> Tensor:
+    """Positions of `samples` even points within each of `count` voxels, in voxels."""
+    return (torch.arange(count * samples, dtype=torch.float64) + 0.5) / samples - 0.5
+
+
+def window(ct_values_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
+    """HU to [0, 1] between the window's two ends, clipped beyond. Differentiable inside the window.
+
+    Args:
+        ct_values_hu: any shape, HU.
+        window_hu:    (low, high) HU, low < high.
+
+    Raises:
+        UsageError: the window's ends are not in order.
+    """
+    low, high = window_hu
+    if not low < high:
+        raise UsageError(f"window is {low:g} to {high:g} HU; expected the lower end first")
+    return ((ct_values_hu - low) / (high - low)).clamp(0.0, 1.0)
+
+
+def find_cts(folder, *, pattern: str = "*") -> list[Path]:
+    """CT files and DICOM series folders below a folder, in order of their paths.
+
+    Nothing is opened but one header a DICOM folder, so label maps are told from CTs by `pattern` alone:
+    keep them in another folder, or name what is wanted, as in `pattern="ct*"`.
+
+    Args:
+        folder:  searched with all its sub-folders; hidden files are passed over.
+        pattern: a glob that the file's name, or the DICOM folder's name, must match.
+
+    Raises:
+        DataError: no such folder, or nothing in it fits.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one that holds CTs")
+    matching = [path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(".")]
+    files = [path for path in matching if path.is_file() and extension(path) in NIFTI + ITK]
+    folders = [path for path in (folder, *matching) if path.is_dir() and holds_series(path)]
+    if not files and not folders:
+        expected = f"{', '.join(NIFTI + ITK)} files or DICOM series"
+        raise DataError(f"{folder}: holds no CT matching {pattern!r}; expected {expected} in it or below")
+    return sorted(files + folders)
+
+
+def match_labels(cts: list[Path], labels_folder) -> list[Path]:
+    """The label map of each CT: the file in `labels_folder` of the same name, whatever its format.
+
+    Raises:
+        DataError: CTs without labels (they are counted, the first is named), or two files for one CT.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(Path(labels_folder).glob("*")):
+        if extension(path) in NIFTI + ITK:
+            found.setdefault(_stem(path), []).append(path)
+    matches = [found.get(_stem(ct), []) for ct in cts]
+    lonely = [ct.name for ct, match in zip(cts, matches, strict=True) if len(match) != 1]
+    if lonely:
+        raise DataError(
+            f"{labels_folder}: {len(lonely)} of {len(cts)} CTs have no label map or several, first {lonely[0]}; "
+            "expected one of the same name each"
+        )
+    return [match[0] for match in matches]
+
+
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(extension(path))] if path.suffix and not path.is_dir() else path.name
+
+
+@dataclass(frozen=True)
+class MappedCT:
+    """One CT ready for the mapper.
+
+    Args:
+        path:  where it came from.
+        ct:    (1, D, H, W) HU on the mapper's grid.
+        image: (1, D, H, W) the same, windowed to [0, 1].
+    """
+
+    path: Path
+    ct: Volume
+    image: Tensor
+
+
+class CTDataset(Dataset):
+    """CTs of a folder on the mapper's grid; each file is read and resampled once and then remembered.
+
+    Args:
+        source:       a folder (searched by `find_cts`), or the paths themselves.
+        size, spacing_mm: as for `mapper_grid`.
+        window_hu:    (low, high) HU that become 0 and 1.
+        labels_folder: holds label maps with the CTs' names; see `match_labels`.
+        cache_folder: keeps resampled grids across runs; a changed CT or size makes a new entry.
+
+    Items are `MappedCT`. A file that is no CT raises its `VolumeError` when it is first asked for.
+    """
+
+    def __init__(
+        self, source, *, size=None, spacing_mm=None, window_hu=(-1000.0, 1000.0), labels_folder=None, cache_folder=None
+    ):
+        self.paths = find_cts(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
+        self.label_paths = None if labels_folder is None else match_labels(self.paths, labels_folder)
+        self.size, self.spacing_mm, self.window_hu = size, spacing_mm, tuple(window_hu)
+        self.cache_folder = None if cache_folder is None else Path(cache_folder)
+        self._grids: dict[int, Volume] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> MappedCT:
+        path = self.paths[index]
+        ct = self._grids.setdefault(index, self._grids.get(index) or self._load(path))
+        return MappedCT(path, ct, window(ct.values, self.window_hu))
+
+    def labels(self, index: int) -> Volume:
+        """The label map of one CT on that CT's own grid, read anew each time; `DataError` without labels."""
+        if self.label_paths is None:
+            raise DataError("this set of CTs has no labels; give labels_folder")
+        return read_labels(self.label_paths[index], like=read_volume(self.paths[index]))
+
+    def _load(self, path: Path) -> Volume:
+        entry = None if self.cache_folder is None else self._entry(path)
+        if entry is not None and entry.is_file():
+            return _read_entry(entry)
+        ct = mapper_grid(read_volume(path), size=self.size, spacing_mm=self.spacing_mm)
+        if entry is not None:
+            _write_entry(entry, ct)
+        return ct
+
+    def _entry(self, path: Path) -> Path:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        key = hashlib.sha256(repr((facts, self.size, self.spacing_mm)).encode()).hexdigest()[:32]
+        return self.cache_folder / f"{key}.safetensors"
+
+
+def _write_entry(entry: Path, ct: Volume) -> None:
+    from safetensors.torch import save_file
+
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = entry.with_name(f".{entry.name}.{os.getpid()}.part")
+    try:
+        save_file({"values": ct.values.contiguous(), "affine": ct.affine.contiguous()}, unfinished)
+        os.replace(unfinished, entry)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _read_entry(entry: Path) -> Volume:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        stored = load_file(entry)
+    except SafetensorError as error:
+        raise DataError(f"{entry}: a damaged cache entry; delete the file and start again") from error
+    return Volume(stored["values"], stored["affine"], "hu")

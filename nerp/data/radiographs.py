@@ -1,0 +1,277 @@
+"""Real radiographs and their masks: one grey image in [0, 1], bone bright, at the shape asked for.
+
+Images and masks share one geometry: the source is brought to the target's proportions around its
+centre, then resized once, images with antialiasing, masks by nearest neighbour.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nerp.errors import DataError, UsageError
+from nerp.projection.display import display_image
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
+DICOM, JSRT = (".dcm", ".dicom"), (".img",)
+JSRT_SIDE, JSRT_WHITE = 2048, 4095
+
+FITS = ("crop", "pad")
+
+
+def read_radiograph(path, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
+    """Read one radiograph as a display image.
+
+    PNG, JPEG, TIFF or BMP of 8 or 16 bit, grey or colour; DICOM with its lookup table or first VOI
+    window, MONOCHROME1 inverted and flat borders cut; or a raw JSRT `.IMG` file (2048 x 2048, big-endian,
+    12 bit, where 0 is white, hence inverted). Scaled by `display_image`, as the rendered ones are, after
+    it has its shape.
+
+    Args:
+        path:  the file; its extension says the format.
+        shape: (H, W) wanted.
+        fit:   `crop` cuts the longer side around the centre; `pad` fills the shorter one with 0.
+
+    Returns:
+        (1, H, W) float32 in [0, 1], antialiased.
+
+    Raises:
+        DataError: missing, damaged, unknown, not one grey image, or of one value only.
+    """
+    path = Path(path)
+    values = torch.from_numpy(_read_grey(path))
+    if values.min() == values.max():
+        raise DataError(f"{path}: every pixel is {values.min():g}; expected a radiograph, the file holds no image")
+    resized = _resized(values, shape, fit=fit, mode="bilinear")
+    return _centred(display_image(resized), shape)[0]
+
+
+def read_mask(paths, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
+    """Read one mask, or the union of several such as a left and a right lung.
+
+    Args:
+        paths: a file, or a list of files of equal size; two-valued, any bright value means inside.
+        shape: (H, W) wanted.
+        fit:   as given to `read_radiograph` for the image.
+
+    Returns:
+        (1, H, W) float32, 0 or 1, by nearest neighbour. A mask may be empty.
+
+    Raises:
+        DataError: missing, damaged, of more than two values, or parts of unequal size.
+    """
+    paths = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    if not paths:
+        raise DataError("read_mask() got no files; expected at least one")
+    parts = [_read_binary(path) for path in paths]
+    if len({part.shape for part in parts}) != 1:
+        sizes = ", ".join(f"{path.name} {tuple(part.shape)}" for path, part in zip(paths, parts, strict=True))
+        raise DataError(f"masks to be united differ in size: {sizes}; expected one size")
+    union = torch.from_numpy(np.logical_or.reduce(parts)).float()
+    return _centred(_resized(union, shape, fit=fit, mode="nearest-exact"), shape)[0]
+
+
+def _read_grey(path: Path) -> np.ndarray:
+    """(H, W) float32 in the file's own scale, bone bright."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    ending = path.suffix.lower()
+    if ending in PICTURES:
+        return _read_picture(path)
+    if ending in DICOM:
+        return _read_dicom(path)
+    if ending in JSRT:
+        return _read_jsrt(path)
+    raise DataError(f"{path}: unknown extension {ending!r}; expected {', '.join(PICTURES + DICOM + JSRT)}")
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            if picture.mode.startswith(("I", "F")):
+                return np.asarray(picture, dtype=np.float32)
+            if picture.mode in ("RGBA", "PA", "P"):
+                picture = picture.convert("RGB")
+            return np.asarray(picture.convert("L"), dtype=np.float32)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}); fetch or write it again") from error
+
+
+def _read_dicom(path: Path) -> np.ndarray:
+    import pydicom
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    try:
+        header = pydicom.dcmread(path)
+        stored = header.pixel_array
+        if stored.ndim != 2:
+            raise DataError(f"{path}: holds pixels of shape {stored.shape}; expected one grey image (rows, columns)")
+        values = apply_voi_lut(apply_modality_lut(stored, header), header).astype(np.float32)
+    except (pydicom.errors.InvalidDicomError, AttributeError, ValueError, RuntimeError, EOFError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path}: cannot be read as a DICOM image ({reason}); fetch the file again") from error
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        values = values.max() - values
+    return np.ascontiguousarray(values[_inside_border(stored)])
+
+
+def _inside_border(stored: np.ndarray) -> tuple[slice, slice]:
+    """All but the rows and columns at the edges that hold nothing but the corner's value: shutter and filling.
+
+    Judged before any window, which would make a border of the air beside the patient.
+    """
+    is_image = stored != stored[0, 0]
+    rows, columns = np.flatnonzero(is_image.any(1)), np.flatnonzero(is_image.any(0))
+    if not len(rows):
+        return slice(None), slice(None)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _read_jsrt(path: Path) -> np.ndarray:
+    expected = JSRT_SIDE * JSRT_SIDE * 2
+    if path.stat().st_size != expected:
+        raise DataError(f"{path}: holds {path.stat().st_size} bytes; a JSRT .IMG file has {expected}: fetch it again")
+    stored = np.fromfile(path, dtype=">u2").reshape(JSRT_SIDE, JSRT_SIDE)
+    if stored.max() > JSRT_WHITE:
+        raise DataError(
+            f"{path}: holds values up to {stored.max()}; expected big-endian 12-bit ones, 0 to {JSRT_WHITE}"
+        )
+    return (JSRT_WHITE - stored).astype(np.float32)
+
+
+def _read_binary(path: Path) -> np.ndarray:
+    values = _read_grey(path)
+    least, most = float(values.min()), float(values.max())
+    between = (values > least + 0.1 * (most - least)) & (values < most - 0.1 * (most - least))
+    if between.mean() > 0.05:
+        raise DataError(f"{path}: {between.mean():.0%} of its pixels are neither dark nor bright; expected a mask")
+    return values > most / 2
+
+
+def _resized(values: Tensor, shape: tuple[int, int], *, fit: str, mode: str) -> Tensor:
+    """(1, 1, h, w), resized once without distortion: all of `shape`, or what of it the whole source fills."""
+    if fit not in FITS:
+        raise UsageError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
+    rows, columns = values.shape
+    proportion = shape[1] / shape[0]
+    if fit == "crop":
+        size = tuple(shape)
+        height, width = min(rows, round(columns / proportion)), min(columns, round(rows * proportion))
+        top, left = (rows - height) // 2, (columns - width) // 2
+        values = values[top : top + height, left : left + width]
+    else:
+        scale = min(shape[0] / rows, shape[1] / columns)
+        size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
+    return F.interpolate(values[None, None], size=size, mode=mode, antialias=mode == "bilinear")
+
+
+def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) of `shape`, zeros around."""
+    spare_rows, spare_columns = shape[0] - images.shape[2], shape[1] - images.shape[3]
+    top, left = spare_rows // 2, spare_columns // 2
+    return F.pad(images, (left, spare_columns - left, top, spare_rows - top))
+
+
+def find_radiographs(folder) -> list[Path]:
+    """Radiographs of a folder, or of its `images` sub-folder where it has one, by name.
+
+    Raises:
+        DataError: no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one that holds radiographs")
+    inner = folder / "images" if (folder / "images").is_dir() else folder
+    endings = PICTURES + DICOM + JSRT
+    found = [path for path in sorted(inner.iterdir()) if path.suffix.lower() in endings and path.name[0] != "."]
+    if not found:
+        raise DataError(f"{inner}: holds no radiographs; expected {', '.join(endings)} files directly in it")
+    return found
+
+
+class RadiographDataset(Dataset):
+    """Radiographs at one shape; each file is read once, when first asked for, and then remembered.
+
+    Args:
+        source: a folder (see `find_radiographs`), or the paths themselves.
+        shape:  (H, W).
+        fit:    as for `read_radiograph`.
+
+    Items are (1, H, W) float32 in [0, 1].
+    """
+
+    def __init__(self, source, shape: tuple[int, int], *, fit: str = "crop"):
+        self.paths = find_radiographs(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
+        self.shape, self.fit = tuple(shape), fit
+        self._images: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        path = self.paths[index]
+        if index not in self._images:
+            self._images[index] = read_radiograph(path, self.shape, fit=self.fit)
+        return self._images[index]
+
+
+def split_by_patient(folder, shares: tuple[float, ...] = (0.8, 0.1, 0.1), *, seed: int = 0) -> list[list[Path]]:
+    """Split a folder's radiographs into parts that share no patient.
+
+    Patients are shuffled by `seed`, then dealt out whole; a part ends once it holds its share of images.
+
+    Args:
+        folder: holds `index.csv` with the columns `file` and `patient_id`, and the images.
+        shares: of the images, above 0, summing to 1.
+
+    Returns:
+        One list of paths a share, each sorted.
+
+    Raises:
+        DataError: no index, a column or a file missing, or too few patients for the parts.
+    """
+    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise UsageError(f"shares are {shares}; expected numbers above 0 that sum to 1")
+    patients = _by_patient(Path(folder))
+    names = sorted(patients)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
+    bounds = np.cumsum(shares) * sum(len(paths) for paths in patients.values())
+    parts: list[list[Path]] = [[] for _ in shares]
+    given = 0
+    for number in order:
+        part = min(int(np.searchsorted(bounds, given + 1e-6)), len(shares) - 1)
+        parts[part] += patients[names[number]]
+        given += len(patients[names[number]])
+    if not all(parts):
+        sizes = ", ".join(str(len(part)) for part in parts)
+        raise DataError(
+            f"{folder}: {len(names)} patients give parts of {sizes} images; use fewer parts or another seed"
+        )
+    return [sorted(paths) for paths in parts]
+
+
+def _by_patient(folder: Path) -> dict[str, list[Path]]:
+    index = folder / "index.csv"
+    if not index.is_file():
+        raise DataError(f"{index}: no such file; a split by patient needs its columns file and patient_id")
+    with index.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    if not rows or not {"file", "patient_id"} <= rows[0].keys():
+        found = ", ".join(rows[0]) if rows else "nothing"
+        raise DataError(f"{index}: has {found}; expected the columns file and patient_id")
+    known = {path.name: path for path in find_radiographs(folder)}
+    unknown = [row["file"] for row in rows if row["file"] not in known]
+    if unknown:
+        raise DataError(f"{index}: names {len(unknown)} files that are not there, first {unknown[0]}; fetch them again")
+    patients: dict[str, list[Path]] = {}
+    for row in rows:
+        patients.setdefault(row["patient_id"], []).append(known[row["file"]])
+    return patients

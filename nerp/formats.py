@@ -1,0 +1,207 @@
+"""Grids on disk: NIfTI, NRRD and MetaImage files, read and written as arrays with a RAS affine.
+
+Every reader returns `(values, affine)`: values indexed `(i, j, k)` as the file's own axes, in the
+file's own number type, and the affine from that index to world RAS+ mm. Headers are judged before
+any voxel is loaded. Every failure is a `VolumeError` of one line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from nerp.errors import VolumeError
+
+MAX_VOXELS = 2**29
+"""Voxels a file may promise before it is refused: 512 x 512 x 2048, 2 GiB in float32."""
+
+NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".mha", ".mhd")
+WRITABLE = (*NIFTI, ".nrrd", ".mha")
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+
+Grid = tuple[np.ndarray, np.ndarray]
+
+
+def extension(path: Path) -> str:
+    """The part of a file's name that says its format, in lower case; `.nii.gz` counts as one."""
+    name = path.name.lower()
+    return next((end for end in (".nii.gz", *NIFTI, *ITK) if name.endswith(end)), path.suffix.lower())
+
+
+def read_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
+    """Read a file as an array and its affine.
+
+    Args:
+        path:       NIfTI, NRRD or MetaImage.
+        max_voxels: a header that promises more is refused before its data is touched.
+
+    Returns:
+        values (I, J, K) in the stored type, rescaled where the file says so; affine (4, 4) RAS+ mm.
+
+    Raises:
+        VolumeError: missing, unknown, damaged, not three-dimensional, empty or too large.
+    """
+    if not path.exists():
+        raise VolumeError(f"{path}: no such file or folder; check the path")
+    ending = extension(path)
+    if ending in NIFTI:
+        return read_nifti(path, max_voxels=max_voxels)
+    if ending in ITK:
+        return read_itk(path, max_voxels=max_voxels)
+    if ending in (".dcm", ".ima"):
+        raise VolumeError(f"{path}: one DICOM slice is not a volume; give the folder that holds its series")
+    raise VolumeError(f"{path}: unknown extension {ending!r}; expected {', '.join(NIFTI + ITK)} or a DICOM folder")
+
+
+def checked_shape(path: Path, shape, max_voxels: int) -> tuple[int, int, int]:
+    """The three counts a header promises, refused when they are no volume or more than the limit."""
+    shape = [int(count) for count in shape]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    counts = "x".join(str(count) for count in shape)
+    if len(shape) != 3:
+        raise VolumeError(f"{path}: is {len(shape)}-D ({counts}); expected one 3-D volume: extract one first")
+    if min(shape) < 1:
+        raise VolumeError(f"{path}: is empty ({counts} voxels); write the file again")
+    if math.prod(shape) > max_voxels:
+        raise VolumeError(
+            f"{path}: promises {math.prod(shape)} voxels ({counts}), the limit is {max_voxels}; "
+            "crop or resample it, or raise max_voxels"
+        )
+    return tuple(shape)
+
+
+def read_nifti(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
+    """Read a NIfTI-1 or -2 file; `read_grid` has the terms. Axes and affine are nibabel's.
+
+    A header with neither sform nor qform has no place in the world; it gets nibabel's default (voxel
+    sizes, first axis towards the left, origin in the middle). Units of m or um become mm.
+    """
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    damaged = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+            return _nifti_of(stream, path, max_voxels)
+    except damaged as error:
+        raise VolumeError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); fetch or write it again") from error
+
+
+def _nifti_of(stream, path: Path, max_voxels: int) -> Grid:
+    from nibabel import Nifti1Image, Nifti2Image
+
+    size = stream.read(4)
+    stream.seek(0)
+    is_second = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
+    image = (Nifti2Image if is_second else Nifti1Image).from_stream(stream)
+    shape = checked_shape(path, image.shape, max_voxels)
+    if image.get_data_dtype().kind not in "iuf":
+        raise VolumeError(f"{path}: holds {image.get_data_dtype()} voxels; expected one real number each")
+    proxy = image.dataobj
+    is_plain = (proxy.slope, proxy.inter) == (1, 0)
+    values = proxy.get_unscaled() if is_plain else image.get_fdata(dtype=np.float32, caching="unchanged")
+    while stream.read(2**20):  # to the end, where gzip keeps the checksum of all before
+        pass
+    unit = MM_PER_UNIT[image.header.get_xyzt_units()[0]]
+    return values.reshape(shape), np.diag([unit, unit, unit, 1.0]) @ image.affine
+
+
+def read_itk(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
+    """Read a NRRD or MetaImage file; `read_grid` has the terms. ITK's LPS world becomes RAS."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        shape = checked_shape(path, reader.GetSize(), max_voxels)
+        if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+            raise VolumeError(f"{path}: holds several numbers a voxel; expected one real number each")
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise VolumeError(f"{path}: cannot be read ({_one_line(error)}); fetch or write it again") from error
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(image.GetDirection()[:9], (3, 3)) * image.GetSpacing()[:3]
+    lps[:3, 3] = image.GetOrigin()[:3]
+    return sitk.GetArrayFromImage(image).T.reshape(shape), RAS_FROM_LPS @ lps
+
+
+def read_slice(path: Path) -> np.ndarray:
+    """(rows, columns) HU of one DICOM slice through GDCM, which decompresses and rescales it."""
+    import SimpleITK as sitk
+
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+
+
+def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    """Write an (I, J, K) array with its RAS affine; the file appears whole or not at all.
+
+    Nothing but values, voxel sizes and the affine goes into the header.
+
+    Raises:
+        VolumeError: an unknown extension, a missing folder, a full disk, or a sheared affine for NRRD
+            or MetaImage, which cannot hold one.
+    """
+    ending = extension(path)
+    if ending not in WRITABLE:
+        raise VolumeError(f"{path}: unknown extension {ending!r}; expected one of {', '.join(WRITABLE)}")
+    if not path.parent.is_dir():
+        raise VolumeError(f"{path}: its folder does not exist; make {path.parent} first")
+    with _replacing(path, ending) as unfinished:
+        (_write_nifti if ending in NIFTI else _write_itk)(unfinished, values, affine)
+
+
+@contextmanager
+def _replacing(path: Path, ending: str):
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:
+        raise VolumeError(f"{path}: cannot be written ({_one_line(error)})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    from nibabel import Nifti1Image
+
+    image = Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, 1)
+    if _is_orthogonal(affine):
+        image.set_qform(affine, 1)
+    image.to_filename(path)
+
+
+def _write_itk(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    import SimpleITK as sitk
+
+    if not _is_orthogonal(affine):
+        raise VolumeError(f"{path.suffix} cannot hold a sheared affine; write .nii.gz instead")
+    lps = RAS_FROM_LPS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(values.T))
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def _is_orthogonal(affine: np.ndarray) -> bool:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-4))
+
+
+def _one_line(error: BaseException) -> str:
+    """The last line of a library's message: its own words, without its stack."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()

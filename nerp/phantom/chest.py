@@ -1,0 +1,129 @@
+"""The walls of the chest: where the spine runs, the rib cage's inner surface, the skin, the diaphragm, the lungs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nerp.phantom.patient import Patient
+from nerp.phantom.shapes import Profile, ellipsoid, smooth_intersection, smooth_union
+
+APEX_MM = 116.0
+"""Height of the lungs' tops above the chest's middle."""
+
+_SPINE_Z = (-200, -165, -137, -110, -84, -60, -36, -12, 10, 32, 53, 72, 90, 105, 120, 140, 160, 200)
+_SPINE_Y = (20, 11, 5, -1, -5, -7, -8, -8, -8, -6, -2, 4, 12, 20, 28, 36, 40, 42)
+_WALL_Z = (-220, -190, -150, -110, -70, -30, 10, 45, 70, 90, 105, 118, 130)
+_WALL_WIDTH = (112, 120, 132, 139, 140, 137, 131, 122, 110, 95, 80, 62, 40)
+_WALL_FRONT = (58, 62, 70, 75, 75, 70, 60, 44, 30, 18, 9, 2, -2)
+_BODY_Z = (-220, -190, -150, -100, -50, 0, 40, 70, 90, 106, 120, 134, 150, 175, 220)
+_BODY_WIDTH = (140, 142, 149, 156, 160, 162, 164, 166, 162, 148, 114, 78, 61, 54, 54)
+_BODY_FRONT = (86, 90, 94, 95, 93, 84, 68, 52, 42, 33, 29, 30, 36, 42, 44)
+_BODY_BACK = (-108, -112, -118, -126, -131, -133, -131, -124, -116, -107, -99, -91, -85, -80, -80)
+
+
+class Walls(NamedTuple):
+    """Distance to the rib cage's inner surface and height above the diaphragm, mm."""
+
+    wall: Tensor
+    above: Tensor
+
+
+class Chest:
+    """Profiles of one patient's trunk; every method takes points x, y, z in the patient's frame (mm)."""
+
+    def __init__(self, patient: Patient):
+        self.patient = patient
+        bend = [y * patient.kyphosis - 55.0 for y in _SPINE_Y]
+        self.spine_y = Profile(_SPINE_Z, bend)
+        self.spine_x = Profile((-200, -60, 60, 200), (0, patient.scoliosis_mm, -patient.scoliosis_mm / 2, 0))
+        swell = 0.97 + 0.045 * patient.inspiration
+        self.wall_width = Profile(_WALL_Z, [w * swell for w in _WALL_WIDTH])
+        self.wall_front = Profile(_WALL_Z, [y * swell for y in _WALL_FRONT])
+        bulk = 1.0 + 0.04 * (patient.muscle - 1.0)
+        self.body_width = Profile(_BODY_Z, [w * bulk for w in _BODY_WIDTH])
+        self.body_front = Profile(_BODY_Z, _BODY_FRONT)
+        self.body_back = Profile(_BODY_Z, _BODY_BACK)
+        self.dome_mm = -60.0 - 30.0 * patient.inspiration
+
+    def wall_back(self, z: Tensor) -> Tensor:
+        """y of the gutters beside the spine."""
+        return self.spine_y(z) - 28.0
+
+    def wall_centre(self, z: Tensor) -> Tensor:
+        """y of the rib cage's widest place."""
+        back = self.wall_back(z)
+        return back + 0.46 * (self.wall_front(z) - back)
+
+    def wall(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Distance to the inner surface of the rib cage, mm, negative inside (radial, hence a slight overestimate)."""
+        return _oval(x, y, (self.wall_width(z), self.wall_back(z), self.wall_front(z), self.wall_centre(z)))
+
+    def body(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Distance to the surface of the muscles of trunk and neck, mm, negative inside."""
+        back, front = self.body_back(z), self.body_front(z)
+        return _oval(x, y, (self.body_width(z), back, front, (back + front) / 2))
+
+    def diaphragm(self, x: Tensor, y: Tensor) -> Tensor:
+        """Height of the diaphragm, mm: two domes, the right one higher, falling steeply to the chest wall."""
+        right = self._dome(x, y, 60.0, self.dome_mm)
+        left = self._dome(-x, y, 62.0, self.dome_mm - 12.0)
+        return smooth_union(right, left, 6.0).maximum(right.maximum(left))
+
+    def _dome(self, x: Tensor, y: Tensor, centre_mm: float, top_mm: float) -> Tensor:
+        reach = self.wall_width(torch.tensor(-110.0)).item() - centre_mm
+        aside2 = ((x - centre_mm) / reach) ** 2
+        fore = y / 70.0
+        outer = 46.0 * aside2 * (0.4 + 0.6 * aside2)
+        inner = 16.0 * ((x - centre_mm) / centre_mm) ** 2
+        inner = torch.where(x < 0, inner + (x / 12.0) ** 2, inner)
+        ahead = 26.0 * fore**2 * (0.5 + 0.5 * fore**2)
+        behind = 34.0 * fore**2 * (0.45 + 0.55 * fore**2)
+        return top_mm - torch.where(x > centre_mm, outer, inner) - torch.where(y > 0, ahead, behind)
+
+    def cupola(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Distance above the rounded lung tops, mm, negative below."""
+        aside = (x.abs() - 52.0) / 54.0
+        fore = (y - self.spine_y(torch.tensor(APEX_MM)) - 22.0) / 52.0
+        return (z - APEX_MM + 40.0 * (aside**2 + fore**2)) * 0.75
+
+    def mediastinum(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Distance to the partition between the lungs without its organs, mm, negative inside."""
+        back = self.spine_y(z)
+        depth = (y - back) / (self.wall_front(z) - back)
+        lower = _DEPTH_WIDTH(100.0 * depth)
+        upper = ((z - 30.0) / 45.0).clamp(0.0, 1.0)
+        return (x - self.spine_x(z)).abs() - (lower + upper * (27.0 - lower).clamp(min=0.0))
+
+    def walls(self, points) -> Walls:
+        """Chest wall and diaphragm as seen from points, computed once for all who ask."""
+        x, y, z = points
+        return Walls(self.wall(x, y, z), z - self.diaphragm(x, y))
+
+    def lung(self, points, walls: Walls) -> Tensor:
+        """Distance to both pleural spaces, mediastinal organs not yet cut out, mm, negative inside."""
+        outer = smooth_intersection(walls.wall + 2.0, self.cupola(*points), 10.0)
+        beside = smooth_intersection(outer, -self.mediastinum(*points), 8.0)
+        return torch.maximum(beside, (2.0 - walls.above) * 0.8)
+
+
+_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 14, 4, 3))
+
+
+def _oval(x: Tensor, y: Tensor, shape) -> Tensor:
+    """Radial distance to a rounded-box section (exponent 2.5) given by half width, back, front and centre y."""
+    width, back, front, centre = shape
+    across = (x / width).abs()
+    fore = y - centre
+    fore = torch.where(fore > 0, fore / (front - centre), fore / (back - centre))
+    radius = (across**2 * across.sqrt() + fore**2 * fore.sqrt()).clamp(min=1e-6) ** 0.4
+    return torch.hypot(x, y - centre) * (1.0 - 1.0 / radius)
+
+
+def breasts(chest: Chest, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Distance to both breasts, mm, negative inside."""
+    size = chest.patient.breast_mm
+    front = chest.body_front(torch.tensor(-30.0)).item()
+    return ellipsoid((x.abs(), y, z), (76.0, front - 16.0, -34.0), (size * 1.15, size * 0.95, size * 1.0))

@@ -1,0 +1,81 @@
+"""One person, drawn from a seed: size, sex, posture, and how deep the breath is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import radians
+from zlib import crc32
+
+import torch
+
+
+def stream(seed: int, name: str) -> torch.Generator:
+    """The random numbers of one organ of one patient: adding an organ never changes another."""
+    return torch.Generator().manual_seed(crc32(f"{seed}/{name}".encode()) + (int(seed) << 32) % (1 << 62))
+
+
+@dataclass(frozen=True)
+class Patient:
+    """The numbers that make one phantom differ from the next.
+
+    Args:
+        seed:         what it was drawn from.
+        sex:          `F` or `M`.
+        scale:        size along x, y, z; 1 is a tall man.
+        fat_mm:       thickness of the fat under the skin, mm.
+        muscle:       bulk of the shoulder and chest muscles, 1 is average.
+        heart:        size of the heart, 1 is average.
+        inspiration:  0 (out) to 1 (deep breath in).
+        kyphosis:     bend of the thoracic spine, 1 is average.
+        scoliosis_mm: sideways bend of the spine.
+        yaw_rad:      turn about the body's axis; positive turns the chest to the patient's left.
+        lean:         sideways shift of the trunk per height.
+        arms_raised:  arms over the head (as in a CT) instead of elbows out (as for a radiograph).
+        breast_mm:    breast radius; 0 for men.
+    """
+
+    seed: int
+    sex: str
+    scale: tuple[float, float, float]
+    fat_mm: float
+    muscle: float
+    heart: float
+    inspiration: float
+    kyphosis: float
+    scoliosis_mm: float
+    yaw_rad: float
+    lean: float
+    arms_raised: bool
+    breast_mm: float
+
+
+def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
+    """A plausible adult for every seed.
+
+    Args:
+        seed:        any integer >= 0.
+        large_heart: enlarge the heart by a third or more, without changing anything else.
+    """
+    generator = stream(seed, "patient")
+    numbers = iter(torch.rand(16, generator=generator).tolist())
+    between = lambda low, high: low + (high - low) * next(numbers)  # noqa: E731
+    female = next(numbers) < 0.5
+    size = between(0.93, 1.03) * (0.925 if female else 1.0)
+    scale = tuple(size * between(0.97, 1.03) for _ in range(3))
+    fat = between(0.0, 1.0)
+    heart = between(0.92, 1.06)
+    return Patient(
+        seed=int(seed),
+        sex="F" if female else "M",
+        scale=scale,
+        fat_mm=4.0 + 18.0 * fat**1.5 + (2.0 if female else 0.0),
+        muscle=between(0.75, 1.2) * (0.85 if female else 1.0),
+        heart=heart * (1.32 + 0.1 * fat if large_heart else 1.0),
+        inspiration=between(0.55, 1.0),
+        kyphosis=between(0.8, 1.25),
+        scoliosis_mm=between(-6.0, 6.0),
+        yaw_rad=radians(between(-4.0, 4.0)),
+        lean=between(-0.025, 0.025),
+        arms_raised=next(numbers) < 0.25,
+        breast_mm=(42.0 + 18.0 * fat + between(-4.0, 4.0)) if female else 0.0,
+    )

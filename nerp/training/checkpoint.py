@@ -1,0 +1,156 @@
+"""Checkpoints: tensors and text in safetensors files, each whole or absent, nothing executable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nerp.errors import CheckpointError
+from nerp.files import replacing
+
+FORMAT = "nerp-checkpoint-1"
+_KEPT = 2
+_log = logging.getLogger("nerp")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after `step` steps.
+
+    Args:
+        step:     steps done.
+        settings: every dotted config key with its value, and counts of the data.
+        tensors:  weights and optimiser states under names such as `mapper/…` and `optimizer/3/exp_avg`.
+    """
+
+    step: int
+    settings: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
+    """Write `folder/step-00000100.safetensors` in one piece and keep the last two; returns its path."""
+    from safetensors.torch import save_file
+
+    path = Path(folder) / f"step-{checkpoint.step:08d}.safetensors"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "step": str(checkpoint.step),
+        "settings": json.dumps(checkpoint.settings),
+        "sha256": _digest(tensors),
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+    for old in _newest_first(path.parent)[_KEPT:]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read one checkpoint and verify its digest.
+
+    Raises:
+        CheckpointError: the file is truncated, altered, or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); delete it") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {metadata.get('format')!r}; expected a checkpoint of {FORMAT!r}")
+    if metadata.get("sha256") != _digest(tensors):
+        raise CheckpointError(f"checkpoint {path} is damaged (its content does not match its digest); delete it")
+    return Checkpoint(int(metadata["step"]), json.loads(metadata["settings"]), tensors)
+
+
+def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
+    """The newest checkpoint that can be read, or None where there is none yet.
+
+    A damaged one is passed over with a warning.
+
+    Raises:
+        CheckpointError: there are checkpoints, and all are damaged.
+    """
+    damaged = []
+    for path in _newest_first(Path(folder)):
+        try:
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            _log.warning("%s; going back to the one before it", str(error).removesuffix("; delete it"))
+            damaged.append(path.name)
+    if damaged:
+        raise CheckpointError(
+            f"all {len(damaged)} checkpoints in {folder} are damaged; delete that folder to start from the beginning"
+        )
+    return None
+
+
+def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str | Path) -> None:
+    """Refuse to continue a run under other settings.
+
+    Raises:
+        CheckpointError: names the keys that differ, what the run has and what was asked.
+    """
+    keys = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
+    if keys:
+        changes = ", ".join(f"{key} ({found.get(key)} in the run, {expected.get(key)} now)" for key in keys)
+        raise CheckpointError(
+            f"{run_dir} was trained with other settings: {changes}; set them back or give another run_dir"
+        )
+
+
+def pack_module(name: str, module: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers under `name/…`."""
+    return {f"{name}/{key}": tensor for key, tensor in module.state_dict().items()}
+
+
+def unpack_module(name: str, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put back what `pack_module` took."""
+    module.load_state_dict(_under(name, tensors))
+
+
+def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of each parameter under `name/index/…`; the rates are not state, they follow from the step."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{name}/{index}/{key}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for key, value in entry.items()
+    }
+
+
+def unpack_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `pack_optimizer` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in _under(name, tensors).items():
+        index, key = path.split("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

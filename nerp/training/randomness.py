@@ -1,0 +1,20 @@
+"""Randomness without state: each draw of a step follows from the seed, the step and its name."""
+
+import hashlib
+
+import torch
+
+
+def stream(seed: int, step: int, name: str, rank: int = 0) -> torch.Generator:
+    """A CPU generator of its own for one purpose in one step of one process.
+
+    A resumed run needs no stored generator state, and adding a draw disturbs no other.
+    """
+    digest = hashlib.sha256(f"{seed}/{step}/{name}/{rank}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
+    """`n` indices below `among`: without repetition while there are enough."""
+    rounds = [torch.randperm(among, generator=generator) for _ in range(-(-n // among))]
+    return torch.cat(rounds)[:n].tolist()

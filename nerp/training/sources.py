@@ -1,0 +1,83 @@
+"""From settings to data: folders of CTs and radiographs, or stand-ins where none are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nerp.camera import CameraDistribution
+from nerp.config import CameraConfig, Config, DataConfig
+from nerp.data.ct import CTDataset, find_cts
+from nerp.data.radiographs import RadiographDataset
+from nerp.training.patients import Patients
+from nerp.training.stand_in import make_cts, make_radiographs
+from nerp.training.trainer import Sources
+from nerp.volume import Volume
+
+
+@dataclass(frozen=True)
+class GridVolumes(Sequence):
+    """HU volumes on the mapper's grid, read when asked for and not remembered.
+
+    Args:
+        paths:    CT files or DICOM folders.
+        settings: size or spacing of the grid; a folder that keeps resampled grids across runs.
+    """
+
+    paths: list[Path]
+    settings: DataConfig
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Volume:
+        data = self.settings
+        size = data.size if data.spacing_mm is None else None
+        grid = {"size": size, "spacing_mm": data.spacing_mm, "cache_folder": data.cache_dir}
+        return CTDataset([self.paths[index]], **grid)[0].ct
+
+
+def prepare(config: Config, advance: Callable[[], None]) -> None:
+    """Make the phantoms and stand-ins that `config` lacks, under its run folder; `advance` is called at each."""
+    folder, settings = Path(config.run_dir) / "data", config.phantom
+    common = {"seed": settings.seed, "spacing_mm": settings.spacing_mm, "advance": advance}
+    if config.data.ct_dir is None:
+        make_cts(folder / "ct", count=settings.count, **common)
+    if config.data.radiographs_dir is None:
+        rows, columns = config.viewer.shape
+        make_radiographs(folder / "radiographs", count=settings.stand_ins, shape=(2 * rows, 2 * columns), **common)
+
+
+def n_to_prepare(config: Config) -> int:
+    """How many things `prepare` makes."""
+    return config.phantom.count * (config.data.ct_dir is None) + config.phantom.stand_ins * (
+        config.data.radiographs_dir is None
+    )
+
+
+def open_sources(config: Config) -> Sources:
+    """The data that `config` names; files are read when first used.
+
+    Raises:
+        DataError: a folder is missing or holds nothing of use.
+    """
+    data, made = config.data, Path(config.run_dir) / "data"
+    shape, window_hu = tuple(config.viewer.shape), tuple(data.window_hu)
+    paths = find_cts(data.ct_dir or made / "ct", pattern=data.ct_pattern)
+    volumes = GridVolumes(paths, data)
+    patients = Patients(volumes, config.camera, shape=shape, window_hu=window_hu, kept=data.cached_volumes)
+    radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs", shape)
+    return Sources(patients, radiographs, camera_distribution(config.camera))
+
+
+def camera_distribution(settings: CameraConfig) -> CameraDistribution:
+    """The cameras drawn around a base camera."""
+    return CameraDistribution(
+        yaw_deg=tuple(settings.yaw_deg),
+        pitch_deg=tuple(settings.pitch_deg),
+        roll_deg=tuple(settings.roll_deg),
+        shift_mm=tuple(settings.shift_mm),
+        source_detector_mm=None if settings.sdd_mm is None else tuple(settings.sdd_mm),
+        field_scale=tuple(settings.field_of_view),
+    )

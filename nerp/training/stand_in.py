@@ -1,0 +1,100 @@
+"""Data for a run that is given none: phantoms as CTs, and other phantoms as the radiographs.
+
+The radiographs come from a fixed pipeline that differs from the DRR: other patients, scatter, a
+film curve, edge enhancement and noise. They are a stand-in, and say so in a file beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nerp.camera import chest_camera
+from nerp.files import replacing, write_text
+from nerp.phantom import thorax
+from nerp.projection import siddon
+from nerp.projection.display import display_image
+from nerp.training.randomness import stream
+from nerp.volume import attenuation, write_volume
+
+_OTHER_SEEDS = 1_000_000
+_NOTE = """These images are NOT radiographs of people. They are a stand-in, so that training can be
+tried without data: phantoms (other seeds than the CTs'), rendered by a fixed pipeline with scatter,
+a film curve, edge enhancement and noise. Give data.radiographs_dir to train on real ones.
+"""
+
+
+@dataclass(frozen=True)
+class Film:
+    """The stand-in's fixed pipeline.
+
+    Args:
+        exposure:  factor on the attenuation before the film sees it.
+        scatter:   scattered part of the mean intensity.
+        contrast:  slope of the film's S-curve.
+        sharpness: gain of the edge enhancement.
+        noise:     standard deviation of the grain, of the displayed range.
+    """
+
+    exposure: float = 0.8
+    scatter: float = 0.06
+    contrast: float = 5.0
+    sharpness: float = 1.0
+    noise: float = 0.02
+
+
+def make_cts(folder: Path, *, count: int, seed: int, spacing_mm: float, advance: Callable[[], None]) -> None:
+    """Write the phantoms of seeds `seed` … as `folder/phantom-0000.nii.gz`; those already there are kept."""
+    for index in range(count):
+        path = folder / f"phantom-{index:04d}.nii.gz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_volume(path, thorax(seed + index, spacing_mm=spacing_mm).ct)
+        advance()
+
+
+def make_radiographs(
+    folder: Path, *, count: int, seed: int, spacing_mm: float, shape: tuple[int, int], advance: Callable[[], None]
+) -> None:
+    """Write stand-in radiographs as `folder/stand-in-0000.png`, with a note of what they are."""
+    from PIL import Image
+
+    write_text(folder / "STAND-IN.txt", _NOTE)
+    for index in range(count):
+        path = folder / f"stand-in-{index:04d}.png"
+        if not path.exists():
+            image = stand_in(seed + index, spacing_mm=spacing_mm, shape=shape)
+            with replacing(path) as temporary:
+                Image.fromarray((image * 255).round().to(torch.uint8).numpy()).save(temporary)
+        advance()
+
+
+def stand_in(seed: int, *, spacing_mm: float, shape: tuple[int, int], film: Film | None = None) -> Tensor:
+    """(H, W) stand-in radiograph of the phantom `_OTHER_SEEDS + seed`, 0 to 1."""
+    film = film or Film()
+    ct = thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm).ct
+    depth = siddon(attenuation(ct), chest_camera(ct, "pa", shape=shape))
+    primary = torch.exp(-film.exposure * depth.float())
+    sigma = max(shape) / 64
+    density = -torch.log(primary + film.scatter * primary.mean())
+    density = density + film.sharpness * (density - blurred(density, sigma))
+    curve = torch.sigmoid(film.contrast * (display_image(density) - 0.5))
+    grain = torch.randn(curve.shape, generator=stream(seed, 0, "grain"))
+    return display_image(curve + film.noise * grain)[0, 0]
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (B, 1, H, W), `sigma` in pixels, borders repeated."""
+    reach = math.ceil(3 * sigma)
+    offsets = torch.arange(-reach, reach + 1, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
+    return functional.conv2d(rows, kernel.view(1, 1, -1, 1))

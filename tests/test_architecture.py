@@ -1,0 +1,101 @@
+"""Imports point one way, and each heavy package has one home."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LEVELS = {
+    "nerp.errors": 0,
+    "nerp.files": 0,
+    "nerp.config": 1,
+    "nerp.formats": 1,
+    "nerp.dicom": 1.5,
+    "nerp.volume": 2,
+    "nerp.camera": 3,
+    "nerp.phantom": 3,
+    "nerp.projection": 4,
+    "nerp.networks": 5,
+    "nerp.physics": 5,
+    "nerp.data": 5,
+    "nerp.synthesis": 6,
+    "nerp.training": 6,
+    "nerp.evaluation": 7,
+    "nerp.report": 7,
+    "nerp.cli": 8,
+}
+
+HOMES = {
+    "torch_fidelity": {"nerp.evaluation"},
+    "segmentation_models_pytorch": {"nerp.networks"},
+    "monai.networks": {"nerp.networks"},
+    "omegaconf": {"nerp.config"},
+    "nibabel": {"nerp.formats"},
+    "SimpleITK": {"nerp.formats"},
+    "lightning_fabric": {"nerp.training"},
+    "typer": {"nerp.cli"},
+    "tensorboard": {"nerp.training"},
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports out in full"
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def station(module: str) -> str:
+    """The station a module belongs to: `nerp.projection.rays` is at `nerp.projection`."""
+    return ".".join(module.split(".")[:2])
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "nerp").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_imports_point_one_way(path):
+    home = station(module_name(path))
+    if home == "nerp":
+        return
+    for name in imports_of(path):
+        target = station(name)
+        if name.startswith("nerp.") and target != home and target in LEVELS:
+            assert LEVELS[target] < LEVELS[home], f"{module_name(path)} imports {name}: against the line"
+
+
+def test_every_module_has_a_level():
+    stations = {station(module_name(path)) for path in sources()} - {"nerp"}
+    assert stations <= set(LEVELS), f"give a level to {sorted(stations - set(LEVELS))}"
+
+
+@pytest.mark.parametrize("package", sorted(HOMES))
+def test_heavy_package_has_one_home(package):
+    users = {
+        station(module_name(path))
+        for path in sources()
+        if any(name == package or name.startswith(package + ".") for name in imports_of(path))
+    }
+    assert users, f"nobody imports {package}: drop it from this table"
+    assert users <= HOMES[package], f"{package} is imported by {sorted(users)}; its home is {sorted(HOMES[package])}"
+
+
+def test_modules_and_scripts_stay_short():
+    for path in sources():
+        assert path.read_text().count("\n") <= 400, f"{path}: longer than 400 lines"
+    for folder in ("train", "eval"):
+        for path in (ROOT / folder).glob("*.py"):
+            assert path.read_text().count("\n") <= 60, f"{path}: a script longer than 60 lines"
+        assert not (ROOT / folder / "__init__.py").exists(), f"{folder}/ is for scripts, not a package"
