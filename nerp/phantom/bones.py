@@ -42,6 +42,10 @@ def paint_spine(canvas: Canvas, chest: Chest):
     disc = 2.6 - into
     canvas.paint("discs", 85.0, torch.maximum(body, -disc), box)
     canvas.paint_bone("vertebrae", torch.maximum(body, disc), box, cortex_mm=1.5, hu=(560.0, 210.0))
+    heights = torch.linspace(-225.0, 190.0, 40)
+    canal = torch.stack([chest.spine_x(heights), chest.spine_y(heights) - 22.0, heights], 1)
+    box, distance = canvas.sweep(Tubes(canal[:-1], canal[1:], torch.full((39, 2), 8.0)))
+    canvas.paint("spinal_canal", 25.0, distance, box)
     box, processes = canvas.sweep(_processes(chest))
     canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(360.0, 150.0))
 

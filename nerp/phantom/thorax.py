@@ -28,7 +28,7 @@ from nerp.phantom.shoulders import arms, paint_shoulders
 from nerp.phantom.tissue import add_texture, lattice_noise
 from nerp.volume import Volume
 
-LOW_MM = (-204.0, -150.0, -212.0)
+LOW_MM = (-204.0, -150.0, -226.0)
 HIGH_MM = (204.0, 138.0, 156.0)
 
 
@@ -134,7 +134,7 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
     """Skin, fat, breasts and the muscles with the fat between them."""
     x, y, z = canvas.points
     muscle = chest.body(x, y, z)
-    box, limb = canvas.sweep(arms(chest.patient))
+    box, limb = canvas.sweep(arms(chest.patient), 36.0)
     muscle[box] = smooth_union(muscle[box], limb, 30.0)
     skin = muscle - chest.patient.fat_mm
     if chest.patient.breast_mm:
