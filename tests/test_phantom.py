@@ -332,7 +332,7 @@ def test_effusion_lies_at_the_bottom_and_climbs_the_wall(sick):
     side = phantom.findings["effusion_side"]
     assert centre_mm(phantom, "effusion")[2] < centre_mm(sick["none"], f"lung_{side}")[2] - 50
     fluid = mask(phantom, "effusion")
-    assert 0 < phantom.ct.values[0][fluid].median() < 30
+    assert 0 < phantom.ct.values[0][fluid].quantile(0.75) < 30
     tops = torch.where(fluid, torch.arange(fluid.shape[2]), -1).amax(2).amax(1)
     (occupied,) = (tops >= 0).nonzero(as_tuple=True)
     outer = occupied[-3:] if side == "right" else occupied[:3]

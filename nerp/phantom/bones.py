@@ -128,7 +128,7 @@ def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int):
     radii[:4] = 0.75 * height
     path, outward, radii = _with_head(chest, SIDES[side], index, (path, outward, radii))
     box, distance = canvas.sweep(strap(path, radii, outward, 0.52))
-    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.4, hu=(1450.0, 380.0))
+    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.4, hu=(1300.0, 350.0))
     if index < 10:
         _paint_cartilage(canvas, chest, SIDES[side], index)
 

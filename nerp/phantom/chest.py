@@ -17,7 +17,7 @@ _SPINE_Z = (-200, -165, -137, -110, -84, -60, -36, -12, 10, 32, 53, 72, 90, 105,
 _SPINE_Y = (20, 11, 5, -1, -5, -7, -8, -8, -8, -6, -2, 4, 12, 20, 28, 36, 40, 42)
 _WALL_Z = (-220, -190, -150, -110, -70, -30, 10, 45, 70, 90, 105, 118, 130)
 _WALL_WIDTH = (112, 120, 132, 139, 140, 137, 131, 122, 110, 95, 80, 62, 40)
-_WALL_FRONT = (58, 62, 70, 75, 75, 70, 60, 44, 30, 18, 9, 2, -2)
+_WALL_FRONT = (58, 62, 71, 77, 77, 72, 61, 44, 30, 18, 9, 2, -2)
 _BODY_Z = (-220, -190, -150, -100, -50, 0, 40, 70, 90, 106, 120, 134, 150, 175, 220)
 _BODY_WIDTH = (140, 142, 149, 156, 160, 162, 164, 166, 162, 148, 114, 78, 61, 54, 54)
 _BODY_FRONT = (86, 89, 92, 92, 90, 82, 68, 52, 42, 33, 29, 30, 36, 42, 44)
@@ -46,7 +46,7 @@ class Chest:
         self.body_width = Profile(_BODY_Z, [w * bulk for w in _BODY_WIDTH])
         self.body_front = Profile(_BODY_Z, _BODY_FRONT)
         self.body_back = Profile(_BODY_Z, _BODY_BACK)
-        self.dome_mm = -66.0 - 28.0 * patient.inspiration
+        self.dome_mm = -68.0 - 27.0 * patient.inspiration
 
     def wall_back(self, z: Tensor) -> Tensor:
         """y of the gutters beside the spine."""
@@ -109,7 +109,7 @@ class Chest:
         return torch.maximum(beside, (2.0 - walls.above) * 0.8)
 
 
-_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 15, 8, 12))
+_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 18, 13, 16))
 
 
 def _oval(x: Tensor, y: Tensor, shape) -> Tensor:

@@ -26,6 +26,7 @@ _SOFT = (
     "spleen",
     "breast",
     "spinal_canal",
+    "pulmonary_trunk",
 )
 _BONES = (
     "vertebrae",
@@ -76,6 +77,8 @@ HIDING_LABELS: tuple[int, ...] = tuple(
         "heart",
         "aorta",
         "vena_cava",
+        "pulmonary_trunk",
+        "oesophagus",
         "mediastinum",
         "abdomen",
         "diaphragm",

@@ -27,6 +27,7 @@ class Neighbours:
 
     @staticmethod
     def of(chest: Chest) -> Neighbours:
+        """Those of one patient."""
         parts = (organs.aorta(chest), organs.vena_cava(chest), organs.pulmonary_trunk(chest), organs.arch_branches())
         return Neighbours(join(list(parts)))
 

@@ -60,10 +60,14 @@ def arch_branches() -> Tubes:
     """Arteries to head and arms."""
     return join(
         [
-            tube([(6, 10, 62), (14, 8, 84), (26, 6, 102), (60, 2, 112), (96, -4, 104)], (7, 6.5, 5.5, 4.5, 4), 18),
+            tube([(6, 10, 62), (13, 8, 84), (28, 4, 109), (62, 0, 119), (98, -4, 106)], (7, 6.5, 5, 4.5, 4), 18),
             tube([(-5, 0, 68), (-10, 2, 90), (-18, 16, 120), (-22, 20, 180)], (4.5, 4, 3.5, 3.5), 14),
             tube([(20, 8, 94), (20, 16, 120), (22, 20, 180)], (4.5, 3.5, 3.5), 12),
-            tube([(-18, -18, 66), (-24, -16, 92), (-44, -10, 110), (-92, -6, 104)], (6, 5.5, 5, 4), 16),
+            tube(
+                [(-18, -18, 66), (-19, -14, 90), (-31, -8, 111), (-64, -4, 119), (-98, -6, 106)],
+                (6, 5.5, 5, 4.5, 4),
+                16,
+            ),
         ]
     )
 
@@ -128,7 +132,7 @@ def paint_vessels(canvas: Canvas, chest: Chest):
     """Great vessels, windpipe and gullet, over the heart and the fat round it."""
     for name, hu, tubes in (
         ("oesophagus", 30.0, gullet(chest)),
-        ("pulmonary_arteries", 45.0, pulmonary_trunk(chest)),
+        ("pulmonary_trunk", 45.0, pulmonary_trunk(chest)),
         ("vena_cava", 45.0, vena_cava(chest)),
         ("aorta", 46.0, aorta(chest)),
         ("aorta", 46.0, arch_branches()),

@@ -64,30 +64,33 @@ def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
         seed:        any integer >= 0.
         large_heart: enlarge the heart by a third or more, without changing anything else.
     """
-    generator = stream(seed, "patient")
-    numbers = iter(torch.rand(24, generator=generator).tolist())
+    numbers = iter(torch.rand(24, generator=stream(seed, "patient")).tolist())
     between = lambda low, high: low + (high - low) * next(numbers)  # noqa: E731
     female = next(numbers) < 0.5
-    size = between(0.965, 1.05) * (0.935 if female else 1.0)
-    scale = tuple(size * between(0.97, 1.03) for _ in range(3))
+    size = between(0.97, 1.05) * (0.935 if female else 1.0)
     fat = between(0.0, 1.0)
-    heart = between(0.86, 1.0)
-    return Patient(
-        seed=int(seed),
-        sex="F" if female else "M",
-        scale=scale,
-        fat_mm=4.0 + 18.0 * fat**1.5 + (2.0 if female else 0.0),
-        muscle=between(0.75, 1.2) * (0.85 if female else 1.0),
-        heart=heart * (1.32 + 0.1 * fat if large_heart else 1.0),
-        inspiration=between(0.6, 1.0),
-        kyphosis=between(0.8, 1.25),
-        scoliosis_mm=between(-6.0, 6.0),
-        yaw_rad=radians(between(-4.0, 4.0)),
-        lean=between(-0.025, 0.025),
-        dome_gap_mm=between(5.0, 18.0),
-        rib_drop=between(0.9, 1.12),
-        heart_lie=0.25 + 0.5 * fat + between(-0.25, 0.25),
-        stomach_gas_mm=between(6.0, 34.0),
-        arms_raised=next(numbers) < 0.25,
-        breast_mm=(46.0 + 18.0 * fat + between(-5.0, 5.0)) if female else 0.0,
-    )
+    heart = between(0.86, 1.0) * (1.32 + 0.1 * fat if large_heart else 1.0)
+    build = {
+        "scale": tuple(size * between(0.97, 1.03) for _ in range(3)),
+        "fat_mm": 4.0 + 18.0 * fat**1.5 + (2.0 if female else 0.0),
+        "muscle": between(0.75, 1.2) * (0.85 if female else 1.0),
+        "breast_mm": (46.0 + 18.0 * fat + between(-5.0, 5.0)) if female else 0.0,
+        "heart": heart,
+        "heart_lie": 0.25 + 0.5 * fat + between(-0.25, 0.25),
+    }
+    return Patient(seed=int(seed), sex="F" if female else "M", **build, **_draw_posture(between))
+
+
+def _draw_posture(between) -> dict:
+    """How the chest is held, from `between(low, high)`."""
+    return {
+        "inspiration": between(0.6, 1.0),
+        "kyphosis": between(0.8, 1.25),
+        "scoliosis_mm": between(-6.0, 6.0),
+        "yaw_rad": radians(between(-4.0, 4.0)),
+        "lean": between(-0.025, 0.025),
+        "dome_gap_mm": between(5.0, 18.0),
+        "rib_drop": between(0.9, 1.12),
+        "stomach_gas_mm": between(6.0, 34.0),
+        "arms_raised": between(0.0, 1.0) < 0.25,
+    }

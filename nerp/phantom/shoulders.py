@@ -67,6 +67,7 @@ def _edges(chest: Chest):
     """The blade's inner border and its outer one, as functions of height; both lie on the ribs behind."""
 
     def on_ribs(aside: Tensor, z: Tensor) -> Tensor:
+        """The point behind the ribs at a distance from the midline."""
         centre, width = chest.wall_centre(z), chest.wall_width(z) + 16.0
         share = (1.0 - (aside / width).clamp(max=0.97) ** 2.5) ** 0.4
         return torch.stack([aside, centre - (centre - chest.wall_back(z) + 16.0) * share, z], -1)

@@ -56,6 +56,7 @@ class Noise:
 
     @staticmethod
     def on(canvas: Canvas, seed: int) -> Noise:
+        """The noise of one patient on a grid."""
         return Noise(
             lattice_noise(canvas, 5.0, stream(seed, "fine")), lattice_noise(canvas, 22.0, stream(seed, "coarse"))
         )
@@ -125,6 +126,7 @@ def _side(part) -> str:
 
 
 def lay_canvas(patient: Patient, spacing_mm: float) -> Canvas:
+    """The empty grid round a patient, from the upper belly to the neck; wide shoulders are cut as by a scanner."""
     low = [a * s for a, s in zip(LOW_MM, patient.scale, strict=True)]
     high = [a * s for a, s in zip(HIGH_MM, patient.scale, strict=True)]
     return Canvas(low, high, spacing_mm, patient.scale, leaning(patient.yaw_rad, patient.lean))
@@ -154,7 +156,7 @@ def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str
     """Everything within the rib cage."""
     walls = chest.walls(canvas.points)
     below = torch.maximum(walls.wall, walls.above)
-    canvas.paint("mediastinum", -55.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
+    canvas.paint("mediastinum", -80.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
     canvas.paint("diaphragm", 48.0, below)
     canvas.paint("abdomen", -5.0 + 35.0 * noise.coarse, below + 4.0)
     organs.paint_abdomen(canvas, chest, below)
@@ -184,6 +186,7 @@ def paint_within_lungs(canvas: Canvas, chest: Chest, noise: Noise, contents):
     seed = chest.patient.seed
 
     def room(points: Tensor) -> Tensor:
+        """Distance to the aerated lung, mm."""
         return lungs.aerated_at(chest, case, points)
 
     if "consolidation" in findings:
