@@ -39,7 +39,10 @@ def test_round_trip_is_exact(tmp_path):
 def test_the_last_two_are_kept_and_nothing_else_lies_there(tmp_path):
     for step in (5, 10, 15):
         save_checkpoint(tmp_path, checkpoint(step))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010.safetensors", "step-00000015.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000010.safetensors",
+        "step-00000015.safetensors",
+    ]
     assert latest_checkpoint(tmp_path).step == 15
 
 
@@ -88,7 +91,9 @@ def test_other_safetensors_are_refused(tmp_path):
 def test_changed_settings_are_named():
     found = {"loss.l1": 1.0, "data.size": 64, "seed": 0}
     check_settings(found, dict(found), "runs/x")
-    message = r"runs/x was trained with other settings: data.size \(64 in the run, 96 now\), loss.l1 \(1.0 in the run, 2.0"
+    message = (
+        r"runs/x was trained with other settings: data.size \(64 in the run, 96 now\), loss.l1 \(1.0 in the run, 2.0"
+    )
     with pytest.raises(CheckpointError, match=message):
         check_settings(found, {**found, "data.size": 96, "loss.l1": 2.0}, "runs/x")
 

@@ -61,7 +61,11 @@ def test_vnet_has_no_dropout_and_no_batch_norm():
 @pytest.mark.parametrize(
     ("arch", "shape", "message"),
     [
-        ("vnet", (1, 1, 16, 24, 16), r"\(16, 24, 16\) voxels; expected sides that are multiples of 16: pad to \(16, 32, 16\)"),
+        (
+            "vnet",
+            (1, 1, 16, 24, 16),
+            r"\(16, 24, 16\) voxels; expected sides that are multiples of 16: pad to \(16, 32, 16\)",
+        ),
         ("unet", (1, 1, 16, 16, 18), r"multiples of 4: pad to \(16, 16, 20\)"),
         ("unet", (1, 16, 16, 16), r"shape \(1, 16, 16, 16\); expected \(B, 1, D, H, W\)"),
     ],
@@ -157,7 +161,9 @@ def test_generator_file_renders_the_same_again(tmp_path):
     assert (again.step, again.size, again.window_hu, again.shape) == (7, 16, (-1000.0, 1500.0), (8, 8))
     ct, view = ct01(), camera()
     affine = uniform_fields(0.0).affine
-    assert torch.equal(generator.viewer(generator.mapper(ct, affine), view), again.viewer(again.mapper(ct, affine), view))
+    assert torch.equal(
+        generator.viewer(generator.mapper(ct, affine), view), again.viewer(again.mapper(ct, affine), view)
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["generator.safetensors"]
 
 
