@@ -33,9 +33,9 @@ WORLD_AXIS = (2, 1, 0)
 def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None = None) -> Volume:
     """Resample a CT, once, to the mapper's grid: upright, isotropic, sides multiples of 16, air around.
 
-    Each voxel is the mean of trilinear samples spread evenly over it, at least one to every voxel of
-    the CT along each axis, so that shrinking averages instead of skipping (a box filter in world
-    space). Where grids coincide the values are the CT's own.
+    Each voxel is the mean of trilinear samples spread evenly over it, more than one to every voxel of
+    the CT along each axis when shrinking, so that it averages instead of skipping (a box filter in
+    world space). Where grids coincide the values are the CT's own.
 
     Args:
         ct:         (1, D, H, W) HU, any affine.
@@ -49,8 +49,6 @@ def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None
     Raises:
         UsageError: none or both of size and spacing, or a value that cannot be.
         GeometryError: a volume that is not one channel of HU.
-
-    Source: Max 1995 needs no grid; the area average keeps line integrals, as in antialiased resizing.
     """
     if ct.unit != "hu" or ct.values.shape[0] != 1:
         raise GeometryError(f"mapper_grid() needs one channel of HU; found {ct.values.shape[0]} of {ct.unit!r}")
@@ -89,7 +87,8 @@ def _resample(ct: Volume, affine: Tensor, shape: list[int]) -> Tensor:
     """Box-averaged values of `ct` on a grid, one slab at a time: memory stays at one slab's samples."""
     index_from_index = torch.linalg.inv(ct.affine) @ affine
     strides = index_from_index[:3, :3].abs().amax(0).tolist()
-    samples = [max(1, math.ceil(stride - 1e-3)) for stride in strides]
+    # a quarter more than one to a voxel: at nearly one, samples and voxels beat against each other
+    samples = [1 if stride < 1 + 1e-3 else math.ceil(1.25 * stride) for stride in strides]
     counts = torch.tensor(ct.shape, dtype=torch.float64)
     # grid_sample wants (w, h, d), with -1 and 1 at the outer faces
     matrix = (index_from_index[:3] * 2 / counts[:, None]).flip(0)

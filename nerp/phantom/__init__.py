@@ -1,6 +1,20 @@
-"""A parametric thorax: CT in HU, labels and findings, drawn from a seed."""
+"""A parametric thorax: CT in HU, labels and findings, drawn from a seed.
 
-from nerp.phantom.labels import FINDINGS, HIDING_LABELS, LABELS, LUNG_LABELS
+Everything is a closed surface or a swept tube in the patient's own frame, evaluated on the grid asked for: the same seed
+at another spacing is the same patient. Nothing is taken from any scan.
+"""
+
+from nerp.phantom.files import write_phantoms
+from nerp.phantom.labels import FINDINGS, HIDING_LABELS, LABEL_OF, LABELS, LUNG_LABELS
 from nerp.phantom.thorax import Phantom, thorax
 
-__all__ = ["FINDINGS", "HIDING_LABELS", "LABELS", "LUNG_LABELS", "Phantom", "thorax"]
+__all__ = [
+    "FINDINGS",
+    "HIDING_LABELS",
+    "LABELS",
+    "LABEL_OF",
+    "LUNG_LABELS",
+    "Phantom",
+    "thorax",
+    "write_phantoms",
+]

@@ -40,12 +40,10 @@ def paint_spine(canvas: Canvas, chest: Chest):
     radius = torch.hypot(aside, fore * 1.3)
     body = (radius - width) * 0.88
     disc = 2.6 - into
-    canvas.paint("discs", 85.0, torch.maximum(body, disc), box)
-    bone = torch.maximum(body, -disc)
-    bone = torch.maximum(bone, (z - 185.0))
-    canvas.paint_bone("vertebrae", bone, box, cortex_mm=1.6, hu=(600.0, 190.0))
+    canvas.paint("discs", 85.0, torch.maximum(body, -disc), box)
+    canvas.paint_bone("vertebrae", torch.maximum(body, disc), box, cortex_mm=1.5, hu=(560.0, 210.0))
     box, processes = canvas.sweep(_processes(chest))
-    canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.5, hu=(650.0, 260.0))
+    canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(360.0, 150.0))
 
 
 def _disc_heights() -> list[float]:
@@ -72,12 +70,12 @@ def _processes(chest: Chest) -> Tubes:
         height = torch.tensor(float(z))
         at = torch.stack([chest.spine_x(height), chest.spine_y(height), height])
         thoracic = -145 < z < 110
-        tip = (0, -58, -26) if thoracic else (0, -50, -8)
+        tip = (0, -57, -22) if thoracic else (0, -50, -8)
         wing = 30.0 if thoracic else 24.0
-        parts.append(tube(at + torch.tensor([(0, -32, -2), (0, -42, -10), tip]), (4.5, 3.5, 4.0), 5))
+        parts.append(tube(at + torch.tensor([(0, -33, -2), (0, -43, -9), tip]), (3.5, 2.6, 3.2), 5))
         for s in SIDES.values():
             arch = [(11 * s, -8, 3), (12 * s, -20, 3), (8 * s, -29, 0), (0, -33, -2)]
-            parts.append(tube(at + torch.tensor(arch), (4.5, 4.0, 3.5, 3.5), 7))
+            parts.append(tube(at + torch.tensor(arch), (4.5, 4.0, 3.2, 3.0), 7))
             parts.append(tube(at + torch.tensor([(11 * s, -22, 3), (wing * s, -30, 6)]), (4.5, 4.0), 4))
     return join(parts)
 
@@ -124,10 +122,20 @@ def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int):
     height = _HEIGHT_MM[index]
     radii = torch.full((48,), height)
     radii[:4] = 0.75 * height
+    path, outward, radii = _with_head(chest, SIDES[side], index, (path, outward, radii))
     box, distance = canvas.sweep(strap(path, radii, outward, 0.52))
-    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.3, hu=(820.0, 160.0))
+    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.4, hu=(1450.0, 380.0))
     if index < 10:
         _paint_cartilage(canvas, chest, SIDES[side], index)
+
+
+def _with_head(chest: Chest, side: float, index: int, rib):
+    """The rib with its neck: from the side of the vertebral body to the wall."""
+    path, outward, radii = rib
+    z = torch.tensor(VERTEBRAE_MM[FIRST_THORACIC + index] + 5.0)
+    head = torch.stack([chest.spine_x(z) + 15.0 * side, chest.spine_y(z) - 10.0, z])
+    neck = torch.stack([head, (head + path[0]) / 2 + torch.tensor([0.0, -2.0, 1.5])])
+    return torch.cat([neck, path]), torch.cat([outward[:1], outward[:1], outward]), torch.cat([radii[:2], radii])
 
 
 _ANCHOR_MM = (74, 46, 30, 12, -6, -22, -36)
@@ -136,7 +144,7 @@ _ANCHOR_MM = (74, 46, 30, 12, -6, -22, -36)
 def _paint_cartilage(canvas: Canvas, chest: Chest, side: float, index: int):
     start, _ = rib_path(chest, side, index, torch.tensor([_REACH[index] - 0.02, _REACH[index] + 0.015]))
     z = float(_ANCHOR_MM[min(index, 6)]) if index < 7 else start[1, 2].item() + 26.0
-    x = 17.0 if index < 7 else start[1, 0].abs().item() - 34.0 
+    x = 17.0 if index < 7 else start[1, 0].abs().item() - 34.0
     y = chest.wall_front(torch.tensor(z)).item() + 5.0 if index < 7 else start[1, 1].item() + 14.0
     goal = torch.tensor([x * side, y, z])
     low = min(start[1, 2].item() - 4.0, z - 4.0)
@@ -144,7 +152,7 @@ def _paint_cartilage(canvas: Canvas, chest: Chest, side: float, index: int):
     middle[2], middle[1] = 0.5 * (low + middle[2]), max(middle[1], 0.65 * y + 0.35 * start[1, 1]) + 3.0
     path = curve(torch.stack([start[0], start[1], middle, goal]), 16)
     outward = torch.tensor([[0.2 * side, 1.0, 0.1]]).expand(16, 3)
-    box, distance = canvas.sweep(strap(path, torch.full((16,), 6.0), outward, 0.6))
+    box, distance = canvas.sweep(strap(path, torch.full((16,), 6.0), outward, 0.55))
     canvas.paint("costal_cartilage", 110.0, distance, box)
 
 
@@ -156,5 +164,5 @@ def paint_sternum(canvas: Canvas, chest: Chest):
     where = Profile((-80, -62, -45, -10, 30, 42, 60, 74, 84), (5, 8, 19, 17, 14, 15, 22, 27, 24))
     radii = where(path[:, 2])
     outward = torch.tensor([[0.0, 1.0, 0.3]]).expand(24, 3)
-    box, distance = canvas.sweep(strap(path, radii, outward, 0.3))
-    canvas.paint_bone("sternum", distance + 0.5, box, cortex_mm=1.3, hu=(480.0, 110.0))
+    box, distance = canvas.sweep(strap(path, radii, outward, 0.26))
+    canvas.paint_bone("sternum", distance, box, cortex_mm=1.2, hu=(420.0, 120.0))

@@ -24,16 +24,17 @@ class Canvas:
         low_mm, high_mm: world corners of the grid, mm.
         spacing_mm:      distance between voxel centres, mm.
         scale:           (3,) size of this patient along its own axes.
-        turn:            (3, 3) from the patient's axes to the world's.
+        posture:         (3, 3) from the patient's axes to the world's; keeps heights (see `leaning`).
     """
 
-    def __init__(self, low_mm, high_mm, spacing_mm: float, scale, turn: Tensor):
+    def __init__(self, low_mm, high_mm, spacing_mm: float, scale, posture: Tensor):
         self.shape = tuple(ceil((high - low) / spacing_mm) for low, high in zip(low_mm, high_mm, strict=True))
         first = [(a + b - (n - 1) * spacing_mm) / 2 for a, b, n in zip(low_mm, high_mm, self.shape, strict=True)]
         self.affine = torch.diag(torch.tensor([spacing_mm] * 3 + [1.0], dtype=torch.float64))
         self.affine[:3, 3] = torch.tensor(first, dtype=torch.float64)
-        to_patient = torch.diag(1 / torch.tensor(scale, dtype=torch.float64)) @ turn.T.double()
+        to_patient = torch.linalg.inv(posture.double() @ torch.diag(torch.tensor(scale, dtype=torch.float64)))
         self.step = (to_patient * spacing_mm).float()
+        self.to_index = torch.linalg.inv(self.step)
         self.origin = (to_patient @ self.affine[:3, 3]).float()
         self.voxel_mm = spacing_mm / (scale[0] * scale[1] * scale[2]) ** (1 / 3)
         self.hu = torch.full(self.shape, -1000.0)
@@ -42,20 +43,25 @@ class Canvas:
         self.points = self._points()
 
     def _points(self) -> tuple[Tensor, Tensor, Tensor]:
-        axes = [torch.arange(n, dtype=torch.float32) for n in self.shape]
-        i, j, k = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-        return tuple((a * i + b * j + (c * k + o)) for (a, b, c), o in zip(self.step.tolist(), self.origin.tolist()))
+        i, j, k = (
+            torch.arange(n, dtype=torch.float32).view([-1 if axis == a else 1 for a in range(3)])
+            for axis, n in enumerate(self.shape)
+        )
+        (xi, xj, xk), (yi, yj, _), (_, _, zk) = self.step.tolist()
+        x, y, z = self.origin.tolist()
+        return xi * i + xj * j + xk * k + x, yi * i + yj * j + y, zk * k + z
 
     def box(self, low_mm, high_mm):
         """Slices that cover the patient-frame box between two corners, grown by two voxels."""
         corners = torch.cartesian_prod(*(torch.tensor([a, b]) for a, b in zip(low_mm, high_mm, strict=True)))
-        index = (corners.float() - self.origin) @ torch.linalg.inv(self.step).T
+        index = (corners.float() - self.origin) @ self.to_index.T
         low, high = index.amin(0).floor().int() - 2, index.amax(0).ceil().int() + 3
         return tuple(slice(max(int(a), 0), max(min(int(b), n), 0)) for a, b, n in zip(low, high, self.shape))
 
     def at(self, box) -> tuple[Tensor, Tensor, Tensor]:
-        """Patient-frame coordinates x, y, z within a box, mm."""
-        return tuple(axis[box] for axis in self.points)
+        """Patient-frame coordinates within a box, mm: x (D, H, W), y (D, H, 1), z (1, 1, W)."""
+        x, y, z = self.points
+        return x[box], y[box[:2]], z[..., box[2]]
 
     def cover(self, distance: Tensor) -> Tensor:
         """How much of each voxel lies inside a body, 0 to 1, from the distance of its centre."""
@@ -87,8 +93,8 @@ class Canvas:
         return box, field.view(shape)
 
     def _sweep_into(self, field: Tensor, tubes: Tubes, box, low: Tensor, high: Tensor):
-        middle = ((low + high) / 2 - self.origin) @ torch.linalg.inv(self.step).T
-        extent = (high - low) / 2 @ torch.linalg.inv(self.step).abs().T
+        middle = ((low + high) / 2 - self.origin) @ self.to_index.T
+        extent = (high - low) / 2 @ self.to_index.abs().T
         first = (middle - extent).floor().long()
         counts = 2 * ((extent.ceil().long() * 2 + 3) // 2)
         corner = torch.tensor([s.start for s in box])
@@ -101,15 +107,18 @@ class Canvas:
         offsets = torch.cartesian_prod(*(torch.arange(int(n)) for n in size))
         index = first[:, None] + offsets
         points = (index + corner).float() @ self.step.T + self.origin
-        distance = tubes.distance(points)
         shape = torch.tensor(field.shape)
         inside = ((index >= 0) & (index < shape)).all(-1)
+        distance = torch.where(inside, tubes.distance(points), torch.tensor(FAR_MM))
+        index = torch.minimum(index.clamp(min=0), shape - 1)
         flat = (index[..., 0] * shape[1] + index[..., 1]) * shape[2] + index[..., 2]
-        field.view(-1).scatter_reduce_(0, flat[inside], distance[inside], "amin")
+        field.view(-1).scatter_reduce_(0, flat.view(-1), distance.view(-1), "amin")
 
 
-def turned(yaw_rad: float, tilt_rad: float) -> Tensor:
-    """(3, 3) rotation: first a sideways tilt about the forward axis, then a turn about the upward axis."""
+def leaning(yaw_rad: float, lean: float) -> Tensor:
+    """(3, 3) posture: the trunk sheared sideways by `lean` per height, then turned about the upward axis.
+
+    A shear instead of a tilt leaves every height where it is, so that profiles along the body cost one row, not a volume.
+    """
     yaw = torch.tensor([[cos(yaw_rad), -sin(yaw_rad), 0], [sin(yaw_rad), cos(yaw_rad), 0], [0, 0, 1.0]])
-    tilt = torch.tensor([[cos(tilt_rad), 0, sin(tilt_rad)], [0, 1.0, 0], [-sin(tilt_rad), 0, cos(tilt_rad)]])
-    return yaw @ tilt
+    return yaw @ torch.tensor([[1.0, 0, lean], [0, 1.0, 0], [0, 0, 1.0]])

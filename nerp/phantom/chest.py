@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,19 @@ APEX_MM = 116.0
 _SPINE_Z = (-200, -165, -137, -110, -84, -60, -36, -12, 10, 32, 53, 72, 90, 105, 120, 140, 160, 200)
 _SPINE_Y = (20, 11, 5, -1, -5, -7, -8, -8, -8, -6, -2, 4, 12, 20, 28, 36, 40, 42)
 _WALL_Z = (-220, -190, -150, -110, -70, -30, 10, 45, 70, 90, 105, 118, 130)
-_WALL_WIDTH = (108, 116, 127, 134, 135, 131, 123, 111, 97, 79, 60, 40, 24)
+_WALL_WIDTH = (112, 120, 132, 139, 140, 137, 131, 122, 110, 95, 80, 62, 40)
 _WALL_FRONT = (58, 62, 70, 75, 75, 70, 60, 44, 30, 18, 9, 2, -2)
 _BODY_Z = (-220, -190, -150, -100, -50, 0, 40, 70, 90, 106, 120, 134, 150, 175, 220)
-_BODY_WIDTH = (137, 139, 145, 151, 155, 160, 168, 172, 165, 142, 104, 76, 62, 56, 56)
+_BODY_WIDTH = (140, 142, 149, 156, 160, 162, 164, 166, 162, 148, 114, 78, 61, 54, 54)
 _BODY_FRONT = (86, 90, 94, 95, 93, 84, 68, 52, 42, 33, 29, 30, 36, 42, 44)
 _BODY_BACK = (-108, -112, -118, -126, -131, -133, -131, -124, -116, -107, -99, -91, -85, -80, -80)
+
+
+class Walls(NamedTuple):
+    """Distance to the rib cage's inner surface and height above the diaphragm, mm."""
+
+    wall: Tensor
+    above: Tensor
 
 
 class Chest:
@@ -37,7 +46,7 @@ class Chest:
         self.body_width = Profile(_BODY_Z, [w * bulk for w in _BODY_WIDTH])
         self.body_front = Profile(_BODY_Z, _BODY_FRONT)
         self.body_back = Profile(_BODY_Z, _BODY_BACK)
-        self.dome_mm = -58.0 - 26.0 * patient.inspiration
+        self.dome_mm = -60.0 - 30.0 * patient.inspiration
 
     def wall_back(self, z: Tensor) -> Tensor:
         """y of the gutters beside the spine."""
@@ -76,7 +85,7 @@ class Chest:
 
     def cupola(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         """Distance above the rounded lung tops, mm, negative below."""
-        aside = (x.abs() - 48.0) / 46.0
+        aside = (x.abs() - 52.0) / 54.0
         fore = (y - self.spine_y(torch.tensor(APEX_MM)) - 22.0) / 52.0
         return (z - APEX_MM + 40.0 * (aside**2 + fore**2)) * 0.75
 
@@ -88,15 +97,19 @@ class Chest:
         upper = ((z - 30.0) / 45.0).clamp(0.0, 1.0)
         return (x - self.spine_x(z)).abs() - (lower + upper * (27.0 - lower).clamp(min=0.0))
 
-    def lung(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    def walls(self, points) -> Walls:
+        """Chest wall and diaphragm as seen from points, computed once for all who ask."""
+        x, y, z = points
+        return Walls(self.wall(x, y, z), z - self.diaphragm(x, y))
+
+    def lung(self, points, walls: Walls) -> Tensor:
         """Distance to both pleural spaces, mediastinal organs not yet cut out, mm, negative inside."""
-        wall = self.wall(x, y, z) + 2.0
-        outer = smooth_intersection(wall, self.cupola(x, y, z), 10.0)
-        above = (self.diaphragm(x, y) + 2.0 - z) * 0.8
-        return torch.maximum(smooth_intersection(outer, -self.mediastinum(x, y, z), 8.0), above)
+        outer = smooth_intersection(walls.wall + 2.0, self.cupola(*points), 10.0)
+        beside = smooth_intersection(outer, -self.mediastinum(*points), 8.0)
+        return torch.maximum(beside, (2.0 - walls.above) * 0.8)
 
 
-_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 30, 26, 22, 24, 14, 5, 4))
+_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 14, 4, 3))
 
 
 def _oval(x: Tensor, y: Tensor, shape) -> Tensor:

@@ -22,6 +22,7 @@ _SOFT = (
     "liver",
     "stomach",
     "stomach_gas",
+    "colon_gas",
     "spleen",
     "breast",
     "spinal_canal",
@@ -81,6 +82,7 @@ HIDING_LABELS: tuple[int, ...] = tuple(
         "liver",
         "stomach",
         "stomach_gas",
+        "colon_gas",
         "spleen",
         "effusion",
     )

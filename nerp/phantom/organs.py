@@ -15,13 +15,13 @@ def heart(chest: Chest, points) -> Tensor:
     size = chest.patient.heart
     x, y, z = points
     floor = chest.dome_mm - 6.0
-    p = ((x + 8.0) / size + 8.0, (y - 14.0) / size + 14.0, (z - floor) / size + floor)
+    p = ((x + 8.0) / size - 8.0, (y - 14.0) / size + 14.0, (z - floor) / size + floor)
     d = floor
-    left = turned_ellipsoid(p, (-36.0, 16.0, d + 36.0), (-0.70, 0.45, -0.42), 54.0, 39.0)
-    right = ellipsoid(p, (12.0, 12.0, d + 42.0), (29.0, 31.0, 40.0))
+    left = turned_ellipsoid(p, (-38.0, 16.0, d + 29.0), (-0.78, 0.45, -0.36), 56.0, 41.0)
+    right = ellipsoid(p, (15.0, 12.0, d + 40.0), (30.0, 31.0, 42.0))
     front = ellipsoid(p, (-12.0, 36.0, d + 34.0), (44.0, 27.0, 33.0))
     atrium = ellipsoid(p, (-6.0, -14.0, d + 64.0), (36.0, 23.0, 25.0))
-    ear = ellipsoid(p, (-36.0, 10.0, d + 82.0), (13.0, 14.0, 17.0))
+    ear = ellipsoid(p, (-36.0, 10.0, d + 74.0), (18.0, 16.0, 22.0))
     body = smooth_union(smooth_union(left, front, 16.0), smooth_union(right, atrium, 14.0), 18.0)
     return smooth_union(body, ear, 16.0) * size
 
@@ -70,8 +70,12 @@ def airways(chest: Chest) -> Tubes:
     y = lambda z: chest.spine_y(torch.tensor(float(z))).item() + 36.0  # noqa: E731
     carina = (4.0, y(40), 42.0)
     wind = tube([(0, y(172), 200), (0, y(140), 140), (1, y(105), 105), (3, y(72), 72), carina], 9.5, 20)
-    right = tube([carina, (20, carina[1] - 2, 24), (38, carina[1] - 4, 6), (46, carina[1] - 5, -12)], (9, 8, 7, 5.5), 10)
-    left = tube([carina, (-16, carina[1] - 3, 24), (-36, carina[1] - 7, 10), (-50, carina[1] - 9, -4)], (8.5, 7, 6, 5), 10)
+    right = tube(
+        [carina, (20, carina[1] - 2, 24), (38, carina[1] - 4, 6), (46, carina[1] - 5, -12)], (9, 8, 7, 5.5), 10
+    )
+    left = tube(
+        [carina, (-16, carina[1] - 3, 24), (-36, carina[1] - 7, 10), (-50, carina[1] - 9, -4)], (8.5, 7, 6, 5), 10
+    )
     return join([wind, right, left])
 
 

@@ -29,7 +29,7 @@ class Patient:
         kyphosis:     bend of the thoracic spine, 1 is average.
         scoliosis_mm: sideways bend of the spine.
         yaw_rad:      turn about the body's axis; positive turns the chest to the patient's left.
-        tilt_rad:     lean to a side.
+        lean:         sideways shift of the trunk per height.
         arms_raised:  arms over the head (as in a CT) instead of elbows out (as for a radiograph).
         breast_mm:    breast radius; 0 for men.
     """
@@ -44,7 +44,7 @@ class Patient:
     kyphosis: float
     scoliosis_mm: float
     yaw_rad: float
-    tilt_rad: float
+    lean: float
     arms_raised: bool
     breast_mm: float
 
@@ -75,7 +75,7 @@ def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
         kyphosis=between(0.8, 1.25),
         scoliosis_mm=between(-6.0, 6.0),
         yaw_rad=radians(between(-4.0, 4.0)),
-        tilt_rad=radians(between(-1.5, 1.5)),
+        lean=between(-0.025, 0.025),
         arms_raised=next(numbers) < 0.25,
         breast_mm=(42.0 + 18.0 * fat + between(-4.0, 4.0)) if female else 0.0,
     )

@@ -99,6 +99,19 @@ class Tubes:
         normal = None if self.normal is None else self.normal[index]
         return Tubes(self.start[index], self.end[index], self.radii_mm[index], self.flat, normal)
 
+    def thinned(self, voxel_mm: float) -> Tubes:
+        """The same tubes, those thinner than a voxel with the radius at which the painted amount is right.
+
+        Painting covers `0.5 - distance / voxel`: a cone of mass pi c^3 / 3 when its peak c is below 1, to equal pi r^2.
+        """
+        peak = (3.0 * (self.radii_mm / voxel_mm).clamp(min=0.0) ** 2) ** (1 / 3)
+        radii = torch.where(peak < 1.0, voxel_mm * (peak - 0.5), self.radii_mm)
+        return Tubes(self.start, self.end, radii, self.flat, self.normal)
+
+    def nearest(self, points: Tensor) -> Tensor:
+        """Distance of points (N, 3) from the nearest tube, (N,) mm."""
+        return self.distance(points.expand(len(self), -1, -1)).amin(0)
+
     def distance(self, points: Tensor) -> Tensor:
         """Distance of points (N, K, 3) from their own tube, (N, K) mm, negative inside."""
         axis = self.end - self.start

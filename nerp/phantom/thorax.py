@@ -7,15 +7,28 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from nerp.phantom import organs
-from nerp.phantom.bones import paint_bones
-from nerp.phantom.canvas import Canvas, turned
+from nerp.errors import UsageError
+from nerp.phantom import lungs, organs
+from nerp.phantom.bones import SIDES, paint_bones
+from nerp.phantom.canvas import Canvas, leaning
 from nerp.phantom.chest import Chest, breasts
-from nerp.phantom.patient import Patient, draw_patient
-from nerp.phantom.shapes import Tubes, smooth_union, tube
+from nerp.phantom.findings import (
+    check_findings,
+    draw_consolidation,
+    draw_nodules,
+    draw_pleural,
+    paint_consolidation,
+    paint_nodules,
+    paint_pleural,
+)
+from nerp.phantom.labels import FINDINGS, LABEL_OF
+from nerp.phantom.patient import Patient, draw_patient, stream
+from nerp.phantom.shapes import smooth_union
+from nerp.phantom.shoulders import arms, paint_shoulders
+from nerp.phantom.tissue import add_texture, lattice_noise
 from nerp.volume import Volume
 
-LOW_MM = (-206.0, -150.0, -188.0)
+LOW_MM = (-206.0, -150.0, -200.0)
 HIGH_MM = (206.0, 150.0, 158.0)
 
 
@@ -34,70 +47,145 @@ class Phantom:
     findings: dict
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Unit noise of a few millimetres and of some centimetres, (D, H, W) each."""
+
+    fine: Tensor
+    coarse: Tensor
+
+    @staticmethod
+    def on(canvas: Canvas, seed: int) -> Noise:
+        return Noise(
+            lattice_noise(canvas, 5.0, stream(seed, "fine")), lattice_noise(canvas, 22.0, stream(seed, "coarse"))
+        )
+
+
+SPACING_LIMITS_MM = (0.5, 10.0)
+
+
 def thorax(seed: int, *, spacing_mm: float = 2.0, findings=()) -> Phantom:
-    patient = draw_patient(seed)
+    """One phantom: the same seed is the same patient at every spacing, and the same bytes at the same spacing.
+
+    Args:
+        seed:       any integer >= 0; decides sex, size, heart, breath, posture, vessels, texture.
+        spacing_mm: distance between voxel centres, 0.5 to 10 mm. About 200 x 150 x 180 voxels at 2 mm.
+        findings:   names of `FINDINGS`; their side, size and place follow from the seed.
+
+    Returns:
+        CT in whole HU (-1000 to 3000), labels on the same grid, and the record that `describe` gives.
+
+    Raises:
+        UsageError: a seed, spacing or finding that cannot be.
+    """
+    check_request(seed, spacing_mm)
+    findings = check_findings(findings)
+    patient = draw_patient(seed, large_heart="large_heart" in findings)
     chest = Chest(patient)
     canvas = lay_canvas(patient, spacing_mm)
-    paint_trunk(canvas, chest)
-    lung = paint_inside(canvas, chest)
+    noise = Noise.on(canvas, seed)
+    paint_trunk(canvas, chest, noise)
+    paint_inside(canvas, chest, noise, findings)
     paint_bones(canvas, chest)
-    record = asdict(patient)
-    ct = Volume(canvas.hu[None], canvas.affine, "hu")
-    return Phantom(ct, Volume(canvas.labels[None].float(), canvas.affine, "label"), record)
+    for side, sign in SIDES.items():
+        paint_shoulders(canvas, chest, side, sign)
+    add_texture(canvas, noise.fine, stream(seed, f"scanner {spacing_mm}"))
+    ct = Volume(canvas.hu[None].round(), canvas.affine, "hu")
+    labels = Volume(canvas.labels[None].float(), canvas.affine, "label")
+    return Phantom(ct, labels, describe(seed, findings=findings))
+
+
+def check_request(seed: int, spacing_mm: float):
+    """Refuse a seed or spacing that no phantom can have (`UsageError`)."""
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; expected an integer of 0 or more")
+    low, high = SPACING_LIMITS_MM
+    if not low <= spacing_mm <= high:
+        raise UsageError(f"phantom spacing is {spacing_mm:g} mm; expected {low:g} to {high:g} mm")
+
+
+def describe(seed: int, *, findings: tuple[str, ...] = ()) -> dict:
+    """The record of a phantom without making it: the patient's numbers, each finding as a bool, and their sides."""
+    patient = asdict(draw_patient(seed, large_heart="large_heart" in findings))
+    scale = dict(zip(("scale_x", "scale_y", "scale_z"), patient.pop("scale"), strict=True))
+    case = draw_pleural(seed, findings)
+    sides = {name: getattr(case, name) for name in ("effusion", "pneumothorax")}
+    return {
+        **patient,
+        **scale,
+        **{name: name in findings for name in FINDINGS},
+        **{f"{name}_side": _side(part) for name, part in sides.items()},
+    }
+
+
+def _side(part) -> str:
+    if part is None:
+        return ""
+    return "right" if part.side > 0 else "left"
 
 
 def lay_canvas(patient: Patient, spacing_mm: float) -> Canvas:
     low = [a * s for a, s in zip(LOW_MM, patient.scale, strict=True)]
     high = [a * s for a, s in zip(HIGH_MM, patient.scale, strict=True)]
-    return Canvas(low, high, spacing_mm, patient.scale, turned(patient.yaw_rad, patient.tilt_rad))
+    return Canvas(low, high, spacing_mm, patient.scale, leaning(patient.yaw_rad, patient.lean))
 
 
-def arms(patient: Patient) -> Tubes:
-    side = 1.0
-    if patient.arms_raised:
-        points = [(120, -30, 84), (160, -20, 104), (186, -10, 140), (196, 0, 220)]
-    else:
-        points = [(116, -22, 92), (162, -18, 88), (196, -26, 40), (232, -40, -40)]
-    points = torch.tensor(points, dtype=torch.float32)
-    mirror = points * torch.tensor([-1.0, 1, 1])
-    from nerp.phantom.shapes import join
-
-    return join([tube(points, (36, 42, 42, 38), 14), tube(mirror, (36, 42, 42, 38), 14)])
-
-
-def paint_trunk(canvas: Canvas, chest: Chest):
+def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
+    """Skin, fat, breasts and the muscles with the fat between them."""
     x, y, z = canvas.points
     muscle = chest.body(x, y, z)
     box, limb = canvas.sweep(arms(chest.patient))
-    muscle[box] = smooth_union(muscle[box], limb, 24.0)
-    fat = chest.patient.fat_mm
-    skin = muscle - fat
+    muscle[box] = smooth_union(muscle[box], limb, 30.0)
+    skin = muscle - chest.patient.fat_mm
     if chest.patient.breast_mm:
-        skin = smooth_union(skin, breasts(chest, x, y, z), 14.0)
+        bust = breasts(chest, x, y, z)
+        skin = smooth_union(skin, bust, 14.0)
     canvas.paint("skin", 20.0, skin - 2.0)
     canvas.paint("fat", -100.0, skin)
-    canvas.paint("muscle", 52.0, muscle)
+    if chest.patient.breast_mm:
+        canvas.paint("breast", -45.0 + 60.0 * noise.coarse.clamp(-1.0, 1.0), torch.maximum(bust, skin + 4.0))
+    planes = (1.0 - noise.coarse.abs() / 0.16).clamp(0.0, 1.0) * (muscle + 14.0).clamp(-8.0, 0.0) / -8.0
+    canvas.paint("muscle", 54.0 - 70.0 * planes, muscle)
 
 
-def paint_inside(canvas: Canvas, chest: Chest) -> Tensor:
-    x, y, z = canvas.points
-    wall = chest.wall(x, y, z)
-    height = chest.diaphragm(x, y)
-    below = torch.maximum(wall, z - height)
-    cavity = torch.maximum(torch.maximum(wall, chest.cupola(x, y, z) - 6), height - z)
-    canvas.paint("mediastinum", -40.0, cavity)
+def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str, ...]):
+    """Everything within the rib cage."""
+    walls = chest.walls(canvas.points)
+    below = torch.maximum(walls.wall, walls.above)
+    canvas.paint("mediastinum", -55.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
     canvas.paint("diaphragm", 48.0, below)
-    canvas.paint("abdomen", 0.0, below + 4)
+    canvas.paint("abdomen", -5.0 + 35.0 * noise.coarse, below + 4.0)
     organs.paint_abdomen(canvas, chest, below)
-    lung = chest.lung(x, y, z)
-    heart = torch.maximum(organs.heart(chest, canvas.points), height + 1 - z)
-    heart = torch.maximum(heart, wall + 3)
-    lung = torch.maximum(lung, 3.0 - heart)
-    for tubes in (organs.aorta(chest), organs.vena_cava(chest), organs.pulmonary_trunk(chest)):
-        box, d = canvas.sweep(tubes)
-        lung[box] = torch.maximum(lung[box], 2.0 - d)
-    canvas.paint("lung_left", -850.0, lung)
-    canvas.labels.masked_fill_((canvas.labels == 7) & (x > 0), 6)
+    heart = lungs.heart_room(chest, canvas.points, walls)
+    space = lungs.pleural_space(canvas, chest, walls, heart)
+    case = draw_pleural(chest.patient.seed, findings)
+    lung = paint_lungs(canvas, chest, noise, (walls, space, case))
     canvas.paint("heart", 44.0, heart)
     organs.paint_vessels(canvas, chest)
-    return lung
+    paint_within_lungs(canvas, chest, noise, (findings, case, lung))
+
+
+def paint_lungs(canvas: Canvas, chest: Chest, noise: Noise, pleura) -> Tensor:
+    """Parenchyma, and the fluid or air that takes its place; the distance to the aerated lung."""
+    walls, space, case = pleura
+    canvas.paint("lung_left", lungs.parenchyma(canvas, noise.coarse), space)
+    canvas.labels.masked_fill_(
+        (canvas.labels == LABEL_OF["lung_left"]) & (canvas.points[0] > 0), LABEL_OF["lung_right"]
+    )
+    paint_pleural(canvas, chest, case, walls, space)
+    return case.aerated(chest, canvas.points, walls, space)
+
+
+def paint_within_lungs(canvas: Canvas, chest: Chest, noise: Noise, contents):
+    """Clouds first, then the trees through them, then nodules."""
+    findings, case, lung = contents
+    seed = chest.patient.seed
+
+    def room(points: Tensor) -> Tensor:
+        return lungs.aerated_at(chest, case, points)
+
+    if "consolidation" in findings:
+        paint_consolidation(canvas, draw_consolidation(seed, room), lung, noise.coarse)
+    lungs.paint_trees(canvas, lungs.trees(chest, room), lung)
+    if "nodule" in findings:
+        paint_nodules(canvas, draw_nodules(seed, room), noise.fine)

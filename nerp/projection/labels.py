@@ -92,7 +92,7 @@ def _slots(label_volume: Volume, labels: Sequence[int]) -> tuple[Tensor, list[in
     if not wanted:
         raise UsageError("no labels are asked for; expected at least one integer")
     known = torch.tensor(wanted, device=label_volume.values.device)
-    values = label_volume.values.round().to(torch.int32)
+    values = label_volume.values.round().to(torch.int32).contiguous()
     found = torch.searchsorted(known.to(torch.int32), values, out_int32=True).clamp(max=len(wanted) - 1)
     slots = torch.where(known.to(torch.int32)[found.long()] == values, found, len(wanted))
     return slots.to(torch.int16), [wanted.index(int(label)) for label in labels]

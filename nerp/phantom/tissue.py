@@ -1,0 +1,69 @@
+"""What makes tissue look like tissue: noise that belongs to the patient, and a CT's own grain."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from nerp.phantom.canvas import Canvas
+from nerp.phantom.labels import LABEL_OF, LABELS
+
+_GRAIN_HU = {
+    "lung_right": 22.0,
+    "lung_left": 22.0,
+    "fat": 9.0,
+    "breast": 12.0,
+    "mediastinum": 16.0,
+    "abdomen": 24.0,
+    "vertebrae": 55.0,
+    "sternum": 40.0,
+    "consolidation": 30.0,
+    "stomach": 14.0,
+    "skin": 8.0,
+}
+_USUAL_GRAIN_HU = 10.0
+
+
+def lattice_noise(canvas: Canvas, pitch_mm: float, generator: torch.Generator) -> Tensor:
+    """Smooth noise (about unit variance) that lies still in the world whatever the spacing.
+
+    Args:
+        canvas:    gives the grid.
+        pitch_mm:  distance of the random numbers between which it is interpolated.
+        generator: its source.
+
+    Returns:
+        (D, H, W).
+    """
+    size = [ceil(n * s / pitch_mm) + 3 for n, s in zip(canvas.shape, [canvas.affine[0, 0].item()] * 3, strict=True)]
+    noise = torch.randn(size, generator=generator) * 1.8
+    for axis, count in enumerate(canvas.shape):
+        where = (torch.arange(count) + 0.5) * canvas.affine[0, 0].float() / pitch_mm + 0.25
+        low = where.long()
+        share = (where - low).view([-1 if k == axis else 1 for k in range(3)])
+        share = share * share * (3 - 2 * share)
+        noise = torch.lerp(noise.index_select(axis, low), noise.index_select(axis, low + 1), share)
+    return noise
+
+
+def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator):
+    """Add each tissue's own unevenness and the scanner's noise, in HU.
+
+    Args:
+        fine:      (D, H, W) unit noise of a few millimetres.
+        generator: of the scanner's noise, which belongs to the grid.
+    """
+    grain = torch.full((256,), _USUAL_GRAIN_HU)
+    grain[0] = 0.0
+    for name, hu in _GRAIN_HU.items():
+        grain[LABEL_OF[name]] = hu
+    for name in ("trachea", "stomach_gas", "colon_gas", "pneumothorax"):
+        grain[LABEL_OF[name]] = 2.0
+    canvas.hu += grain[canvas.labels.int()] * fine
+    canvas.hu += 8.0 * torch.randn(canvas.shape, generator=generator) * (canvas.labels > 0)
+    canvas.hu.clamp_(-1000.0, 3000.0)
+
+
+assert set(_GRAIN_HU) <= set(LABELS.values())

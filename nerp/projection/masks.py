@@ -1,0 +1,161 @@
+"""From path lengths to masks: named rules whose numbers go into each pair's record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nerp.camera import Camera
+from nerp.errors import GeometryError, UsageError
+from nerp.projection.hiding import HIDDEN, hiding_tissue
+from nerp.projection.labels import march_labels, project_labels
+from nerp.volume import Fields, Volume
+
+RULES: dict[str, dict[str, float]] = {
+    "any": {},
+    "thickness": {"thickness_mm": 10.0},
+    "visible": {"lung_mm": 20.0, "hidden_mm": 5.0, "hidden_per_lung": 0.4, "smooth_mm": 2.5},
+    "rendered": {"share": 0.1},
+}
+"""Every rule with its default numbers; `visible` is tuned to how people outline lung fields."""
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """A named way from what a ray crosses to a mask, with all its numbers.
+
+    * `any`: some of the label lies on the ray.
+    * `thickness`: at least `thickness_mm` of it.
+    * `visible`: the lung field that a reader sees: at least `lung_mm` of lung on the ray, and no
+      more than `hidden_mm + hidden_per_lung * lung` of what hides it (heart, mediastinum, organs
+      below the diaphragm); the outline is smoothed by `smooth_mm` on the film, as a hand draws it.
+    * `rendered`: the label gives at least `share` of the emission weights of `march`.
+
+    Args:
+        name:    one of `RULES`.
+        numbers: what differs from the defaults; the rest is filled in.
+
+    Raises:
+        UsageError: an unknown rule or number, or a number that is negative or not finite.
+    """
+
+    name: str = "visible"
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.name not in RULES:
+            raise UsageError(f"unknown mask rule {self.name!r}; expected one of {', '.join(RULES)}")
+        known = RULES[self.name]
+        for name, number in self.numbers.items():
+            if name not in known:
+                has = ", ".join(known) or "no numbers"
+                raise UsageError(f"mask rule {self.name!r} has no number {name!r}; it has {has}")
+            if not 0 <= number < math.inf:
+                raise UsageError(f"mask rule {self.name!r}: {name} is {number}; expected a finite number, 0 or more")
+        object.__setattr__(self, "numbers", {**known, **self.numbers})
+
+    def to_dict(self) -> dict[str, str | float]:
+        """The rule as a record holds it: its name and every number."""
+        return {"name": self.name, **self.numbers}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, str | float]) -> MaskRule:
+        """The rule that `to_dict` wrote."""
+        return cls(record["name"], {name: number for name, number in record.items() if name != "name"})
+
+
+def project_mask(
+    rule: MaskRule,
+    label_volume: Volume,
+    camera: Camera,
+    labels: Sequence[int],
+    *,
+    hidden: Volume | None = None,
+    fields: Fields | None = None,
+) -> Tensor:
+    """The mask of a union of labels, on the rays of the image from the same camera.
+
+    Args:
+        rule:         which rays count.
+        label_volume: `(M, D, H, W)` in 'label'.
+        camera:       B views of (H, W) pixels.
+        labels:       the integers whose union is masked.
+        hidden:       of `visible`: what hides the lungs, from `hiding_tissue`, which is called
+                      with `labels` where nothing is given; make it once for many views.
+        fields:       of `rendered`: the fields that the image is marched through.
+
+    Returns:
+        (B, 1, H, W) bool.
+
+    Raises:
+        UsageError:    `rendered` without fields.
+        GeometryError: `hidden` lies on another grid than the labels.
+    """
+    if rule.name == "rendered":
+        if fields is None:
+            raise UsageError("mask rule 'rendered' needs the fields of the image; give fields=... or another rule")
+        return rendered_mask(_union(march_labels(fields, label_volume, camera, labels)), **rule.numbers)
+    if rule.name != "visible":
+        lengths_mm = _union(project_labels(label_volume, camera, labels))
+        return any_mask(lengths_mm) if rule.name == "any" else thickness_mask(lengths_mm, **rule.numbers)
+    hidden = hiding_tissue(label_volume, labels) if hidden is None else hidden
+    lengths_mm = project_labels(_stacked(label_volume, hidden), camera, [*labels, HIDDEN])
+    seen = visible_mask(_union(lengths_mm[:, :-1]), lengths_mm[:, -1:], rule)
+    return smooth_mask(seen, rule.numbers["smooth_mm"], pixel_mm=camera.pixel_mm)
+
+
+def any_mask(lengths_mm: Tensor) -> Tensor:
+    """Rays with any path in the label; lengths in mm, any shape."""
+    return lengths_mm > 0
+
+
+def thickness_mask(lengths_mm: Tensor, thickness_mm: float) -> Tensor:
+    """Rays with at least `thickness_mm` of path in the label, any shape."""
+    return lengths_mm >= thickness_mm
+
+
+def visible_mask(lung_mm: Tensor, hidden_mm: Tensor, rule: MaskRule) -> Tensor:
+    """Rays with enough lung and little in its way; path lengths in mm, of one shape."""
+    limit_mm = rule.numbers["hidden_mm"] + rule.numbers["hidden_per_lung"] * lung_mm
+    return (lung_mm >= rule.numbers["lung_mm"]) & (hidden_mm <= limit_mm)
+
+
+def rendered_mask(shares: Tensor, share: float) -> Tensor:
+    """Rays whose light comes from the label by at least `share`, any shape."""
+    return shares >= share
+
+
+def smooth_mask(mask: Tensor, smooth_mm: float, *, pixel_mm: tuple[float, float]) -> Tensor:
+    """Where a Gaussian blur of the mask stays above one half: outlines without steps and specks.
+
+    Args:
+        mask:      (B, 1, H, W) bool.
+        smooth_mm: standard deviation on the film, mm; 0 changes nothing.
+        pixel_mm:  (between rows, between columns), mm.
+    """
+    blurred = mask.float()
+    for axis, pixel in ((2, pixel_mm[0]), (3, pixel_mm[1])):
+        radius = min(math.ceil(3 * smooth_mm / pixel), mask.shape[axis] - 1)
+        if radius > 0:
+            offsets = torch.arange(-radius, radius + 1, device=mask.device) * pixel / smooth_mm
+            kernel = torch.exp(-(offsets**2) / 2)
+            sides = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
+            shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
+            blurred = F.conv2d(F.pad(blurred, sides, mode="replicate"), (kernel / kernel.sum()).view(shape))
+    return blurred > 0.5
+
+
+def _union(per_label: Tensor) -> Tensor:
+    return per_label.sum(dim=1, keepdim=True)
+
+
+def _stacked(label_volume: Volume, hidden: Volume) -> Volume:
+    if hidden.shape != label_volume.shape or not torch.allclose(hidden.affine, label_volume.affine):
+        found = f"{hidden.shape} for labels of {label_volume.shape}"
+        raise GeometryError(f"hidden tissue lies on another grid: {found}; make it with hiding_tissue(label_volume)")
+    return Volume(torch.cat([label_volume.values, hidden.values]), label_volume.affine, "label")

@@ -1,0 +1,191 @@
+"""The report of a folder of labelled pairs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from nerp.data.pairs import RECORDS, read_dataset, read_pair, read_records
+from nerp.errors import DataError
+from nerp.report import figures, page
+from nerp.report.scores import score_sections
+
+SHOWN = 20
+
+
+def pairs_page(folder: Path) -> str:
+    """The HTML report of PAIRS.
+
+    Raises:
+        DataError: no records, or a pair that cannot be read.
+    """
+    dataset, records = read_dataset(folder), read_records(folder / RECORDS)
+    if not records:
+        raise DataError(f"{folder} holds no pair yet; run nerp synthesize to its end first")
+    settings = dataset["settings"]
+    n_cts = len({record["ct_sha256"] for record in records})
+    title = f"{_count(len(records), 'labelled radiograph')} from {_count(n_cts, 'CT')}"
+    return page.page(
+        title,
+        _lead(settings, dataset),
+        [
+            page.facts(_facts(records, n_cts)),
+            page.section("Images and masks", page.paragraph(_shown(records)), page.grid(_grid(folder, records))),
+            page.section("Masks", *_mask_charts(records)),
+            page.section("Cameras", page.paragraph(_CAMERAS), *_camera_charts(records)),
+            *score_sections(folder),
+            page.section("Settings", page.table(_rows(settings)), page.folded("Labels", page.table(_labels(dataset)))),
+            page.section("Made by", page.table(_made_by(records)), page.table(_terms(dataset))),
+        ],
+    )
+
+
+_CAMERAS = (
+    "Read back from the records: angles of the central beam against the patient's axes, the source's distance from "
+    "the detector, and the detector's width."
+)
+
+
+_VIEWS = {"pa": "PA", "ap": "AP"}
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
+
+
+def _lead(settings: dict, dataset: dict) -> str:
+    how = {
+        "drr": "Line integrals of the CTs' attenuation (DRR)",
+        "vrr": "Learned radiographs (VRR)",
+        "physics": "Simulated physical radiographs",
+    }
+    unfinished = (
+        "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
+    )
+    view, rule = _VIEWS.get(settings["view"], settings["view"]), settings["rule"]["name"]
+    return f"{how[settings['mode']]}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
+
+
+def _facts(records: list[dict], n_cts: int) -> dict[str, str]:
+    share = [record["mask_share"] for record in records]
+    cut = [record["mask_outside_share"] for record in records if record["mask_outside_share"] is not None]
+    height, width = records[0]["camera"]["shape"]
+    return {
+        "pairs": str(len(records)),
+        "CTs": str(n_cts),
+        "pixels": f"{height} × {width}",
+        "mask, mean share of the image": f"{np.mean(share):.1%}",
+        "empty masks": str(sum(value == 0 for value in share)),
+        "labelled tissue cut off, at most": f"{max(cut, default=0):.1%}",
+    }
+
+
+def _spread(records: list[dict]) -> list[dict]:
+    index = np.unique(np.linspace(0, len(records) - 1, min(SHOWN, len(records))).round().astype(int))
+    return [records[i] for i in index]
+
+
+def _shown(records: list[dict]) -> str:
+    n = len(_spread(records))
+    which = "All pairs" if n == len(records) else f"{n} pairs, evenly spread over the set"
+    return f"{which}. The line is the mask's edge; the number its share of the image."
+
+
+def _grid(folder: Path, records: list[dict]) -> list[str]:
+    cells = []
+    for record in _spread(records):
+        caption = f"{record['id']} · {record['mask_share']:.1%}"
+        png = figures.outlined(*read_pair(folder, record))
+        cells.append(page.figure(png, caption, alt=f"radiograph {record['id']} with its mask outlined"))
+    return cells
+
+
+def _mask_charts(records: list[dict]) -> list[str]:
+    cut = [100 * record["mask_outside_share"] for record in records if record["mask_outside_share"] is not None]
+    shares = {"mask, % of the image": [100 * record["mask_share"] for record in records]}
+    return _histograms({**shares, "labelled tissue cut off by the border, %": cut} if cut else shares)
+
+
+def _camera_charts(records: list[dict]) -> list[str]:
+    angles = [camera_angles(record["camera"]) for record in records]
+    first = angles[0][_AZIMUTH]
+    for camera in angles:  # views from the front lie about 180 degrees, on either side of the seam
+        camera[_AZIMUTH] = first + (camera[_AZIMUTH] - first + 180.0) % 360.0 - 180.0
+    return _histograms({name: [camera[name] for camera in angles] for name in angles[0]})
+
+
+def _histograms(samples: dict[str, list[float]]) -> list[str]:
+    """Charts of what varies, and one line on what does not."""
+    same = {name: values[0] for name, values in samples.items() if np.ptp(values) <= 1e-6 * max(1.0, abs(values[0]))}
+    charts = [
+        page.figure(figures.histogram(name, values), alt=f"histogram of {name}")
+        for name, values in samples.items()
+        if name not in same
+    ]
+    told = "; ".join(f"{what} {value:.4g} {unit}" for (what, _, unit), value in _parted(same))
+    return [page.charts(charts), page.paragraph(f"The same in every pair: {told}.") if told else ""]
+
+
+def _parted(values: dict[str, float]) -> list[tuple[tuple[str, str, str], float]]:
+    """Each `quantity, unit` taken apart."""
+    return [(name.rpartition(", "), value) for name, value in values.items()]
+
+
+def camera_angles(camera: dict) -> dict[str, float]:
+    """What a recorded camera looks like to a radiographer: angles in degrees, distances in mm.
+
+    Azimuth is the beam's heading about the superior axis, 0 when it runs from back to front;
+    elevation its climb towards the head; roll the film's turn about the beam. Each is right-handed
+    about the axis of the turn.
+    """
+    source, centre, right = (np.array(camera[name][0]) for name in ("source", "detector_centre", "image_right"))
+    distance = float(np.linalg.norm(centre - source))
+    beam = (centre - source) / distance
+    level = np.cross(beam, _SUPERIOR)
+    level = np.sign(right @ level) * level / max(np.linalg.norm(level), 1e-9)
+    return {
+        _AZIMUTH: math.degrees(math.atan2(-beam[0], beam[1])),
+        "elevation, degrees": math.degrees(math.asin(float(np.clip(beam[2], -1, 1)))),
+        "roll, degrees": math.degrees(math.atan2(float(np.cross(level, right) @ beam), float(right @ level))),
+        "source to detector, mm": distance,
+        "detector width, mm": camera["shape"][1] * camera["pixel_mm"][1] * float(np.linalg.norm(right)),
+    }
+
+
+_AZIMUTH = "azimuth, degrees"
+_SUPERIOR = np.array([0.0, 0.0, 1.0])
+
+
+def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in settings.items():
+        if value is None or value == []:
+            continue
+        if isinstance(value, dict):
+            rows += _rows(value, f"{prefix}{key}.")
+        else:
+            told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((f"{prefix}{key}", told))
+    return rows
+
+
+def _labels(dataset: dict) -> list[tuple[str, str, str]]:
+    names = dataset.get("label_names", {})
+    return [(label, name, role) for role, labels in names.items() for label, name in labels.items()]
+
+
+def _made_by(records: list[dict]) -> list[tuple[str, str]]:
+    """Each environment that rendered part of the set, with how many pairs it made."""
+    rows = []
+    for key in ("nerp", "torch", "device", "threads", "backend"):
+        counts = Counter(str(record[key]) for record in records)
+        told = ", ".join(value if len(counts) == 1 else f"{value} ({n} pairs)" for value, n in sorted(counts.items()))
+        rows.append((key, told))
+    return rows
+
+
+def _terms(dataset: dict) -> list[tuple[str, str]]:
+    return [(key, str(dataset[key])) for key in ("licence", "citation") if key in dataset]

@@ -1,0 +1,84 @@
+"""What decides a set of pairs, beside the CTs themselves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from nerp.camera import Camera, CameraDistribution, chest_camera
+from nerp.errors import UsageError
+from nerp.projection import MaskRule, hiding_labels
+from nerp.volume import Volume
+
+MODES = ("drr", "vrr", "physics")
+TERMS = "The terms of the CTs and of the labels they were made from hold for these pairs."
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """Everything but files that decides the pairs; the same settings make the same pairs.
+
+    Args:
+        mode:         `drr`, line integrals of the attenuation; `vrr`, a trained run's radiographs.
+        view:         preset that the cameras vary about: `pa`, `ap`, `lateral`, `oblique`.
+        angle_deg:    turn of the `oblique` view.
+        shape:        (H, W) pixels.
+        mask:         label values whose union is the mask.
+        rule:         when a ray counts as inside, and its numbers.
+        views:        cameras for each CT.
+        seed:         of the cameras; each pair draws from (seed, hash of its CT, view index) alone.
+        cameras:      the ranges that cameras are drawn from.
+        device:       `cpu` or `cuda`.
+        backend:      of the projection.
+        label_names:  name of each label value, as told in `dataset.json`.
+        hiding:       label values that hide lung under rule `visible`; None takes those whose names tell so.
+        licence:      terms of the set, as told there.
+        allow_empty:  keep CTs on none of whose views the mask has a pixel, such as those without a finding.
+
+    Raises:
+        UsageError: a value that cannot be.
+    """
+
+    mode: str = "drr"
+    view: str = "pa"
+    angle_deg: float = 0.0
+    shape: tuple[int, int] = (256, 256)
+    mask: tuple[int, ...] = (10, 11)
+    rule: MaskRule = field(default_factory=MaskRule)
+    views: int = 10
+    seed: int = 0
+    cameras: CameraDistribution = field(default_factory=CameraDistribution)
+    device: str = "cpu"
+    backend: str = "auto"
+    label_names: dict[int, str] = field(default_factory=dict)
+    hiding: tuple[int, ...] | None = None
+    licence: str = TERMS
+    allow_empty: bool = False
+
+    def __post_init__(self):
+        if self.mode == "physics":
+            raise UsageError("mode physics is not yet available; use drr, or vrr with a trained run")
+        if self.mode not in MODES:
+            raise UsageError(f"mode is {self.mode!r}; expected drr or vrr")
+        if self.views < 1 or self.seed < 0:
+            raise UsageError(f"views is {self.views}, seed {self.seed}; expected views >= 1 and seed >= 0")
+        if not self.mask or min(self.mask) < 1 or len(set(self.mask)) != len(self.mask):
+            raise UsageError(f"mask is {list(self.mask)}; expected distinct label values >= 1, such as 10,11")
+        if self.rule.name == "rendered" and self.mode != "vrr":
+            raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
+
+    def as_json(self) -> dict:
+        """What decides the pairs, as JSON values, for `dataset.json` and for comparing."""
+        values = {**asdict(self), "rule": self.rule.to_dict(), "hiding": self.hiding_labels()}
+        told_elsewhere = ("label_names", "licence")
+        return json.loads(json.dumps({key: value for key, value in values.items() if key not in told_elsewhere}))
+
+    def hiding_labels(self) -> list[int]:
+        """The label values that hide lung from a reader, for the rule `visible`."""
+        if self.rule.name != "visible":
+            return []
+        return sorted(hiding_labels(self.label_names) if self.hiding is None else self.hiding)
+
+    def base_camera(self, ct: Volume) -> Camera:
+        """The view's preset on a CT, float64."""
+        return chest_camera(ct, self.view, shape=self.shape, angle_deg=self.angle_deg)

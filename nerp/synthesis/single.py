@@ -1,0 +1,174 @@
+"""Single images to files: one view of a CT, or a pair of a set once more."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from nerp.data.pairs import json_bytes, png_bytes, read_records, write_durably
+from nerp.errors import CheckpointError, DataError, UsageError
+from nerp.projection import MaskRule
+from nerp.synthesis.dataset import generator_for
+from nerp.synthesis.generator import Generator
+from nerp.synthesis.matching import find_by_hash, sha256
+from nerp.synthesis.records import camera_of, differences, environment, pair_generator, pair_id, repeatable
+from nerp.synthesis.settings import PairSettings
+from nerp.synthesis.synthesiser import Pair, Synthesiser
+from nerp.volume import read_labels, read_volume
+
+RECORD = "record.json"
+
+
+def render(
+    ct: str | Path,
+    *,
+    out: str | Path,
+    settings: PairSettings,
+    labels: str | Path | None = None,
+    run: str | Path | None = None,
+    seed: int | None = None,
+) -> dict:
+    """Render one view of a CT to files.
+
+    Args:
+        ct:       a CT file or a DICOM series' folder.
+        out:      DIR; gets image.png (8 bit, as displayed), image.npy (float32 H x W, as projected),
+                  mask.png (0 or 255, with labels alone) and record.json. All of them or none.
+        settings: mode, view, shape, mask, rule; its `views` and `seed` are not read.
+        labels:   the CT's labels.
+        run:      RUN, for mode `vrr` alone.
+        seed:     draws the camera from `settings.cameras`; None takes the view's preset as it is.
+
+    Returns:
+        The record.
+
+    Raises:
+        VolumeError, DataError, UsageError, CheckpointError: as `synthesize`.
+    """
+    generator = generator_for(settings, run)
+    volume = read_volume(ct)
+    label_volume = None if labels is None else read_labels(labels, volume)
+    synthesiser = Synthesiser(volume, label_volume, settings=settings, generator=generator)
+    ct_sha256, camera = sha256(ct), settings.base_camera(volume)
+    if seed is not None:
+        camera = settings.cameras.sample(camera, 1, pair_generator(seed, ct_sha256, 0))
+    pair = synthesiser.pair(camera)
+    record = {
+        "file_name": "image.png",
+        "mask_file_name": None if labels is None else "mask.png",
+        "id": pair_id(ct_sha256, 0),
+        "ct_sha256": ct_sha256,
+        "labels_sha256": None if labels is None else sha256(labels),
+        "seed": seed,
+        "view_index": 0,
+        **pair.record,
+    }
+    write_single(out, pair, record)
+    return record
+
+
+def replay(
+    metadata: str | Path,
+    index: int = 0,
+    *,
+    ct: str | Path,
+    labels: str | Path | None = None,
+    run: str | Path | None = None,
+    out: str | Path,
+) -> dict:
+    """Render a recorded pair again; on the same platform its files are equal byte for byte.
+
+    Args:
+        metadata: PAIRS/metadata.jsonl, or the record.json of a single view.
+        index:    which of its records, from 0.
+        ct:       where the CT lies: the file, or a folder that is searched for its hash.
+        labels:   likewise the labels, for a pair with a mask.
+        run:      RUN, for a pair of mode `vrr`.
+        out:      DIR; gets the files that `render` writes.
+
+    Returns:
+        `{"identical": bool, "id": …, "differences": […]}`: whether image and mask equal the
+        recorded ones, and where they do not, how this environment differs from the recorded one.
+
+    Raises:
+        DataError: no such record, damaged records, or no CT or labels of the recorded hash.
+        CheckpointError: a run with other weights.
+        UsageError: a run or labels missing, or a device that is not there.
+    """
+    record = _record(Path(metadata), index)
+    settings = _settings_of(record)
+    generator = generator_for(settings, run)
+    _check_generator(record, generator, run)
+    volume = read_volume(find_by_hash(ct, record["ct_sha256"], "CT"))
+    label_volume = None
+    if record["labels_sha256"] is not None:
+        if labels is None:
+            raise UsageError(f"pair {record['id']} has a mask; give its labels, a file or a folder to search")
+        label_volume = read_labels(find_by_hash(labels, record["labels_sha256"], "labels"), volume)
+    with repeatable(record["threads"]):
+        pair = Synthesiser(volume, label_volume, settings=settings, generator=generator).pair(camera_of(record))
+        here = {**environment(settings.device), "backend": pair.record["backend"]}
+    write_single(out, pair, {**record, **pair.record})
+    identical = all(pair.record[key] == record[key] for key in ("image_sha256", "mask_sha256"))
+    return {"identical": identical, "id": record["id"], "differences": [] if identical else differences(record, here)}
+
+
+def write_single(out: str | Path, pair: Pair, record: dict) -> None:
+    """Write a pair's files into a folder; the record comes last, so that one with a record is whole."""
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; expected a folder for the image and its record")
+    out.mkdir(parents=True, exist_ok=True)
+    raw = io.BytesIO()
+    np.save(raw, pair.raw)
+    files = {"image.png": png_bytes(pair.image), "image.npy": raw.getvalue()}
+    if pair.mask is not None:
+        files["mask.png"] = png_bytes(pair.mask)
+    if (out / RECORD).exists():
+        for name in (RECORD, "mask.png"):
+            (out / name).unlink(missing_ok=True)
+    for name, data in {**files, RECORD: json_bytes(record)}.items():
+        write_durably(out / name, data)
+
+
+def _record(path: Path, index: int) -> dict:
+    records = [_whole(path)] if path.suffix == ".json" else read_records(path)
+    if not 0 <= index < len(records):
+        raise UsageError(f"index is {index}, but {path} holds {len(records)} records; expected 0 to {len(records) - 1}")
+    return records[index]
+
+
+def _whole(path: Path) -> dict:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a record ({error}); render the view again") from error
+
+
+def _settings_of(record: dict) -> PairSettings:
+    """The settings that matter to one recorded pair."""
+    try:
+        return PairSettings(
+            mode=record["mode"],
+            view=record["view"],
+            mask=tuple(record["mask_labels"]),
+            rule=MaskRule.from_dict(record["rule"]),
+            hiding=tuple(record["hiding_labels"]),
+            device=record["device"],
+            backend=record["backend"],
+            allow_empty=True,
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"record {record.get('id')} is damaged ({error}); restore the records") from error
+
+
+def _check_generator(record: dict, generator: Generator | None, run) -> None:
+    for what, key in (("weights", "weights_sha256"), ("configuration", "config_sha256")):
+        if generator is not None and getattr(generator, key) != record[key]:
+            raise CheckpointError(
+                f"{run} has other {what} (SHA-256 {getattr(generator, key)[:12]}…) than pair {record['id']} was made "
+                f"with ({record[key][:12]}…); give the run it was made with"
+            )

@@ -1,0 +1,206 @@
+"""The static report: one self-contained page of a run or of pairs."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nerp.config import Config, save_config
+from nerp.data.pairs import PairWriter, png_bytes
+from nerp.errors import DataError
+from nerp.report import figures, write_report
+from nerp.report.of_pairs import camera_angles
+from nerp.report.of_run import read_metrics
+
+CAMERA = {
+    "source": [[0.0, -1600.0, 0.0]],
+    "detector_centre": [[0.0, 200.0, 0.0]],
+    "image_right": [[-1.0, 0.0, 0.0]],
+    "image_down": [[0.0, 0.0, -1.0]],
+    "shape": [32, 24],
+    "pixel_mm": [12.0, 10.0],
+    "isocentre": [[0.0, 0.0, 0.0]],
+}
+SETTINGS = {
+    "mode": "drr",
+    "view": "pa",
+    "rule": {"name": "thickness", "thickness_mm": 20.0},
+    "mask": [10, 11],
+    "cameras": {"yaw_deg": [-5, 5]},
+    "licence": "<as the CTs>",
+}
+
+
+def record(index: int) -> dict:
+    name = f"{'ab'[index % 2] * 12}_{index // 2:03d}"
+    return {
+        "file_name": f"images/{name}.png",
+        "mask_file_name": f"masks/{name}.png",
+        "id": name,
+        "ct_sha256": "ab"[index % 2] * 64,
+        "view_index": index // 2,
+        "camera": CAMERA,
+        "mask_share": 0.1 * (index % 4),
+        "mask_outside_share": None if index % 4 == 0 else 0.02,
+        "nerp": "0.1.0",
+        "torch": "2.4.0",
+        "device": "cpu",
+        "threads": 1 + index % 2,
+        "backend": "reference",
+    }
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    numbers = np.random.default_rng(0)
+    mask = np.zeros((32, 24), np.uint8)
+    mask[8:20, 6:18] = 255
+    with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
+        for index in range(24):
+            writer.add(record(index), numbers.integers(0, 256, (32, 24), dtype=np.uint8), mask)
+        names = {"mask": {"10": "lung_left"}, "hiding": {}}
+        writer.finish({"label_names": names, "licence": SETTINGS["licence"], "citation": "A & B, 2022"})
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = Config(run_dir=str(tmp_path / "Jane_Doe"))
+    config.trainer.steps = 500
+    folder = tmp_path / "run"
+    save_config(config, folder / "config.yaml")
+    lines = [json.dumps({"step": step, "l1": 1 / step, "adversarial": 0.7}) for step in range(1, 101)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 10')
+    (folder / "samples").mkdir()
+    for step in range(0, 100, 10):
+        (folder / "samples" / f"step-{step:08d}.png").write_bytes(png_bytes(np.full((40, 90), step, np.uint8)))
+    return folder
+
+
+def words(path) -> str:
+    """The page without the marks where a long key may wrap."""
+    return path.read_text().replace("<wbr>", "")
+
+
+def images_in(text: str) -> list[np.ndarray]:
+    coded = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each)))) for each in coded]
+
+
+def assert_stands_alone(text: str):
+    assert "Research use; not for diagnosis" in text
+    assert "<script" not in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert "http" not in text
+    assert "url(" not in text
+
+
+def test_report_of_pairs_stands_alone_and_shows_what_there_is(pairs):
+    text = words(write_report(pairs))
+    assert_stands_alone(text)
+    assert "24 labelled radiographs from 2 CTs" in text
+    assert "20 pairs, evenly spread" in text
+    assert len(images_in(text)) == 20 + 1
+    assert "The same in every pair: labelled tissue cut off by the border 2 %." in text
+    assert "source to detector 1800 mm" in text
+    assert "thickness_mm" in text
+    assert "1 (12 pairs), 2 (12 pairs)" in text
+    assert "A &amp; B, 2022" in text
+    assert "lung_left" in text
+    assert "&lt;as the CTs&gt;" in text
+    assert "not complete" not in text
+
+
+def test_report_shows_scores_beside_the_pairs(pairs):
+    scores = {
+        "dice": {"mean": 0.91234, "ci95": [0.9, 0.92], "n": 138, "per_image": {"x": 0.9}},
+        "extractor": {"name": "inception", "sha256": "ab"},
+        "fid": {"value": 12.5},
+        "n_fake": 200,
+    }
+    (pairs / "evaluation_lungs.json").write_text(json.dumps(scores))
+    text = words(write_report(pairs))
+    for expected in ("Scores: lungs", "0.9123", "0.9 to 0.92", "138", "12.5", "name inception", "n_fake"):
+        assert expected in text
+    (pairs / "evaluation_lungs.json").write_text("{")
+    with pytest.raises(DataError, match="is no JSON"):
+        write_report(pairs)
+
+
+def test_report_says_when_pairs_are_not_complete(tmp_path):
+    with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
+        writer.add(record(1), np.zeros((32, 24), np.uint8), np.zeros((32, 24), np.uint8))
+    assert "1 labelled radiograph from 1 CT" in words(write_report(tmp_path / "pairs"))
+    assert "not complete" in words(write_report(tmp_path / "pairs"))
+
+
+def test_report_of_a_run_shows_curves_samples_and_changed_settings(run):
+    text = words(write_report(run))
+    assert_stands_alone(text)
+    assert "100 of 500 steps" in text
+    assert len(images_in(text)) == 1 + 6 + 2
+    assert "trainer.steps" in text
+    assert "Jane_Doe" not in text
+
+
+def test_report_of_a_run_that_has_only_begun(tmp_path):
+    save_config(Config(), tmp_path / "config.yaml")
+    text = words(write_report(tmp_path))
+    assert "0 of 100000 steps" in text
+    assert not images_in(text)
+
+
+def test_report_of_another_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="is no run and no folder of pairs"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_metrics_take_the_last_word_on_a_step_and_name_damage(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2, "l1": 1}\n{"step": 1, "l1": 3}\n{"step": 2, "l1": 2}\n{"st')
+    assert read_metrics(path) == [{"step": 1, "l1": 3}, {"step": 2, "l1": 2}]
+    path.write_text('{"step": 1}\nnothing\n')
+    with pytest.raises(DataError, match="line 2 of"):
+        read_metrics(path)
+
+
+def test_outline_is_the_masks_inner_edge():
+    mask = np.zeros((6, 6), bool)
+    mask[1:5, 1:5] = True
+    drawn = np.asarray(Image.open(io.BytesIO(figures.outlined(np.full((6, 6), 9, np.uint8), mask))))
+    edge = (drawn == figures.AMBER).all(axis=-1)
+    assert edge.sum() == 12
+    assert not edge[2:4, 2:4].any()
+    assert (drawn[~edge] == 9).all()
+
+
+def test_smoothing_is_a_mean_that_leaves_gaps_out():
+    assert figures.smoothed(np.array([0.0, 3.0, 6.0])).tolist() == [1.5, 3.0, 4.5]
+    assert figures.smoothed(np.array([1.0, np.nan, 3.0])).tolist() == [1.0, 2.0, 3.0]
+
+
+def turned(axis: int, degrees: float) -> dict:
+    """The PA camera turned right-handed about a world axis."""
+    angle, others = np.radians(degrees), [i for i in range(3) if i != axis]
+    rotation = np.eye(3)
+    rotation[np.ix_(others, others)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    if axis == 1:
+        rotation = rotation.T
+    vectors = ("source", "detector_centre", "image_right", "image_down")
+    return {**CAMERA, **{name: [(rotation @ CAMERA[name][0]).tolist()] for name in vectors}}
+
+
+@pytest.mark.parametrize(("axis", "name"), [(2, "azimuth, degrees"), (0, "elevation, degrees"), (1, "roll, degrees")])
+@pytest.mark.parametrize("degrees", [-7.0, 0.0, 3.0])
+def test_angles_are_read_back_from_a_camera(axis, name, degrees):
+    told = camera_angles(turned(axis, degrees))
+    expected = {"azimuth, degrees": 0.0, "elevation, degrees": 0.0, "roll, degrees": 0.0, name: degrees}
+    for key, value in expected.items():
+        assert told[key] == pytest.approx(value, abs=1e-9), key
+    assert told["source to detector, mm"] == pytest.approx(1800)
+    assert told["detector width, mm"] == pytest.approx(240)
