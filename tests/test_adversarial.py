@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nerp.config import LossConfig, OptimizerConfig, TrainerConfig, load_config
+from nerp.config import OptimizerConfig, load_config
 from nerp.errors import CheckpointError, TrainingError
 from nerp.networks.generator_file import load_generator
-from nerp.training import losses, trainer as trainer_module
+from nerp.training import losses
+from nerp.training import trainer as trainer_module
 from nerp.training.adversarial import AdversarialTrainer, build_networks, train
 from nerp.training.checkpoint import latest_checkpoint
 from nerp.training.learner import Learner, rate_factor
