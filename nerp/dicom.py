@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nerp.errors import VolumeError
-from nerp.formats import MAX_VOXELS, RAS_FROM_LPS, Grid, checked_shape
+from nerp.formats import MAX_VOXELS, RAS_FROM_LPS, Grid, checked_shape, read_slice
 
 POSITION_MM = 0.01
 """Two slices closer than this lie at the same place."""
@@ -163,7 +163,7 @@ def _pixels(path: Path, header) -> np.ndarray:
         try:
             slice_ = pydicom.dcmread(path)
             if slice_.file_meta.TransferSyntaxUID.is_encapsulated:
-                return _decompressed(path)
+                return read_slice(path)
             stored = slice_.pixel_array
         except (ValueError, AttributeError, RuntimeError, EOFError, OSError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
@@ -174,9 +174,3 @@ def _pixels(path: Path, header) -> np.ndarray:
         )
     slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
     return stored.astype(np.float32) * float(1 if slope is None else slope) + float(intercept or 0)
-
-
-def _decompressed(path: Path) -> np.ndarray:
-    import SimpleITK as sitk
-
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]  # GDCM has applied slope and intercept

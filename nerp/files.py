@@ -21,6 +21,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
+        temporary.chmod(0o644)  # safetensors writes for its user alone
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)

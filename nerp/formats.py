@@ -35,12 +35,11 @@ def extension(path: Path) -> str:
     return next((end for end in (".nii.gz", *NIFTI, *ITK) if name.endswith(end)), path.suffix.lower())
 
 
-def read_grid(path: Path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Grid:
-    """Read a file, or a folder holding a DICOM series, as an array and its affine.
+def read_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
+    """Read a file as an array and its affine.
 
     Args:
-        path:       NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.
-        series:     SeriesInstanceUID to take where a folder holds several; only for folders.
+        path:       NIfTI, NRRD or MetaImage.
         max_voxels: a header that promises more is refused before its data is touched.
 
     Returns:
@@ -51,12 +50,6 @@ def read_grid(path: Path, *, series: str | None = None, max_voxels: int = MAX_VO
     """
     if not path.exists():
         raise VolumeError(f"{path}: no such file or folder; check the path")
-    if path.is_dir():
-        from nerp.dicom import read_series
-
-        return read_series(path, series=series, max_voxels=max_voxels)
-    if series is not None:
-        raise VolumeError(f"{path}: series= was given, but this is one file; series are chosen in DICOM folders")
     ending = extension(path)
     if ending in NIFTI:
         return read_nifti(path, max_voxels=max_voxels)
@@ -139,6 +132,13 @@ def read_itk(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
     lps[:3, :3] = np.reshape(image.GetDirection()[:9], (3, 3)) * image.GetSpacing()[:3]
     lps[:3, 3] = image.GetOrigin()[:3]
     return sitk.GetArrayFromImage(image).T.reshape(shape), RAS_FROM_LPS @ lps
+
+
+def read_slice(path: Path) -> np.ndarray:
+    """(rows, columns) HU of one DICOM slice through GDCM, which decompresses and rescales it."""
+    import SimpleITK as sitk
+
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
 
 
 def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

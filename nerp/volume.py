@@ -143,7 +143,7 @@ def read_volume(path, *, series: str | None = None, max_voxels: int = MAX_VOXELS
             infinite, not HU, incomplete or ambiguous DICOM, too large. Each in one line.
     """
     path = Path(path)
-    stored, affine = read_grid(path, series=series, max_voxels=max_voxels)
+    stored, affine = _read(path, series=series, max_voxels=max_voxels)
     values = np.ascontiguousarray(stored, dtype=np.float32)
     _check_finite(path, values)
     _check_hounsfield(path, values)
@@ -203,6 +203,16 @@ def write_volume(path, volume: Volume) -> None:
     if volume.unit == "label":
         _check_labels(path, values)
     write_grid(path, values.astype(_stored_type(values, volume.unit)), volume.affine.numpy())
+
+
+def _read(path: Path, *, series: str | None, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    if path.is_dir():
+        from nerp.dicom import read_series
+
+        return read_series(path, series=series, max_voxels=max_voxels)
+    if series is not None:
+        raise VolumeError(f"{path}: series= was given, but this is one file; series are chosen in DICOM folders")
+    return read_grid(path, max_voxels=max_voxels)
 
 
 def _stored_type(values: np.ndarray, unit: str) -> type | np.dtype:

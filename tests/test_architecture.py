@@ -12,7 +12,7 @@ LEVELS = {
     "nerp.files": 0,
     "nerp.config": 1,
     "nerp.formats": 1,
-    "nerp.dicom": 1,
+    "nerp.dicom": 1.5,
     "nerp.volume": 2,
     "nerp.camera": 3,
     "nerp.phantom": 3,

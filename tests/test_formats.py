@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import write_series, write_slice
 
-from nerp.dicom import holds_series, list_series
+from nerp.dicom import holds_series, list_series, read_series
 from nerp.errors import VolumeError
 from nerp.formats import read_grid, write_grid
 
@@ -93,7 +93,7 @@ def test_a_dicom_series_is_stacked_by_position(tmp_path, hounsfield):
     slices = hounsfield.transpose(2, 1, 0)
     folder = write_series(tmp_path / "series", slices)
     (folder / "LICENSE").write_text("not a slice")
-    values, affine = read_grid(folder)
+    values, affine = read_series(folder)
     np.testing.assert_array_equal(values, hounsfield)
     expected = np.array([[-1.5, 0, 0, 20], [0, -2, 0, 30], [0, 0, 3, -40], [0, 0, 0, 1.0]])
     np.testing.assert_allclose(affine, expected, atol=1e-9)
@@ -109,7 +109,7 @@ def test_a_tilted_gantry_stays_tilted(tmp_path, hounsfield):
     for number, plane in enumerate(hounsfield):
         position = (0.0, 1.5 * number, 3.0 * number)
         write_slice(tmp_path / f"{number}.dcm", plane + 1024, position, series="1.2.3")
-    affine = read_grid(tmp_path)[1]
+    affine = read_series(tmp_path)[1]
     np.testing.assert_allclose(affine[:3, 2], [0.0, -1.5, 3.0])
 
 
@@ -117,7 +117,7 @@ def test_one_of_two_series_is_chosen(tmp_path, hounsfield):
     write_series(tmp_path, hounsfield, series="1.2.3")
     write_series(tmp_path, hounsfield[:4] + 7, series="1.2.4")
     assert {uid: len(slices) for uid, slices in list_series(tmp_path).items()} == {"1.2.3": 5, "1.2.4": 4}
-    values, _ = read_grid(tmp_path, series="1.2.4")
+    values, _ = read_series(tmp_path, series="1.2.4")
     np.testing.assert_array_equal(values, (hounsfield[:4] + 7).T)
 
 
@@ -134,9 +134,9 @@ def test_compressed_slices_are_decompressed(tmp_path):
         writer.SetCompressor("JPEG2000")
         writer.SetFileName(str(packed / path.name))
         writer.Execute(image)
-    values, affine = read_grid(packed)
+    values, affine = read_series(packed)
     np.testing.assert_array_equal(values, hounsfield.T)
-    np.testing.assert_allclose(affine, read_grid(plain)[1])
+    np.testing.assert_allclose(affine, read_series(plain)[1])
 
 
 def test_only_ct_slices_make_a_series_folder(tmp_path, hounsfield):

@@ -1,40 +1,49 @@
-"""Tables of label names."""
+"""Label names and the choice of labels."""
 
 import pytest
 
-from nerp.data.label_names import read_label_names
-from nerp.errors import DataError
+from nerp.data.label_names import read_label_names, select_labels
+from nerp.errors import DataError, UsageError
+
+NAMES = {10: "lung_left", 12: "lung_right", 16: "trachea"}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "value,name\n10,lung_left\n0,air\n",
-        "group,original_idx,structure,id\norgans,1,lung_left,10\nair,2,air,0\n",
-        "\ufeffLabel,Name,r,g\n 10 , lung_left ,1,2\n0,air,1,2\n",
-    ],
-)
-def test_names_are_read_from_the_usual_tables(tmp_path, text):
-    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
-    assert read_label_names(tmp_path / "labels.csv") == {10: "lung_left", 0: "air"}
+@pytest.mark.parametrize(("value", "name"), [("id", "structure"), ("value", "name"), ("label", "name")])
+def test_reads_every_known_header(tmp_path, value, name):
+    path = tmp_path / "names.csv"
+    path.write_text(f"group,{name},{value}\nlungs,lung_left,10\nlungs,lung_right,12\n")
+    assert read_label_names(path) == {10: "lung_left", 12: "lung_right"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("value,name\n1,a\n1,b\n", "line 3 of .* has the label value '1'"),
-        ("value,name\nx,a\n", "line 2 of .* has the label value 'x'; expected whole numbers"),
-        ("name\na\n", "has name; expected a column value or label"),
-        ("value,colour\n1,a\n", "expected a column name or structure"),
-        ("", "has no row"),
+        ("a,b\n1,2\n", "has a, b; expected a column"),
+        ("id,name\nx,lung\n", "label value 'x'; expected whole numbers"),
+        ("id,name\n1,lung\n1,heart\n", "each once"),
+        ("", "no row"),
     ],
 )
-def test_tables_that_are_none_are_refused(tmp_path, text, message):
-    (tmp_path / "labels.csv").write_text(text)
+def test_bad_files_say_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "names.csv"
+    path.write_text(text)
     with pytest.raises(DataError, match=message):
-        read_label_names(tmp_path / "labels.csv")
+        read_label_names(path)
 
 
-def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(DataError, match="cannot be read as a table of label names"):
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
         read_label_names(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"), [("12,10", (10, 12)), ("lung_*", (10, 12)), ("trachea, 3", (3, 16)), ("10,10", (10,))]
+)
+def test_selects_by_value_and_name(text, chosen):
+    assert select_labels(text, NAMES) == chosen
+
+
+@pytest.mark.parametrize("text", ["lungs", "10,,12", "-3", ""])
+def test_refuses_what_is_no_label(text):
+    with pytest.raises(UsageError, match="is no label"):
+        select_labels(text, NAMES)

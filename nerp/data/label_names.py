@@ -1,11 +1,12 @@
-"""Names of label values, read from a table."""
+"""Names of label values, and the choice of labels by value or by name."""
 
 from __future__ import annotations
 
 import csv
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from nerp.errors import DataError
+from nerp.errors import DataError, UsageError
 
 VALUE_COLUMNS = ("value", "label", "id", "index")
 NAME_COLUMNS = ("name", "structure")
@@ -35,6 +36,26 @@ def read_label_names(path: str | Path) -> dict[int, str]:
             raise DataError(f"line {number} of {path} has the label value {text!r}; expected whole numbers, each once")
         names[int(text)] = (row[name] or "").strip()
     return names
+
+
+def select_labels(text: str, names: dict[int, str]) -> tuple[int, ...]:
+    """The label values that a list such as `10,11` or `lung_*,trachea` selects, ascending.
+
+    Args:
+        text:  values, names, or patterns of names, separated by commas.
+        names: the name of each value; needed for names.
+
+    Raises:
+        UsageError: a part that is neither a value nor fits a name.
+    """
+    chosen: set[int] = set()
+    for part in (part.strip() for part in text.split(",")):
+        fitting = {value for value, name in names.items() if fnmatchcase(name, part)}
+        if not part.isdigit() and not fitting:
+            known = "give --label-names for names" if not names else f"names are {', '.join(sorted(names.values()))}"
+            raise UsageError(f"mask {part!r} is no label; expected values such as 10,11,12 ({known})")
+        chosen |= {int(part)} if part.isdigit() else fitting
+    return tuple(sorted(chosen))
 
 
 def _column(path: Path, rows: list[dict], columns: tuple[str, ...]) -> str:

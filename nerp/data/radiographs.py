@@ -16,12 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nerp.errors import DataError, UsageError
+from nerp.projection.display import display_image
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
 DICOM, JSRT = (".dcm", ".dicom"), (".img",)
 JSRT_SIDE, JSRT_WHITE = 2048, 4095
-CLIPPED_SHARE = 0.005
-"""Share of pixels clipped at either end, so that burnt-in letters and pins do not set the contrast."""
 
 FITS = ("crop", "pad")
 
@@ -31,8 +30,8 @@ def read_radiograph(path, shape: tuple[int, int], *, fit: str = "crop") -> Tenso
 
     PNG, JPEG, TIFF or BMP of 8 or 16 bit, grey or colour; DICOM with its lookup table or first VOI
     window, MONOCHROME1 inverted and flat borders cut; or a raw JSRT `.IMG` file (2048 x 2048, big-endian,
-    12 bit, where 0 is white, hence inverted). Each image is scaled by itself, its lowest and highest
-    0.5 % clipped.
+    12 bit, where 0 is white, hence inverted). Scaled by `display_image`, as the rendered ones are, after
+    it has its shape.
 
     Args:
         path:  the file; its extension says the format.
@@ -47,11 +46,10 @@ def read_radiograph(path, shape: tuple[int, int], *, fit: str = "crop") -> Tenso
     """
     path = Path(path)
     values = torch.from_numpy(_read_grey(path))
-    low, high = _ends(values)
-    if not high > low:
-        raise DataError(f"{path}: every pixel is {low:g}; expected a radiograph, the file holds no image")
-    values = ((values - low) / (high - low)).clamp(0.0, 1.0)
-    return _resized(values, shape, fit=fit, mode="bilinear")
+    if values.min() == values.max():
+        raise DataError(f"{path}: every pixel is {values.min():g}; expected a radiograph, the file holds no image")
+    resized = _resized(values, shape, fit=fit, mode="bilinear")
+    return _centred(display_image(resized), shape)[0]
 
 
 def read_mask(paths, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
@@ -76,7 +74,7 @@ def read_mask(paths, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
         sizes = ", ".join(f"{path.name} {tuple(part.shape)}" for path, part in zip(paths, parts, strict=True))
         raise DataError(f"masks to be united differ in size: {sizes}; expected one size")
     union = torch.from_numpy(np.logical_or.reduce(parts)).float()
-    return _resized(union, shape, fit=fit, mode="nearest-exact")
+    return _centred(_resized(union, shape, fit=fit, mode="nearest-exact"), shape)[0]
 
 
 def _read_grey(path: Path) -> np.ndarray:
@@ -158,30 +156,28 @@ def _read_binary(path: Path) -> np.ndarray:
     return values > most / 2
 
 
-def _ends(values: Tensor) -> tuple[float, float]:
-    """The grey values that become 0 and 1; where the clipped ends meet, the extremes."""
-    ordered = values.flatten().sort().values
-    cut = int(CLIPPED_SHARE * (len(ordered) - 1))
-    low, high = float(ordered[cut]), float(ordered[-1 - cut])
-    return (low, high) if high > low else (float(ordered[0]), float(ordered[-1]))
-
-
 def _resized(values: Tensor, shape: tuple[int, int], *, fit: str, mode: str) -> Tensor:
+    """(1, 1, h, w), resized once without distortion: all of `shape`, or what of it the whole source fills."""
     if fit not in FITS:
         raise UsageError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
     rows, columns = values.shape
     proportion = shape[1] / shape[0]
     if fit == "crop":
+        size = tuple(shape)
         height, width = min(rows, round(columns / proportion)), min(columns, round(rows * proportion))
         top, left = (rows - height) // 2, (columns - width) // 2
         values = values[top : top + height, left : left + width]
     else:
-        extra_rows = max(0, round(columns / proportion) - rows)
-        extra_columns = max(0, round(rows * proportion) - columns)
-        sides = (extra_columns // 2, -(-extra_columns // 2), extra_rows // 2, -(-extra_rows // 2))
-        values = F.pad(values, sides)
-    resized = F.interpolate(values[None, None], size=tuple(shape), mode=mode, antialias=mode == "bilinear")
-    return resized[0].clamp_(0.0, 1.0)
+        scale = min(shape[0] / rows, shape[1] / columns)
+        size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
+    return F.interpolate(values[None, None], size=size, mode=mode, antialias=mode == "bilinear")
+
+
+def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) of `shape`, zeros around."""
+    spare_rows, spare_columns = shape[0] - images.shape[2], shape[1] - images.shape[3]
+    top, left = spare_rows // 2, spare_columns // 2
+    return F.pad(images, (left, spare_columns - left, top, spare_rows - top))
 
 
 def find_radiographs(folder) -> list[Path]:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from nerp.errors import ConfigError, GeometryError
-from nerp.networks.normalisation import replace_batch_norm
+from nerp.networks.adaptation import replace_batch_norm
 
 ENCODERS = ("resnet18", "resnet34")
 DEPTHS = (3, 4, 5)
@@ -20,7 +20,7 @@ class Discriminator(nn.Module):
         depth:    3 to 5 halvings of the image.
         channels: width of the decoder's last level, doubled at each level below it.
 
-    Every convolution is spectrally normalised; batch normalisations are exchanged for group
+    Every convolution and the last linear layer are spectrally normalised; batch normalisations are exchanged for group
     normalisations, so that judging images together or apart is the same.
 
     Source: Schoenfeld et al. 2020 (U-Net discriminator); Miyato et al. 2018 (spectral normalisation).
@@ -38,7 +38,7 @@ class Discriminator(nn.Module):
         self.depth = depth
         self.network = replace_batch_norm(_unet(encoder, depth, channels))
         for module in list(self.network.modules()):
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
                 spectral_norm(module)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

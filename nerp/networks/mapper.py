@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nerp.errors import ConfigError, GeometryError
-from nerp.networks.normalisation import replace_batch_norm
+from nerp.networks.adaptation import remove_dropout, replace_batch_norm
 from nerp.volume import Fields
 
 ARCHITECTURES = ("vnet", "unet")
@@ -93,7 +93,8 @@ class Mapper(nn.Module):
 def _vnet() -> nn.Module:
     from monai.networks.nets import VNet  # costs seconds
 
-    return replace_batch_norm(VNet(out_channels=2, dropout_prob_down=0.0, dropout_prob_up=(0.0, 0.0)))
+    network = VNet(out_channels=2, dropout_prob_down=0.0, dropout_prob_up=(0.0, 0.0))
+    return remove_dropout(replace_batch_norm(network))
 
 
 def _start_at_zero(convolution: nn.Module) -> None:

@@ -92,7 +92,7 @@ def rib_path(chest: Chest, side: float, index: int, share: Tensor) -> tuple[Tens
         (N, 3) mm and (N, 3) unit normals.
     """
     head = float(VERTEBRAE_MM[FIRST_THORACIC + index]) + 8.0
-    lift = 1.12 - 0.2 * chest.patient.inspiration
+    lift = (1.12 - 0.2 * chest.patient.inspiration) * chest.patient.rib_drop
     angle = share * torch.pi
     z = torch.full_like(share, head)
     for _ in range(6):

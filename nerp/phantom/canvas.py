@@ -17,8 +17,9 @@ CHUNK = 2_000_000
 class Canvas:
     """Paints bodies given by their signed distance, with partial volume at the edges.
 
-    The patient's frame (mm at size 1, x to the right, y forward, z up, origin in the middle of the chest) lies turned and
-    scaled in the world; bodies are described in it once, so that every spacing shows the same patient.
+    The patient's frame (mm at size 1, x to the right, y forward, z up, origin in the middle of the chest)
+    lies turned and scaled in the world; bodies are described in it once, so that every spacing shows the
+    same patient.
 
     Args:
         low_mm, high_mm: world corners of the grid, mm.
@@ -56,7 +57,8 @@ class Canvas:
         corners = torch.cartesian_prod(*(torch.tensor([a, b]) for a, b in zip(low_mm, high_mm, strict=True)))
         index = (corners.float() - self.origin) @ self.to_index.T
         low, high = index.amin(0).floor().int() - 2, index.amax(0).ceil().int() + 3
-        return tuple(slice(max(int(a), 0), max(min(int(b), n), 0)) for a, b, n in zip(low, high, self.shape))
+        limits = zip(low.tolist(), high.tolist(), self.shape, strict=True)
+        return tuple(slice(max(a, 0), max(min(b, n), 0)) for a, b, n in limits)
 
     def at(self, box) -> tuple[Tensor, Tensor, Tensor]:
         """Patient-frame coordinates within a box, mm: x (D, H, W), y (D, H, 1), z (1, 1, W)."""
@@ -118,7 +120,8 @@ class Canvas:
 def leaning(yaw_rad: float, lean: float) -> Tensor:
     """(3, 3) posture: the trunk sheared sideways by `lean` per height, then turned about the upward axis.
 
-    A shear instead of a tilt leaves every height where it is, so that profiles along the body cost one row, not a volume.
+    A shear instead of a tilt leaves every height where it is, so that profiles along the body cost a row,
+    not a volume.
     """
     yaw = torch.tensor([[cos(yaw_rad), -sin(yaw_rad), 0], [sin(yaw_rad), cos(yaw_rad), 0], [0, 0, 1.0]])
     return yaw @ torch.tensor([[1.0, 0, lean], [0, 1.0, 0], [0, 0, 1.0]])

@@ -68,7 +68,7 @@ LUNG_LABELS: tuple[int, ...] = tuple(
         "pneumothorax",
     )
 )
-"""Everything within the pleura that belongs to the lung field: parenchyma, its vessels and airways, its lesions, free air."""
+"""What belongs to the lung field: parenchyma, its vessels, airways and lesions, free air within the pleura."""
 
 HIDING_LABELS: tuple[int, ...] = tuple(
     LABEL_OF[name]

@@ -11,7 +11,7 @@ from nerp.errors import UsageError
 from nerp.phantom import lungs, organs
 from nerp.phantom.bones import SIDES, paint_bones
 from nerp.phantom.canvas import Canvas, leaning
-from nerp.phantom.chest import Chest, breasts
+from nerp.phantom.chest import Chest, axilla, breasts
 from nerp.phantom.findings import (
     check_findings,
     draw_consolidation,
@@ -28,8 +28,8 @@ from nerp.phantom.shoulders import arms, paint_shoulders
 from nerp.phantom.tissue import add_texture, lattice_noise
 from nerp.volume import Volume
 
-LOW_MM = (-206.0, -150.0, -200.0)
-HIGH_MM = (206.0, 150.0, 158.0)
+LOW_MM = (-204.0, -150.0, -212.0)
+HIGH_MM = (204.0, 138.0, 156.0)
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,11 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
     canvas.paint("skin", 20.0, skin - 2.0)
     canvas.paint("fat", -100.0, skin)
     if chest.patient.breast_mm:
-        canvas.paint("breast", -45.0 + 60.0 * noise.coarse.clamp(-1.0, 1.0), torch.maximum(bust, skin + 4.0))
+        canvas.paint("breast", -45.0 + 32.0 * noise.coarse.clamp(-1.5, 1.5), torch.maximum(bust, skin + 4.0))
     planes = (1.0 - noise.coarse.abs() / 0.16).clamp(0.0, 1.0) * (muscle + 14.0).clamp(-8.0, 0.0) / -8.0
     canvas.paint("muscle", 54.0 - 70.0 * planes, muscle)
+    hollow = torch.maximum(axilla(x, y, z), muscle + 8.0)
+    canvas.paint("fat", -95.0, torch.maximum(hollow, 14.0 - chest.wall(x, y, z)))
 
 
 def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str, ...]):

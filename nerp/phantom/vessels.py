@@ -26,7 +26,7 @@ class Growth:
     heading: tuple[float, float, float]
     radius_mm: float
     n_tips: int
-    taper: float = 0.42
+    taper: float = 0.39
 
 
 def grow(growth: Growth, targets: Tensor, generator: torch.Generator) -> Tubes:
@@ -73,7 +73,7 @@ def _tapering(path: Tensor, first_mm: float, last_mm: float) -> Tubes:
 def _halves(ends: Tensor) -> tuple[Tensor, Tensor]:
     """The ends on either side of their middle along the direction in which they spread most."""
     offset = ends - ends.mean(0)
-    # A two-way split needs no exact principal axis: three power steps settle it, identically on every platform's LAPACK.
+    # A split in two needs no exact principal axis: three power steps settle it, whatever the LAPACK.
     axis = offset[offset.norm(dim=1).argmax()]
     for _ in range(3):
         axis = offset.T @ (offset @ axis)

@@ -104,12 +104,14 @@ class _Run:
             journal = Journal(self.folder, self.step)
         if self.step == 0:
             self._write_picture(0)
-        started = perf_counter()
+        last_step, last_time = self.step, perf_counter()
         try:
             for step in range(self.step + 1, self.config.trainer.steps + 1):
                 metrics = self.trainer.step(step)
                 if self._due(step, self.config.trainer.log_every) and self.fabric.is_global_zero:
-                    journal.write(step, {**metrics, "seconds": round(perf_counter() - started, 3)})
+                    seconds = (perf_counter() - last_time) / (step - last_step)
+                    journal.write(step, {**metrics, "seconds": round(seconds, 4)})
+                    last_step, last_time = step, perf_counter()
                 self._keep(step)
                 yield step
         finally:

@@ -1,0 +1,194 @@
+"""How close two sets of images are to each other: Inception score, FID and KID, with intervals.
+
+Features first, once; distances after. The values are torch-fidelity's on float64 features. The intervals come from
+resampling the images of both sets. Resamples repeat images, which by itself raises FID and KID and lowers the
+Inception score; each interval is therefore shifted so that the median resample falls on the value. It tells the
+spread owed to the choice of images, and not the bias of few images, which a warning tells instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerp.data.images import list_images
+from nerp.errors import EvaluationError
+from nerp.evaluation.bootstrap import percentile_interval, resamples
+from nerp.evaluation.extractors import Extractor, extract, load_extractor
+
+KID_SUBSET = 1000
+KID_SUBSETS = 100
+ISC_SPLITS = 10
+
+
+def evaluate_fidelity(
+    fake_dir: str | Path,
+    real_dir: str | Path,
+    *,
+    extractor: Extractor | str = "inception",
+    seed: int = 0,
+    n_resamples: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """FID, KID and Inception score of a folder of images against a folder of real ones.
+
+    Args:
+        fake_dir:    folder of images, at least two.
+        real_dir:    folder of images, at least two.
+        extractor:   from `load_extractor`, or a name that it knows.
+        seed:        of the KID's subsets and of the intervals.
+        n_resamples: bootstrap sets an interval; 0 leaves the intervals out (null).
+        progress:    called as progress(images done, images in all).
+
+    Returns:
+        JSON-ready: `fid`, `kid`, `isc`, each with `value` and `ci95`; `isc` is of the fake images, and its value null
+        with a `reason` where the extractor has no classes; `extractor` with name, sha256 and the resizing;
+        `n_fake`, `n_real`, `n_resamples`, `warnings`.
+
+    Raises:
+        DataError: a folder that is missing or empty, or a file that is no image.
+        EvaluationError: fewer than two images, or features that cannot be compared.
+        UsageError: an unknown extractor.
+    """
+    folders = {"fake": _images(fake_dir), "real": _images(real_dir)}
+    if isinstance(extractor, str):
+        extractor = load_extractor(extractor)
+    fake, logits = extract(extractor, folders["fake"], progress=progress)
+    real, _ = extract(extractor, folders["real"], progress=progress)
+    result = compare(fake, real, logits=logits, seed=seed, n_resamples=n_resamples)
+    resize = f"bilinear, antialiased, to {extractor.side} x {extractor.side}"
+    return result | {"extractor": {"name": extractor.name, "sha256": extractor.sha256, "resize": resize}}
+
+
+def compare(fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: int = 0, n_resamples: int = 100) -> dict:
+    """The scores of features already extracted.
+
+    Args:
+        fake:        (N, F) features.
+        real:        (M, F) features.
+        logits:      (N, K) class logits of the fake images, or None.
+        seed:        of the KID's subsets and of the intervals.
+        n_resamples: bootstrap sets an interval; 0 leaves the intervals out.
+
+    Returns:
+        As `evaluate_fidelity`, without `extractor`.
+    """
+    fake, real = fake.double(), real.double()
+    pairs = list(_paired_resamples(len(fake), len(real), n_resamples, seed))
+    isc: dict = {"value": None, "ci95": None, "reason": "the extractor gives features and no class logits"}
+    if logits is not None:
+        drawn = [inception_score(logits[rows]) for rows, _ in pairs]
+        isc = _with_interval(inception_score(logits), drawn)
+    return {
+        "fid": _with_interval(frechet(fake, real), [frechet_by_images(fake[i], real[j]) for i, j in pairs]),
+        "kid": _with_interval(kernel(fake, real, seed=seed), [squared_mmd(fake[i], real[j]) for i, j in pairs]),
+        "isc": isc,
+        "n_fake": len(fake),
+        "n_real": len(real),
+        "n_resamples": n_resamples,
+        "warnings": _warnings(len(fake), len(real), fake.shape[1], logits is not None),
+    }
+
+
+def frechet(fake: Tensor, real: Tensor) -> float:
+    """FID between two sets of float64 features (N, F), (M, F), by torch-fidelity. Source: Heusel 2017."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = [fid_features_to_statistics(features) for features in (fake, real)]
+    return max(0.0, fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+
+
+def frechet_by_images(fake: Tensor, real: Tensor) -> float:
+    """The same FID from the images' side: fast where images are fewer than features, as in every resample.
+
+    With centred features A and B scaled so that cov = A'A and B'B, tr (cov cov')^(1/2) is the sum of the singular
+    values of A B'. Matrices taller than wide are first replaced by their triangular QR factor.
+    """
+    centred = [(features - features.mean(0)) / math.sqrt(len(features) - 1) for features in (fake, real)]
+    small = [torch.linalg.qr(a, mode="r").R if len(a) > a.shape[1] else a for a in centred]
+    shared = torch.linalg.svdvals(small[0] @ small[1].T).sum()
+    distance = (fake.mean(0) - real.mean(0)).square().sum() + sum(a.square().sum() for a in centred) - 2 * shared
+    return max(0.0, float(distance))
+
+
+def kernel(fake: Tensor, real: Tensor, *, seed: int = 0) -> float:
+    """KID between two sets of features, by torch-fidelity: the mean of the unbiased squared MMD over subsets.
+
+    A subset holds 1000 images, or as many as the smaller set has; where that is all of both, one subset is enough.
+    Source: Binkowski 2018.
+    """
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    size = min(KID_SUBSET, len(fake), len(real))
+    count = 1 if size == len(fake) == len(real) else KID_SUBSETS
+    scores = kid_features_to_metric(fake, real, kid_subset_size=size, kid_subsets=count, rng_seed=seed, verbose=False)
+    return scores[KEY_METRIC_KID_MEAN]
+
+
+def squared_mmd(fake: Tensor, real: Tensor) -> float:
+    """Unbiased squared MMD of two whole sets under KID's kernel (x.y / F + 1)^3."""
+    same_fake, same_real = _kernel_matrix(fake, fake), _kernel_matrix(real, real)
+    within = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (same_fake, same_real)]
+    return float(within[0] + within[1] - 2 * _kernel_matrix(fake, real).mean())
+
+
+def inception_score(logits: Tensor) -> float:
+    """exp of the mean KL from each image's classes to all images' classes, by torch-fidelity. Source: Salimans 2016.
+
+    The mean of ten splits where there are at least 1000 images; of one where fewer, since a split of n images can
+    score n at most.
+    """
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+
+    return isc_features_to_metric(logits, splits=_splits(len(logits)))[KEY_METRIC_ISC_MEAN]
+
+
+def _kernel_matrix(first: Tensor, second: Tensor) -> Tensor:
+    return (first @ second.T / first.shape[1] + 1.0) ** 3
+
+
+def _splits(count: int) -> int:
+    return ISC_SPLITS if count >= 100 * ISC_SPLITS else 1
+
+
+def _paired_resamples(n_fake: int, n_real: int, n_resamples: int, seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    return zip(
+        resamples(range(n_fake), n_resamples, generator=generator),
+        resamples(range(n_real), n_resamples, generator=generator),
+        strict=True,
+    )
+
+
+def _with_interval(value: float, drawn: list[float]) -> dict:
+    """The value and the percentiles of the resamples, shifted so that their median falls on the value."""
+    if not drawn:
+        return {"value": value, "ci95": None}
+    shift = value - float(torch.tensor(drawn, dtype=torch.float64).quantile(0.5))
+    low, high = percentile_interval(drawn)
+    return {"value": value, "ci95": [low + shift, high + shift]}
+
+
+def _images(folder: str | Path) -> list[Path]:
+    files = list_images(folder)
+    if len(files) < 2:
+        raise EvaluationError(f"{folder} has 1 image; expected 2 or more to compare: a distribution needs several")
+    return files
+
+
+def _warnings(n_fake: int, n_real: int, n_features: int, has_classes: bool) -> list[str]:
+    found, fewest = [], min(n_fake, n_real)
+    if fewest <= n_features:
+        found.append(
+            f"FID: {fewest} images are no more than the {n_features} features, so that FID is biased upwards; "
+            "compare only values of equal counts, or use KID"
+        )
+    if fewest < KID_SUBSET:
+        found.append(f"KID: subsets of {fewest} images, fewer than the usual {KID_SUBSET}")
+    if has_classes and _splits(n_fake) < ISC_SPLITS:
+        found.append(f"ISC: {n_fake} images in 1 split, not the usual {ISC_SPLITS}")
+    return found

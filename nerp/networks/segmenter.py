@@ -1,0 +1,121 @@
+"""The network that learns to outline lungs (or any one structure) in a radiograph."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nerp.errors import CheckpointError, GeometryError, UsageError
+
+ENCODERS = ("resnet18", "resnet34", "tu-resnet10t")
+"""Encoders that train from nothing within minutes on a few CPU cores; none needs a download."""
+
+
+class Segmenter(nn.Module):
+    """A U-Net for one-channel images, started from random weights, that standardises its own input.
+
+    Each image is brought to mean 0 and deviation 1 on its own, inside the network, so that rendered and real
+    radiographs, training and testing, all pass the very same normalisation. Group normalisation keeps nothing of the
+    training images' statistics, which matters where rendered images are learned and real ones are met.
+
+    Args:
+        encoder: one of `ENCODERS`.
+        side:    working resolution, pixels, a multiple of 32: what it is trained at and what `segment` works at.
+
+    Raises:
+        UsageError: an encoder that is not listed.
+
+    Source: U-Net, Ronneberger 2015; group normalisation, Wu and He 2018; built by segmentation_models_pytorch.
+    """
+
+    def __init__(self, encoder: str = "resnet18", side: int = 128):
+        import segmentation_models_pytorch
+
+        super().__init__()
+        if encoder not in ENCODERS:
+            raise UsageError(f"segmenter encoder is {encoder!r}; expected one of {', '.join(ENCODERS)}")
+        self.encoder, self.side = encoder, side
+        channels = (128, 64, 48, 32, 16)
+        unet = segmentation_models_pytorch.Unet(
+            encoder, encoder_weights=None, in_channels=1, classes=1, decoder_channels=channels
+        )
+        self.unet = _group_normalised(unet).to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Args: images (B, 1, H, W), H and W multiples of 32, any scale. Returns: logits (B, 1, H, W)."""
+        if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] % 32 or images.shape[3] % 32:
+            raise GeometryError(
+                f"images have shape {tuple(images.shape)}; expected (B, 1, H, W), H and W multiples of 32"
+            )
+        return self.unet(standardise(images).contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def segment(self, images: Tensor) -> Tensor:
+        """Probability of the structure at each pixel, (B, 1, H, W) in 0..1, of images (B, 1, H, W) of any size.
+
+        The images are squared to the working side, and the logits brought back to the images' own shape.
+        """
+        logits = self(resize(images, (self.side, self.side)))
+        return F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False).sigmoid()
+
+
+def resize(images: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(B, 1, H, W) at (B, 1, *shape), bilinear, antialiased where it shrinks."""
+    return F.interpolate(images, size=shape, mode="bilinear", antialias=True, align_corners=False)
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Each image of (B, 1, H, W) with mean 0 and deviation 1; a blank image becomes 0, never NaN."""
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    deviation = images.std(dim=(2, 3), keepdim=True, correction=0)
+    return (images - mean) / (deviation + 1e-3)
+
+
+def _group_normalised(module: nn.Module) -> nn.Module:
+    """`module` with every batch normalisation replaced by group normalisation of at most 8 groups."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            groups = next(n for n in (8, 4, 2, 1) if child.num_features % n == 0)
+            setattr(module, name, nn.GroupNorm(groups, child.num_features))
+        else:
+            _group_normalised(child)
+    return module
+
+
+KIND = "nerp segmenter"
+
+
+def save_segmenter(path: str | Path, network: Segmenter) -> None:
+    """Write the weights as safetensors, with encoder and side in its metadata; never half-done."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, temporary, metadata={"kind": KIND, "encoder": network.encoder, "side": str(network.side)})
+    os.replace(temporary, path)
+
+
+def load_segmenter(path: str | Path) -> Segmenter:
+    """The segmenter of a weights file, in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is missing, is no safetensors file, or is no segmenter's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); expected a segmenter.safetensors file") from error
+    if metadata.get("kind") != KIND:
+        raise CheckpointError(f"{path} holds no segmenter; expected the segmenter.safetensors that training writes")
+    network = Segmenter(metadata["encoder"], int(metadata["side"]))
+    network.load_state_dict(weights)
+    return network.eval()

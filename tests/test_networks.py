@@ -1,0 +1,182 @@
+"""Mapper, viewer, discriminator, and the generator's file."""
+
+import pytest
+import torch
+
+from nerp.camera import chest_camera
+from nerp.errors import CheckpointError, ConfigError, GeometryError
+from nerp.networks import Discriminator, Mapper, Viewer
+from nerp.networks.generator_file import Generator, load_generator, save_generator
+from nerp.volume import Fields, Volume
+
+AFFINE = torch.diag(torch.tensor([10.0, 10.0, 10.0, 1.0]))
+
+
+def ct01(side=16, batch=1, seed=0):
+    return torch.rand(batch, 1, side, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("arch", ["vnet", "unet"])
+def test_untrained_residual_mapper_gives_back_the_ct(arch):
+    ct = ct01()
+    fields = Mapper(arch, channels=4)(ct, AFFINE)
+    assert (fields.matter - ct[:, 0]).abs().max() < 2e-3
+    assert (fields.opacity - 0.0143 * ct[:, 0]).abs().max() < 2e-3 * 0.0143
+    assert torch.equal(fields.affine, AFFINE.double())
+
+
+def test_air_stays_almost_clear():
+    fields = Mapper("unet", channels=4)(torch.zeros(1, 1, 16, 16, 16), AFFINE)
+    assert fields.opacity.max() * 400 < 0.01  # over 400 mm of air
+
+
+@pytest.mark.parametrize("arch", ["vnet", "unet"])
+def test_plain_mapper_is_bounded_and_differentiable(arch):
+    ct = ct01().requires_grad_()
+    fields = Mapper(arch, channels=4, opacity_max_per_mm=0.5, residual=False)(ct, AFFINE)
+    assert 0 <= fields.matter.min() <= fields.matter.max() <= 1
+    assert 0 <= fields.opacity.min() <= fields.opacity.max() <= 0.5
+    (fields.matter.mean() + fields.opacity.mean()).backward()
+    assert ct.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("arch", ["vnet", "unet"])
+def test_batch_of_two_is_two_batches_of_one_in_training(arch):
+    torch.manual_seed(0)
+    mapper, ct = Mapper(arch, channels=4, residual=False), ct01(batch=2)
+    both = mapper(ct, AFFINE)
+    for index in range(2):
+        alone = mapper(ct[index : index + 1], AFFINE)
+        assert torch.allclose(both.matter[index], alone.matter[0], atol=1e-5)
+
+
+def test_vnet_has_no_dropout_and_no_batch_norm():
+    mapper = Mapper("vnet")
+    unwanted = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
+    assert not [module for module in mapper.modules() if isinstance(module, unwanted)]
+    ct = ct01()
+    assert torch.equal(mapper.train()(ct, AFFINE).matter, mapper.eval()(ct, AFFINE).matter)
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "message"),
+    [
+        (
+            "vnet",
+            (1, 1, 16, 24, 16),
+            r"\(16, 24, 16\) voxels; expected sides that are multiples of 16: pad to \(16, 32, 16\)",
+        ),
+        ("unet", (1, 1, 16, 16, 18), r"multiples of 4: pad to \(16, 16, 20\)"),
+        ("unet", (1, 16, 16, 16), r"shape \(1, 16, 16, 16\); expected \(B, 1, D, H, W\)"),
+    ],
+)
+def test_mapper_refuses_sides_that_do_not_fit(arch, shape, message):
+    with pytest.raises(GeometryError, match=message):
+        Mapper(arch)(torch.zeros(shape), AFFINE)
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(ConfigError, match="mapper arch is 'resnet'; expected one of vnet, unet"):
+        Mapper("resnet")
+    with pytest.raises(ConfigError, match="viewer opacity is 'alpha'; expected one of extinction, per_sample"):
+        Viewer(opacity="alpha")
+    with pytest.raises(ConfigError, match="encoder 'vgg', depth 5; expected resnet18 or resnet34, depth 3 to 5"):
+        Discriminator("vgg")
+
+
+def uniform_fields(opacity):
+    shape = (1, 16, 16, 16)
+    affine = AFFINE.clone()
+    affine[:3, 3] = -75.0
+    return Fields(torch.ones(shape), torch.full(shape, opacity), affine)
+
+
+def camera(shape=(8, 8)):
+    fields = uniform_fields(0.0)
+    return chest_camera(Volume(fields.matter, fields.affine, "1/mm"), shape=shape)
+
+
+def test_extinction_does_not_notice_the_samples_and_per_sample_does():
+    fields, view = uniform_fields(0.004), camera()
+    few, many = (Viewer(n)(fields, view) for n in (16, 64))
+    assert torch.allclose(few, many, atol=1e-6)
+    centre = (0, 0, 4, 4)
+    few, many = (Viewer(n, "per_sample")(uniform_fields(0.02), view)[centre] for n in (16, 64))
+    assert few == pytest.approx(1 - 0.98**16, abs=1e-5)
+    assert many == pytest.approx(1 - 0.98**64, abs=1e-5)
+
+
+def test_viewer_is_differentiable_in_both_fields():
+    base = uniform_fields(0.004)
+    matter, opacity = base.matter.requires_grad_(), base.opacity.requires_grad_()
+    Viewer(16)(Fields(matter, opacity, base.affine), camera()).mean().backward()
+    assert matter.grad.sum() > 0
+    assert opacity.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_discriminator_judges_pixels_and_the_whole(depth):
+    judge = Discriminator(depth=depth, channels=4)
+    images = torch.rand(3, 1, 64, 32, requires_grad=True)
+    per_pixel, whole = judge(images)
+    assert per_pixel.shape == (3, 1, 64, 32)
+    assert whole.shape == (3, 1)
+    (per_pixel.mean() + whole.mean()).backward()
+    assert images.grad.abs().sum() > 0
+    assert all(parameter.grad is not None for parameter in judge.parameters())
+
+
+def test_discriminator_layers_have_spectral_norm_one():
+    judge = Discriminator(depth=3, channels=4)
+    for _ in range(30):
+        judge(torch.rand(1, 1, 16, 16))
+    layers = [m for m in judge.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
+    assert max(norms) == pytest.approx(1.0, abs=0.05)
+
+
+def test_discriminator_judges_together_as_apart():
+    judge = Discriminator(depth=3, channels=4).eval()
+    images = torch.rand(2, 1, 16, 16)
+    both, alone = judge(images), judge(images[:1])
+    assert torch.allclose(both[0][:1], alone[0], atol=1e-5)
+    assert torch.allclose(both[1][:1], alone[1], atol=1e-5)
+
+
+def test_discriminator_refuses_sides_that_do_not_fit():
+    with pytest.raises(GeometryError, match=r"\(1, 1, 40, 64\); expected \(B, 1, H, W\) with sides multiples of 32"):
+        Discriminator()(torch.zeros(1, 1, 40, 64))
+
+
+def make_generator():
+    mapper = Mapper("unet", channels=4, residual=False)
+    grid = {"size": 16, "spacing_mm": None, "window_hu": (-1000.0, 1500.0), "shape": (8, 8)}
+    return Generator(mapper, Viewer(16), **grid, step=7, config_sha256="ab")
+
+
+def test_generator_file_renders_the_same_again(tmp_path):
+    generator = make_generator()
+    save_generator(tmp_path / "generator.safetensors", generator)
+    again = load_generator(tmp_path)
+    assert (again.step, again.size, again.window_hu, again.shape) == (7, 16, (-1000.0, 1500.0), (8, 8))
+    ct, view = ct01(), camera()
+    affine = uniform_fields(0.0).affine
+    assert torch.equal(
+        generator.viewer(generator.mapper(ct, affine), view), again.viewer(again.mapper(ct, affine), view)
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["generator.safetensors"]
+
+
+def test_bad_generator_files_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no generator at .*; train one with `nerp train`"):
+        load_generator(tmp_path)
+    path = tmp_path / "generator.safetensors"
+    save_generator(path, make_generator())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="is damaged .*; train it again"):
+        load_generator(path)
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="has format None; expected a generator of 'nerp-generator-1'"):
+        load_generator(path)
