@@ -24,10 +24,11 @@ from small_chests import (
 )
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
+from nerp.config import Config, save_config
 from nerp.data.pairs import read_pair, read_records
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
 from nerp.projection import MaskRule
-from nerp.synthesis import Synthesiser, load_run, render, synthesize
+from nerp.synthesis import PairSettings, Synthesiser, load_run, render, run_settings, synthesize
 from nerp.synthesis.matching import cases, sha256
 from nerp.synthesis.records import repeatable
 from nerp.synthesis.synthesiser import label_points, outside_share
@@ -317,7 +318,8 @@ def hash_of(data: bytes) -> str:
         ({"mode": "xray"}, "mode is 'xray'; expected drr or vrr"),
         ({"views": 0}, "expected views >= 1"),
         ({"seed": -1}, "seed >= 0"),
-        ({"mask": ()}, "expected distinct label values"),
+        ({"mask": ()}, "no mask is chosen"),
+        ({"mask": (10, 10)}, "expected distinct label values"),
         ({"mask": (0,)}, "expected distinct label values"),
         ({"rule": MaskRule("rendered")}, "'rendered' needs the fields of mode vrr"),
         ({"device": "tpu"}, "device is 'tpu'; expected cpu or cuda"),
@@ -327,6 +329,27 @@ def test_settings_that_cannot_be_are_refused(chests, tmp_path, change, message):
     with pytest.raises(UsageError, match=message):
         synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_without_a_choice_the_mask_is_what_the_names_call_lungs():
+    names = {10: "lung_right", 11: "lung_left", HEART: "heart"}
+    assert PairSettings(label_names=names).mask == (10, 11)
+    assert PairSettings().mask == ()
+
+
+def test_only_the_oblique_view_turns():
+    assert PairSettings(view="pa", angle_deg=20.0) == PairSettings(view="pa", angle_deg=0.0)
+    assert PairSettings(view="oblique", angle_deg=20).as_json()["angle_deg"] == 20.0
+
+
+def test_a_run_brings_its_shape_and_cameras(run):
+    config = Config()
+    config.camera.yaw_deg = [-1.0, 2.0]
+    save_config(config, run / "config.yaml")
+    own = run_settings(run)
+    assert own["shape"] == (24, 20)
+    assert own["cameras"].yaw_deg == (-1.0, 2.0)
+    assert PairSettings(**own).cameras == own["cameras"]
 
 
 def test_a_run_is_asked_for_where_needed_and_refused_elsewhere(chests, run, tmp_path):

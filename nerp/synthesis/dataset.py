@@ -49,6 +49,7 @@ def synthesize(
         UsageError, CheckpointError: a run that is missing, not needed, or damaged.
         VolumeError: a file that cannot be read as CT or labels.
     """
+    settings.check_mask()
     trained = run_for(settings, run)
     found = cases(ct, labels)
     with PairWriter(out, _whole_settings(settings, trained)) as writer:

@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nerp.camera import Camera
+from nerp.camera import Camera, CameraDistribution
+from nerp.config import load_config
 from nerp.data.ct import mapper_grid, window
 from nerp.networks import Viewer
 from nerp.networks.generator_file import Generator, load_generator
 from nerp.synthesis.matching import sha256
 from nerp.volume import Fields, Volume
 
-WEIGHTS = "generator.safetensors"
+WEIGHTS, CONFIG = "generator.safetensors", "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,21 @@ def load_run(folder: str | Path) -> Run:
     generator = load_generator(folder)
     path = Path(folder)
     return Run(generator, sha256(path / WEIGHTS if path.is_dir() else path))
+
+
+def run_settings(folder: str | Path) -> dict:
+    """The settings that pairs of a run take from it unless told otherwise: `shape` and `cameras`.
+
+    Raises:
+        CheckpointError, ConfigError: no generator or no readable configuration there.
+    """
+    shape, camera = load_generator(folder).shape, load_config(Path(folder) / CONFIG).camera
+    cameras = CameraDistribution(
+        yaw_deg=tuple(camera.yaw_deg),
+        pitch_deg=tuple(camera.pitch_deg),
+        roll_deg=tuple(camera.roll_deg),
+        shift_mm=tuple(camera.shift_mm),
+        source_detector_mm=None if camera.sdd_mm is None else tuple(camera.sdd_mm),
+        field_scale=tuple(camera.field_of_view),
+    )
+    return {"shape": shape, "cameras": cameras}

@@ -52,7 +52,7 @@ class Synthesiser:
     Raises:
         DataError:     none of the mask's label values is in `labels`.
         GeometryError: CT and labels are not on one grid.
-        UsageError:    `vrr` without a run, or a device that is not there.
+        UsageError:    labels and no mask chosen, `vrr` without a run, or a device that is not there.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Synthesiser:
         return Pair(raw[0, 0].float().cpu().numpy(), image, mask, self._record(camera, image, mask))
 
     def _checked(self, labels: Volume) -> Volume:
+        self.settings.check_mask()
         if labels.shape != self.ct.shape or not torch.allclose(labels.affine, self.ct.affine, atol=1e-3):
             raise GeometryError(
                 f"labels are {labels.shape} voxels on another grid than the CT's {self.ct.shape}; "
