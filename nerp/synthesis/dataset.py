@@ -9,7 +9,7 @@ from nerp import __version__
 from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError, UsageError
 from nerp.synthesis.matching import Case, cases
-from nerp.synthesis.records import pair_generator, pair_id
+from nerp.synthesis.records import pair_generator, pair_id, whole_record
 from nerp.synthesis.run import Run, load_run
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.synthesiser import Pair, Synthesiser
@@ -130,16 +130,8 @@ def _in_view(pairs: Iterable[tuple[dict, Pair]], case: Case, may_be_empty: bool)
 def _named(pair: Pair, case: Case, seed: int, view: int) -> dict:
     """The pair's record with its names in front: they come from the CT's hash, never from a file's name."""
     name = pair_id(case.ct_sha256, view)
-    return {
-        "file_name": f"images/{name}.png",
-        "mask_file_name": f"masks/{name}.png",
-        "id": name,
-        "ct_sha256": case.ct_sha256,
-        "labels_sha256": case.labels_sha256,
-        "seed": seed,
-        "view_index": view,
-        **pair.record,
-    }
+    files, hashes = (f"images/{name}.png", f"masks/{name}.png"), (case.ct_sha256, case.labels_sha256)
+    return whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=view)
 
 
 def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:

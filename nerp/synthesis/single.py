@@ -13,7 +13,7 @@ from nerp.errors import CheckpointError, DataError, UsageError
 from nerp.projection import MaskRule
 from nerp.synthesis.dataset import run_for
 from nerp.synthesis.matching import find_by_hash, sha256
-from nerp.synthesis.records import camera_of, differences, environment, pair_generator, pair_id, repeatable
+from nerp.synthesis.records import camera_of, differences, environment, pair_generator, repeatable, whole_record
 from nerp.synthesis.run import Run
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.synthesiser import Pair, Synthesiser
@@ -56,16 +56,9 @@ def render(
     if seed is not None:
         camera = settings.cameras.sample(camera, 1, pair_generator(seed, ct_sha256, 0))
     pair = synthesiser.pair(camera)
-    record = {
-        "file_name": "image.png",
-        "mask_file_name": None if labels is None else "mask.png",
-        "id": pair_id(ct_sha256, 0),
-        "ct_sha256": ct_sha256,
-        "labels_sha256": None if labels is None else sha256(labels),
-        "seed": seed,
-        "view_index": 0,
-        **pair.record,
-    }
+    files = ("image.png", None if labels is None else "mask.png")
+    hashes = (ct_sha256, None if labels is None else sha256(labels))
+    record = whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=0)
     write_single(out, pair, record)
     return record
 
