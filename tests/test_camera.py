@@ -35,7 +35,12 @@ def chest() -> Volume:
 
 
 def camera(**changes) -> Camera:
-    parts = {"source": [0, -900, 0], "detector_centre": [0, 100, 0], "image_right": [-1, 0, 0], "image_down": [0, 0, -1]}
+    parts = {
+        "source": [0, -900, 0],
+        "detector_centre": [0, 100, 0],
+        "image_right": [-1, 0, 0],
+        "image_down": [0, 0, -1],
+    }
     vectors = {name: torch.tensor([part], dtype=torch.float64) for name, part in parts.items()}
     shape, pixel_mm = changes.pop("shape", (3, 4)), changes.pop("pixel_mm", (2.0, 1.0))
     return Camera(**{**vectors, **changes}, shape=shape, pixel_mm=pixel_mm)
