@@ -1,5 +1,7 @@
 """Files and their geometry: NIfTI, NRRD, MetaImage, DICOM."""
 
+import locale
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -121,7 +123,15 @@ def test_one_of_two_series_is_chosen(tmp_path, hounsfield):
     np.testing.assert_array_equal(values, (hounsfield[:4] + 7).T)
 
 
-def test_compressed_slices_are_decompressed(tmp_path):
+@pytest.fixture
+def kept_locale():
+    """GDCM's JPEG 2000 writer leaves the process in the C locale, where text files are read as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield before
+    locale.setlocale(locale.LC_ALL, before)
+
+
+def test_compressed_slices_are_decompressed(tmp_path, kept_locale):
     hounsfield = np.random.default_rng(0).integers(-1000, 1500, (3, 40, 32)).astype(np.int16)
     plain = write_series(tmp_path / "plain", hounsfield)
     packed = tmp_path / "packed"
@@ -134,7 +144,9 @@ def test_compressed_slices_are_decompressed(tmp_path):
         writer.SetCompressor("JPEG2000")
         writer.SetFileName(str(packed / path.name))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, kept_locale)
     values, affine = read_series(packed)
+    assert locale.setlocale(locale.LC_ALL) == kept_locale
     np.testing.assert_array_equal(values, hounsfield.T)
     np.testing.assert_allclose(affine, read_series(plain)[1])
 
