@@ -37,7 +37,7 @@ def tiny(run_dir, *overrides):
             "device=cpu",
             "phantom.count=2",
             "phantom.stand_ins=3",
-            "phantom.spacing_mm=14",
+            "phantom.spacing_mm=10",
             "data.size=32",
             "mapper.arch=unet",
             "mapper.channels=4",
@@ -307,8 +307,8 @@ def test_stand_ins_are_named_so_and_are_not_drrs(data):
     folder = Path(data[1].split("=")[1])
     assert "NOT radiographs of people" in (folder / "STAND-IN.txt").read_text()
     assert len(list(folder.glob("*.png"))) == 3
-    image = stand_in(0, spacing_mm=14.0, shape=(32, 32))
-    assert torch.equal(image, stand_in(0, spacing_mm=14.0, shape=(32, 32)))
+    image = stand_in(0, spacing_mm=10.0, shape=(32, 32))
+    assert torch.equal(image, stand_in(0, spacing_mm=10.0, shape=(32, 32)))
     assert 0 <= image.min() < 0.05 < 0.95 < image.max() <= 1
 
 
