@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nerp.config import OptimizerConfig, load_config
-from nerp.errors import CheckpointError, TrainingError
+from nerp.config import OptimizerConfig, load_config, save_config
+from nerp.errors import CheckpointError, DataError, TrainingError
 from nerp.training import losses
 from nerp.training import trainer as trainer_module
 from nerp.training.adversarial import AdversarialTrainer, build_networks, train
@@ -324,12 +324,27 @@ def test_script_trains_and_reports_mistakes_in_one_line(tmp_path, data, capsys):
     assert "did you mean 'trainer.steps'?" in capsys.readouterr().err
 
 
+def test_grids_are_cached_on_disk_and_patients_in_memory(tmp_path, data):
+    config = tiny(tmp_path, *data, f"data.cache_dir={tmp_path}/grids", "data.cached_volumes=1")
+    patients = open_sources(config).patients
+    first = patients[0]
+    assert patients[0] is first
+    again = open_sources(config).patients[0]
+    assert torch.equal(again.ct01, first.ct01)
+    assert len(list((tmp_path / "grids").glob("*.safetensors"))) == 1
+    assert patients[1] is not first
+    assert patients[0] is not first  # only one is kept
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        train(tiny(tmp_path, f"data.ct_dir={tmp_path}/nowhere", f"data.radiographs_dir={tmp_path}"), progress=False)
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path, data):
     config = tmp_path / "config.yaml"
-    from nerp.config import save_config
-
-    save_config(tiny(tmp_path / "run", *data, "devices=2", "trainer.steps=2"), config)
+    save_config(tiny(tmp_path / "run", *data, "devices=2", "trainer.steps=2", "trainer.volumes_per_step=2"), config)
     command = [sys.executable, str(ROOT / "train" / "gan.py"), str(config)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, timeout=300)
