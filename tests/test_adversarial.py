@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
-from nerp.config import OptimizerConfig, load_config
-from nerp.errors import CheckpointError, TrainingError
-from nerp.networks.generator_file import load_generator
+from nerp.config import OptimizerConfig, load_config, save_config
+from nerp.errors import CheckpointError, DataError, TrainingError
 from nerp.training import losses
 from nerp.training import trainer as trainer_module
 from nerp.training.adversarial import AdversarialTrainer, build_networks, train
@@ -37,7 +37,7 @@ def tiny(run_dir, *overrides):
             "device=cpu",
             "phantom.count=2",
             "phantom.stand_ins=3",
-            "phantom.spacing_mm=14",
+            "phantom.spacing_mm=10",
             "data.size=32",
             "mapper.arch=unet",
             "mapper.channels=4",
@@ -114,12 +114,14 @@ def test_run_folder_holds_what_it_should(whole):
 
 
 def test_generator_is_the_averaged_mapper(whole):
-    generator = load_generator(whole)
-    assert (generator.step, generator.size, generator.shape) == (6, 32, (16, 16))
+    with safe_open(whole / "generator.safetensors", "pt") as file:
+        weights, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    assert (metadata["step"], json.loads(metadata["mapper"])["mapper.arch"]) == ("6", "unet")
+    assert len(metadata["settings_sha256"]) == 64
     tensors = state(whole).tensors
-    for name, weight in generator.mapper.state_dict().items():
-        assert torch.equal(weight, tensors[f"averaged/{name}"])
-    assert not all(torch.equal(w, tensors[f"mapper/{name}"]) for name, w in generator.mapper.state_dict().items())
+    assert all(torch.equal(weight, tensors[f"averaged/{name}"]) for name, weight in weights.items())
+    assert not all(torch.equal(weight, tensors[f"mapper/{name}"]) for name, weight in weights.items())
+    build_networks(load_config(whole / "config.yaml")).mapper.load_state_dict(weights)
 
 
 def test_finished_run_is_left_alone(whole):
@@ -305,8 +307,8 @@ def test_stand_ins_are_named_so_and_are_not_drrs(data):
     folder = Path(data[1].split("=")[1])
     assert "NOT radiographs of people" in (folder / "STAND-IN.txt").read_text()
     assert len(list(folder.glob("*.png"))) == 3
-    image = stand_in(0, spacing_mm=14.0, shape=(32, 32))
-    assert torch.equal(image, stand_in(0, spacing_mm=14.0, shape=(32, 32)))
+    image = stand_in(0, spacing_mm=10.0, shape=(32, 32))
+    assert torch.equal(image, stand_in(0, spacing_mm=10.0, shape=(32, 32)))
     assert 0 <= image.min() < 0.05 < 0.95 < image.max() <= 1
 
 
@@ -322,12 +324,27 @@ def test_script_trains_and_reports_mistakes_in_one_line(tmp_path, data, capsys):
     assert "did you mean 'trainer.steps'?" in capsys.readouterr().err
 
 
+def test_grids_are_cached_on_disk_and_patients_in_memory(tmp_path, data):
+    config = tiny(tmp_path, *data, f"data.cache_dir={tmp_path}/grids", "data.cached_volumes=1")
+    patients = open_sources(config).patients
+    first = patients[0]
+    assert patients[0] is first
+    again = open_sources(config).patients[0]
+    assert torch.equal(again.ct01, first.ct01)
+    assert len(list((tmp_path / "grids").glob("*.safetensors"))) == 1
+    assert patients[1] is not first
+    assert patients[0] is not first  # only one is kept
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        train(tiny(tmp_path, f"data.ct_dir={tmp_path}/nowhere", f"data.radiographs_dir={tmp_path}"), progress=False)
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path, data):
     config = tmp_path / "config.yaml"
-    from nerp.config import save_config
-
-    save_config(tiny(tmp_path / "run", *data, "devices=2", "trainer.steps=2"), config)
+    save_config(tiny(tmp_path / "run", *data, "devices=2", "trainer.steps=2", "trainer.volumes_per_step=2"), config)
     command = [sys.executable, str(ROOT / "train" / "gan.py"), str(config)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, timeout=300)

@@ -57,7 +57,7 @@ class DataConfig:
 class PhantomConfig:
     count: int = _number(8, 1, 10_000)  # phantoms that play the CTs where data.ct_dir is none
     seed: int = _number(0, 0)
-    spacing_mm: float = _number(4.0, 0.5, 20.0)
+    spacing_mm: float = _number(4.0, 0.5, 10.0)
     stand_ins: int = _number(24, 1, 100_000)  # other phantoms that play the radiographs where radiographs_dir is none
 
 

@@ -10,8 +10,9 @@ from nerp.camera import CameraDistribution
 from nerp.config import CameraConfig, Config, DataConfig
 from nerp.data.ct import CTDataset, find_cts
 from nerp.data.radiographs import RadiographDataset
+from nerp.phantom import write_phantoms
 from nerp.training.patients import Patients
-from nerp.training.stand_in import make_cts, make_radiographs
+from nerp.training.stand_in import make_radiographs
 from nerp.training.trainer import Sources
 from nerp.volume import Volume
 
@@ -41,12 +42,13 @@ class GridVolumes(Sequence):
 def prepare(config: Config, advance: Callable[[], None]) -> None:
     """Make the phantoms and stand-ins that `config` lacks, under its run folder; `advance` is called at each."""
     folder, settings = Path(config.run_dir) / "data", config.phantom
-    common = {"seed": settings.seed, "spacing_mm": settings.spacing_mm, "advance": advance}
+    common = {"seed": settings.seed, "spacing_mm": settings.spacing_mm}
     if config.data.ct_dir is None:
-        make_cts(folder / "ct", count=settings.count, **common)
+        write_phantoms(folder, count=settings.count, **common, progress=lambda done, count: advance())
     if config.data.radiographs_dir is None:
         rows, columns = config.viewer.shape
-        make_radiographs(folder / "radiographs", count=settings.stand_ins, shape=(2 * rows, 2 * columns), **common)
+        shape = (2 * rows, 2 * columns)
+        make_radiographs(folder / "radiographs", count=settings.stand_ins, shape=shape, advance=advance, **common)
 
 
 def n_to_prepare(config: Config) -> int:

@@ -1,6 +1,6 @@
-"""Data for a run that is given none: phantoms as CTs, and other phantoms as the radiographs.
+"""Radiographs for a run that is given none: phantoms behind a film.
 
-The radiographs come from a fixed pipeline that differs from the DRR: other patients, scatter, a
+They come from a fixed pipeline that differs from the DRR: other patients than the CTs, scatter, a
 film curve, edge enhancement and noise. They are a stand-in, and say so in a file beside them.
 """
 
@@ -21,7 +21,7 @@ from nerp.phantom import thorax
 from nerp.projection import siddon
 from nerp.projection.display import display_image
 from nerp.training.randomness import stream
-from nerp.volume import attenuation, write_volume
+from nerp.volume import attenuation
 
 _OTHER_SEEDS = 1_000_000
 _NOTE = """These images are NOT radiographs of people. They are a stand-in, so that training can be
@@ -47,16 +47,6 @@ class Film:
     contrast: float = 5.0
     sharpness: float = 1.0
     noise: float = 0.02
-
-
-def make_cts(folder: Path, *, count: int, seed: int, spacing_mm: float, advance: Callable[[], None]) -> None:
-    """Write the phantoms of seeds `seed` … as `folder/phantom-0000.nii.gz`; those already there are kept."""
-    for index in range(count):
-        path = folder / f"phantom-{index:04d}.nii.gz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_volume(path, thorax(seed + index, spacing_mm=spacing_mm).ct)
-        advance()
 
 
 def make_radiographs(
