@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nerp.networks import Mapper, Viewer
-from nerp.networks.generator_file import Generator, save_generator
+from nerp.config import flatten, load_config, save_config
+from nerp.networks import Mapper
 from nerp.projection import MaskRule
 from nerp.synthesis import PairSettings
+from nerp.training.checkpoint import save_generator
 from nerp.volume import Volume, write_volume
 
 SPACING_MM = 14.0
@@ -54,8 +55,10 @@ def write_run(folder: Path, *, n_samples: int = 32) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         mapper = Mapper("unet", channels=2)
-    grid = {"size": 32, "spacing_mm": None, "window_hu": (-1000.0, 500.0), "shape": (24, 20)}
-    save_generator(folder / "generator.safetensors", Generator(mapper, Viewer(n_samples), **grid))
+    config = load_config(None, ["mapper.arch=unet", "mapper.channels=2", "data.size=32", "data.window_hu=[-1000,500]"])
+    config.viewer.n_samples, config.viewer.shape = n_samples, [24, 20]
+    save_config(config, folder / "config.yaml")
+    save_generator(folder / "generator.safetensors", mapper, step=0, settings=flatten(config))
     return folder
 
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "nerp.errors": 0,
     "nerp.files": 0,
-    "nerp.config": 1,
+    "nerp.config": 4,
     "nerp.formats": 1,
     "nerp.dicom": 1.5,
     "nerp.volume": 2,
@@ -36,7 +36,7 @@ HOMES = {
     "SimpleITK": {"nerp.formats"},
     "lightning_fabric": {"nerp.training"},
     "typer": {"nerp.cli"},
-    "tensorboard": {"nerp.training"},
+    "torch.utils.tensorboard": {"nerp.training"},
 }
 
 

@@ -1,18 +1,20 @@
-"""A trained run as something that renders: its averaged mapper, its viewer, and the hash of its weights."""
+"""A trained run as something that renders: its averaged mapper, its viewer, and the hashes of both files behind it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nerp.camera import Camera, CameraDistribution
-from nerp.config import load_config
+from nerp.camera import Camera
+from nerp.config import Config, load_config
 from nerp.data.ct import mapper_grid, window
-from nerp.networks import Viewer
-from nerp.networks.generator_file import Generator, load_generator
+from nerp.errors import CheckpointError
+from nerp.networks import Mapper, Viewer
 from nerp.synthesis.matching import sha256
 from nerp.volume import Fields, Volume
 
@@ -24,12 +26,22 @@ class Run:
     """What a training left for rendering.
 
     Args:
-        generator:      mapper, viewer, and how a CT must come to them.
-        weights_sha256: of the file it was read from; its header holds every setting too.
+        mapper:         with the averaged weights, in evaluation mode.
+        config:         the settings it was trained with.
+        weights_sha256: of the weights' file.
     """
 
-    generator: Generator
+    mapper: Mapper
+    config: Config
     weights_sha256: str
+
+    @property
+    def config_sha256(self) -> str:
+        """Hash of the settings that decide what is rendered; a longer training or another folder changes nothing."""
+        data = self.config.data
+        deciding = {"mapper": asdict(self.config.mapper), "viewer": asdict(self.config.viewer)}
+        deciding["grid"] = [data.size, data.spacing_mm, data.window_hu]
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def fields(self, ct: Volume, device: torch.device) -> Fields:
         """What the mapper makes of a CT, on the mapper's own grid.
@@ -37,14 +49,14 @@ class Run:
         Args:
             ct: `(1, D, H, W)` HU on any grid.
         """
-        made = self.generator
-        grid = mapper_grid(ct, size=None if made.spacing_mm else made.size, spacing_mm=made.spacing_mm)
-        ct01 = window(grid.values, made.window_hu)[None].to(device)
-        return made.mapper.to(device)(ct01, grid.affine)
+        data = self.config.data
+        grid = mapper_grid(ct, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
+        ct01 = window(grid.values, tuple(data.window_hu))[None].to(device)
+        return self.mapper.to(device)(ct01, grid.affine)
 
     def view(self, fields: Fields, camera: Camera, *, backend: str) -> Tensor:
         """(B, 1, H, W) radiographs, not scaled for display."""
-        viewer = self.generator.viewer
+        viewer = self.config.viewer
         return Viewer(viewer.n_samples, viewer.opacity, backend)(fields, camera)
 
 
@@ -52,11 +64,17 @@ def load_run(folder: str | Path) -> Run:
     """The generator of RUN.
 
     Raises:
-        CheckpointError: no generator there, or a damaged one.
+        CheckpointError: no generator there, or weights that do not fit the run's settings.
+        ConfigError: the settings cannot be read.
     """
-    generator = load_generator(folder)
-    path = Path(folder)
-    return Run(generator, sha256(path / WEIGHTS if path.is_dir() else path))
+    folder = Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} holds no {name}; expected a run folder: train one with `nerp train`")
+    config = load_config(folder / CONFIG)
+    mapper = Mapper(**asdict(config.mapper))
+    _load_weights(mapper, folder / WEIGHTS)
+    return Run(mapper.eval().requires_grad_(False), config, sha256(folder / WEIGHTS))
 
 
 def run_settings(folder: str | Path) -> dict:
@@ -65,13 +83,16 @@ def run_settings(folder: str | Path) -> dict:
     Raises:
         CheckpointError, ConfigError: no generator or no readable configuration there.
     """
-    shape, camera = load_generator(folder).shape, load_config(Path(folder) / CONFIG).camera
-    cameras = CameraDistribution(
-        yaw_deg=tuple(camera.yaw_deg),
-        pitch_deg=tuple(camera.pitch_deg),
-        roll_deg=tuple(camera.roll_deg),
-        shift_mm=tuple(camera.shift_mm),
-        source_detector_mm=None if camera.sdd_mm is None else tuple(camera.sdd_mm),
-        field_scale=tuple(camera.field_of_view),
-    )
-    return {"shape": shape, "cameras": cameras}
+    config = load_run(folder).config
+    return {"shape": tuple(config.viewer.shape), "cameras": config.camera.distribution()}
+
+
+def _load_weights(mapper: Mapper, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        mapper.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path} does not fit its run's mapper ({reason}); train it again") from error

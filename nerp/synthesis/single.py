@@ -159,8 +159,11 @@ def _settings_of(record: dict) -> PairSettings:
 
 
 def _check_weights(record: dict, trained: Run | None, run) -> None:
-    if trained is not None and trained.weights_sha256 != record["weights_sha256"]:
-        raise CheckpointError(
-            f"{run} has other weights (SHA-256 {trained.weights_sha256[:12]}…) than pair {record['id']} was made with "
-            f"({record['weights_sha256'][:12]}…); give the run it was made with"
-        )
+    for key in ("weights_sha256", "config_sha256") if trained is not None else ():
+        found, expected = getattr(trained, key), record[key]
+        if found != expected:
+            what = key.removesuffix("_sha256")
+            raise CheckpointError(
+                f"{run} has another {what} (SHA-256 {found[:12]}…) than pair {record['id']} was made with "
+                f"({expected[:12]}…); give the run it was made with"
+            )

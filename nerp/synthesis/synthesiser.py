@@ -134,7 +134,7 @@ class Synthesiser:
             "ct_shape": list(self.ct.shape),
             "ct_spacing_mm": list(self.ct.spacing_mm),
             "weights_sha256": self.run and self.run.weights_sha256,
-            "config_sha256": self.run and self.run.generator.config_sha256,
+            "config_sha256": self.run and self.run.config_sha256,
             **environment(self.device.type),
             "backend": self.backend,
             "image_sha256": hashlib.sha256(png_bytes(image)).hexdigest(),

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerp.camera import CameraDistribution
-from nerp.config import CameraConfig, Config, DataConfig
+from nerp.config import Config, DataConfig
 from nerp.data.ct import CTDataset, find_cts
 from nerp.data.radiographs import RadiographDataset
 from nerp.phantom import write_phantoms
@@ -70,16 +69,4 @@ def open_sources(config: Config) -> Sources:
     volumes = GridVolumes(paths, data)
     patients = Patients(volumes, config.camera, shape=shape, window_hu=window_hu, kept=data.cached_volumes)
     radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs", shape)
-    return Sources(patients, radiographs, camera_distribution(config.camera))
-
-
-def camera_distribution(settings: CameraConfig) -> CameraDistribution:
-    """The cameras drawn around a base camera."""
-    return CameraDistribution(
-        yaw_deg=tuple(settings.yaw_deg),
-        pitch_deg=tuple(settings.pitch_deg),
-        roll_deg=tuple(settings.roll_deg),
-        shift_mm=tuple(settings.shift_mm),
-        source_detector_mm=None if settings.sdd_mm is None else tuple(settings.sdd_mm),
-        field_scale=tuple(settings.field_of_view),
-    )
+    return Sources(patients, radiographs, config.camera.distribution())
