@@ -1,4 +1,4 @@
-"""The whole line on phantoms, from nothing to a report: what `make demo` runs, each command as one would type it."""
+"""The whole line on phantoms, from nothing to a report: what `make demo` runs."""
 
 import json
 import shlex
@@ -32,8 +32,8 @@ def main() -> int:
         print(headline(result), flush=True)
     nerp(f"report {pairs}")
     nerp(f"report {RUN}")
-    print(f"\nAll of it took {(time.monotonic() - started) / 60:.1f} minutes. Phantoms played the radiographs, so the")
-    print("scores show that every station works, and nothing about patients. The last line above is the report.")
+    print(f"\n{(time.monotonic() - started) / 60:.1f} minutes. Phantoms played the radiographs: the scores say nothing of")
+    print(f"patients, only that every station works. The report: {(RUN / 'report.html').resolve()}")
     return 0
 
 
