@@ -78,7 +78,7 @@ MISTAKES = {
     "no images": (["evaluate", "fidelity", "none", "none", "--extractor", "efficientnet-lite0"], 1, "none"),
     "no such extractor": (["evaluate", "fidelity", "a", "b", "--extractor", "vgg"], 2, "vgg"),
     "nothing to report": (["report", "none"], 1, "none"),
-    "a phantom of nothing": (["phantom", "out", "--count", "0"], 2, "0"),
+    "a phantom of nothing": (["phantom", "out", "--count", "0"], 2, "--count"),
     "no such finding": (["phantom", "out", "--findings", "cough"], 2, "cough"),
 }
 
