@@ -306,9 +306,13 @@ def test_rates_rise_and_swing():
 def test_stand_ins_are_named_so_and_are_not_drrs(data):
     folder = Path(data[1].split("=")[1])
     assert "NOT radiographs of people" in (folder / "STAND-IN.txt").read_text()
-    assert len(list(folder.glob("*.png"))) == 3
-    image = stand_in(0, spacing_mm=10.0, shape=(32, 32))
-    assert torch.equal(image, stand_in(0, spacing_mm=10.0, shape=(32, 32)))
+    assert len(list((folder / "images").glob("*.png"))) == len(list((folder / "masks").glob("*.png"))) == 3
+    image, mask = stand_in(0, spacing_mm=10.0, shape=(32, 32))
+    again, mask_again = stand_in(0, spacing_mm=10.0, shape=(32, 32))
+    assert torch.equal(image, again)
+    assert torch.equal(mask, mask_again)
+    assert image[mask > 0].mean() < image[mask == 0].mean()  # lungs are dark
+    assert 0.1 < mask.mean() < 0.6
     assert 0 <= image.min() < 0.05 < 0.95 < image.max() <= 1
 
 

@@ -25,6 +25,7 @@ LEVELS = {
     "nerp.evaluation": 7,
     "nerp.report": 7,
     "nerp.cli": 8,
+    "nerp.__main__": 9,
 }
 
 HOMES = {

@@ -63,7 +63,7 @@ def test_another_runs_weights_are_refused(chests, run, tmp_path):
     synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr", views=1), run=run)
     write_run(tmp_path / "other", n_samples=8)
     where = {"ct": chests[0], "labels": chests[1], "out": tmp_path / "again"}
-    with pytest.raises(CheckpointError, match="has other weights"):
+    with pytest.raises(CheckpointError, match="has another weights"):
         replay(tmp_path / "pairs" / "metadata.jsonl", 0, run=tmp_path / "other", **where)
     with pytest.raises(UsageError, match="needs a trained run"):
         replay(tmp_path / "pairs" / "metadata.jsonl", 0, **where)

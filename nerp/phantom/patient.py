@@ -91,6 +91,6 @@ def _draw_posture(between) -> dict:
         "lean": between(-0.025, 0.025),
         "dome_gap_mm": between(5.0, 18.0),
         "rib_drop": between(0.9, 1.12),
-        "stomach_gas_mm": between(6.0, 34.0),
+        "stomach_gas_mm": between(10.0, 34.0),
         "arms_raised": between(0.0, 1.0) < 0.25,
     }

@@ -68,5 +68,5 @@ def open_sources(config: Config) -> Sources:
     paths = find_cts(data.ct_dir or made / "ct", pattern=data.ct_pattern)
     volumes = GridVolumes(paths, data)
     patients = Patients(volumes, config.camera, shape=shape, window_hu=window_hu, kept=data.cached_volumes)
-    radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs", shape)
+    radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs" / "images", shape)
     return Sources(patients, radiographs, config.camera.distribution())

@@ -127,7 +127,7 @@ def _fit(network: Segmenter, pairs: tuple[Tensor, Tensor], plan: SegmenterPlan, 
         loss = _step(network, optimiser, images, masks, done)
         done += 1
         if done % 20 == 0:
-            total = _affordable(total, done, (time.monotonic() - begun) / (60 * plan.minutes))
+            total = _affordable(planned, done, (time.monotonic() - begun) / (60 * plan.minutes))
         if progress is not None:
             progress(done, total, loss)
     return done, loss, "epochs" if done >= planned else "minutes"
@@ -146,9 +146,9 @@ def _step(network: Segmenter, optimiser, images: Tensor, masks: Tensor, step: in
     return loss.item()
 
 
-def _affordable(total: int, done: int, spent: float) -> int:
+def _affordable(planned: int, done: int, spent: float) -> int:
     """Steps that fit when `done` of them took the share `spent` of the time; never more than planned."""
-    return min(total, max(done, int(done / spent))) if spent > 0 else total
+    return min(planned, max(done, int(done / spent))) if spent > 0 else planned
 
 
 def learning_rate_share(fraction: float) -> float:
