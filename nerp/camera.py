@@ -52,7 +52,7 @@ class Camera:
             raise GeometryError(f"camera vectors have shapes {sorted(shapes)}; expected all (B, 3) with one B")
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise GeometryError(f"camera shape is {tuple(self.shape)}; expected (H, W), both at least 1")
-        if len(self.pixel_mm) != 2 or not min(self.pixel_mm) > 0:
+        if len(self.pixel_mm) != 2 or not all(pixel > 0 for pixel in self.pixel_mm):
             raise GeometryError(f"camera pixel_mm is {tuple(self.pixel_mm)}; expected two distances above 0 mm")
 
     def __len__(self) -> int:

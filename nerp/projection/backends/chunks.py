@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nerp.projection.rays import Rays
 
-CHUNK_BYTES = 192 * 1024**2
+CHUNK_BYTES = 128 * 1024**2
 """Intermediate tensors of one chunk of rays may take about this much."""
 
 
