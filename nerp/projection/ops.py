@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -162,7 +163,12 @@ PLAIN = {
 
 
 def _define_integral(name: str, kind: str, kernel: Callable, backward_kernel: Callable) -> Callable:
-    """An operator whose gradient is an operator too, whose gradient is that of `reference`."""
+    """An operator whose gradient is one too.
+
+    Where the gradient is to be differentiated again, `reference` computes it from the start: at
+    the faces of the grid a ray's end may be told by its length or by the face, and second
+    derivatives are right only if both orders tell it alike.
+    """
     operator = custom_op(f"nerp::{name}", kernel, mutates_args=(), schema=SCHEMAS[kind])
     operator.register_fake(EMPTY[kind])
     schema = SCHEMAS[f"{kind}_backward"]
@@ -170,19 +176,15 @@ def _define_integral(name: str, kind: str, kernel: Callable, backward_kernel: Ca
     gradient.register_fake(_empty_gradients)
 
     def backward(ctx, upstream: Tensor):
+        if torch.is_grad_enabled():
+            return _by_reference(kind, ctx, upstream)
         (image, *tensors), needs = ctx.saved_tensors, ctx.needs_input_grad
         wants = any(needs[: len(tensors) - 3]), any(needs[len(tensors) - 3 : len(tensors)])
         found = gradient(upstream, image, *tensors, *ctx.numbers, *wants)
         found = [part if need else None for part, need in zip(found, needs, strict=False)]
         return *found, *(None for _ in ctx.numbers)
 
-    def backward_again(ctx, *cotangents: Tensor):
-        _, upstream, _, *tensors = ctx.saved_tensors
-        by_upstream, *found = _second_gradients(PLAIN[kind], upstream, tensors, ctx.numbers[:-2], cotangents)
-        return by_upstream, None, *found, *(None for _ in ctx.numbers)
-
     operator.register_autograd(backward, setup_context=_keep)
-    gradient.register_autograd(backward_again, setup_context=_keep)
     return operator
 
 
@@ -190,19 +192,13 @@ def _define_labels(name: str, kind: str, kernel: Callable) -> Callable:
     """An operator whose gradient is that of `reference`."""
     operator = custom_op(f"nerp::{name}", kernel, mutates_args=(), schema=SCHEMAS[kind])
     operator.register_fake(EMPTY[kind])
-
-    def backward(ctx, upstream: Tensor):
-        _, *tensors = ctx.saved_tensors
-        found = _gradients(PLAIN[kind], tensors, ctx.numbers, upstream, create_graph=torch.is_grad_enabled())
-        return *found, *(None for _ in ctx.numbers)
-
-    operator.register_autograd(backward, setup_context=_keep)
+    operator.register_autograd(partial(_by_reference, kind), setup_context=_keep)
     return operator
 
 
-def _keep(ctx, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
+def _keep(ctx, inputs: tuple, output: Tensor) -> None:
     tensors, ctx.numbers = _split(inputs)
-    ctx.save_for_backward(output if isinstance(output, Tensor) else None, *tensors)
+    ctx.save_for_backward(output, *tensors)
 
 
 def _split(inputs: tuple) -> tuple[list[Tensor], list]:
@@ -210,33 +206,15 @@ def _split(inputs: tuple) -> tuple[list[Tensor], list]:
     return [x for x in inputs if isinstance(x, Tensor)], [x for x in inputs if not isinstance(x, Tensor)]
 
 
-def _gradients(compute: Callable, tensors: list[Tensor], numbers: list, upstream: Tensor, *, create_graph: bool):
-    """Gradients of compute(*tensors, *numbers) for each tensor; None for integers and what has none."""
+def _by_reference(kind: str, ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients of an operator's inputs, differentiable any number of times where grad is enabled."""
+    _, *tensors = ctx.saved_tensors
+    create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        tensors = [_open(part) for part in tensors]
-        floats = [part for part in tensors if part.is_floating_point()]
-        found = torch.autograd.grad(
-            compute(*tensors, *numbers), floats, upstream, create_graph=create_graph, allow_unused=True
-        )
-    found = iter(found)
-    return [next(found) if part.is_floating_point() else None for part in tensors]
-
-
-def _second_gradients(compute: Callable, upstream: Tensor, tensors: list[Tensor], numbers: list, cotangents: tuple):
-    """Gradients of <cotangents, gradients of compute> for the upstream gradient and each tensor."""
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        inputs = [_open(part) for part in (upstream, *tensors)]
-        firsts = _gradients(compute, inputs[1:], numbers, inputs[0], create_graph=True)
-        pairs = [pair for pair in zip(firsts, cotangents, strict=True) if pair[1].numel() and pair[0] is not None]
-        if not pairs:
-            return [None] * len(inputs)
-        firsts, cotangents = zip(*pairs, strict=True)
-        return torch.autograd.grad(firsts, inputs, cotangents, allow_unused=True, create_graph=graph)
-
-
-def _open(part: Tensor) -> Tensor:
-    """The tensor as an input that can be differentiated by, still joined to its own history."""
-    if not part.is_floating_point():
-        return part
-    return part.view_as(part) if part.requires_grad else part.detach().requires_grad_()
+        wanted = [k for k, need in enumerate(ctx.needs_input_grad[: len(tensors)]) if need]
+        # A view stands for the input alone, whatever else it shares its history with.
+        inputs = [part.view_as(part) for part in tensors]
+        image = PLAIN[kind](*inputs, *ctx.numbers)
+        found = torch.autograd.grad(image, [inputs[k] for k in wanted], upstream, create_graph=create_graph)
+    by_input = dict(zip(wanted, found, strict=True))
+    return *(by_input.get(k) for k in range(len(tensors))), *(None for _ in ctx.numbers)

@@ -120,27 +120,22 @@ def _add_four(gradient, mask, four, next_h, next_w):
 
 
 @triton.jit
-def add_cell(gradient, strides, mask, cell):
-    """Adds the gathered gradients of a cell to the volume: rays of all programs meet there."""
-    _add_four(gradient, mask, cell[0], strides[1], strides[2])
-    _add_four(gradient + strides[0], mask, cell[1], strides[1], strides[2])
-
-
-@triton.jit
-def _keep_four(four, mask):
+def _clear_four(four, mask):
     return (
-        tl.where(mask, four[0], 0.0),
-        tl.where(mask, four[1], 0.0),
-        tl.where(mask, four[2], 0.0),
-        tl.where(mask, four[3], 0.0),
+        tl.where(mask, 0.0, four[0]),
+        tl.where(mask, 0.0, four[1]),
+        tl.where(mask, 0.0, four[2]),
+        tl.where(mask, 0.0, four[3]),
     )
 
 
 @triton.jit
-def keep_cell(cell, mask):
-    """The cell where `mask`, zeros elsewhere."""
-    near = _keep_four(cell[0], mask)
-    far = _keep_four(cell[1], mask)
+def hand_over(gradient, strides, mask, cell):
+    """Adds a cell of gradients to the volume where `mask`, for lanes of all programs meet there; zeros remain."""
+    _add_four(gradient, mask, cell[0], strides[1], strides[2])
+    _add_four(gradient + strides[0], mask, cell[1], strides[1], strides[2])
+    near = _clear_four(cell[0], mask)
+    far = _clear_four(cell[1], mask)
     return near, far
 
 

@@ -9,7 +9,7 @@ import triton.language as tl
 
 from nerp.projection.backends.cuda.cells import blend, cell_at, empty_cell, read_cell, strides_of
 from nerp.projection.backends.cuda.marching import absorbed
-from nerp.projection.backends.cuda.rays import dot, plus, ray_of, rays_of_tile, scaled, vector_of
+from nerp.projection.backends.cuda.rays import NUMBERS, dot, plus, ray_of, rays_of_tile, scaled, vector_of
 from nerp.projection.backends.cuda.walking import begin, enter, leave, number_of
 
 
@@ -26,7 +26,7 @@ def _extend_run(table, slot, run, next_slot, amount, n_labels):
     return next_slot, tl.where(closing, amount, run + amount)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def label_lengths(
     slots, starts, directions, lengths_mm, tables, shape, n_maps, n_labels, n_rays, columns,
     BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
@@ -35,11 +35,11 @@ def label_lengths(
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     ray = ray_of(starts, directions, lengths_mm, number, real)
     table = tables + number.to(tl.int64) * n_labels
-    for _ in range(n_maps):
+    for _map in range(n_maps):
         voxel, climb, per_voxel, n_steps = begin(ray, shape)
         before_mm = tl.zeros_like(ray[2])
         run, slot = before_mm, tl.full([BLOCK], 0, tl.int32) + n_labels
-        for _ in range(n_steps):
+        for _step in range(n_steps):
             after_mm, across = leave(ray, voxel, climb, per_voxel)
             path_mm = tl.maximum(after_mm - before_mm, 0.0)
             found = tl.load(slots + number_of(voxel, shape), mask=path_mm > 0, other=0).to(tl.int32)
@@ -66,7 +66,7 @@ def _carried(rows, point):
     return dot(rows[0], point) + rows[3][0], dot(rows[1], point) + rows[3][1], dot(rows[2], point) + rows[3][2]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def label_weights(
     opacity, slots, carry, starts, directions, lengths_mm, tables, wholes, shape, label_shape,
     n_maps, n_labels, n_samples, n_rays, columns, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
@@ -83,12 +83,12 @@ def label_weights(
     zero, step_mm, strides = tl.zeros_like(length_mm), length_mm / n_samples, strides_of(shape)
     hit, n_steps = length_mm > 0, tl.where(tl.max(length_mm) > 0, n_samples, 0)
     whole = zero
-    for _ in range(n_maps):
+    for _map in range(n_maps):
         whole, passed, last, dimming = zero, zero + 1.0, tl.full([BLOCK], -1, tl.int32), empty_cell(zero)
         run, slot = zero, tl.full([BLOCK], 0, tl.int32) + n_labels
         for i in range(n_steps):
             point = plus(ray[0], scaled(ray[1], (i + 0.5) * step_mm))
-            voxel, shares, _ = cell_at(point, shape)
+            voxel, shares, _free = cell_at(point, shape)
             dimming = read_cell(opacity + voxel, strides, (voxel != last) & hit, dimming, zero.dtype)
             last = voxel
             stopped = passed * absorbed(blend(dimming, shares) * step_mm)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import triton
 from torch import Tensor
 
 from nerp.errors import GeometryError, UsageError
+from nerp.projection.backends.cuda import interpreted
 from nerp.projection.backends.cuda.labelling import label_lengths as label_lengths_kernel
 from nerp.projection.backends.cuda.labelling import label_weights as label_weights_kernel
 from nerp.projection.backends.cuda.marching import march_backward as march_backward_kernel
@@ -110,7 +109,7 @@ def _launch(kernel, arguments: tuple, n_fields: int, **modes: bool) -> None:
 
 def _dense(values: Tensor) -> Tensor:
     """The tensor in the order kernels read it, on a device where they run."""
-    if not (values.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
+    if not (values.is_cuda or interpreted()):
         raise UsageError(f"backend 'cuda' got a tensor on {values.device}; move it to 'cuda' or use backend='auto'")
     return values.contiguous()
 

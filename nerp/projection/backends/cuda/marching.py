@@ -15,17 +15,16 @@ import triton
 import triton.language as tl
 
 from nerp.projection.backends.cuda.cells import (
-    add_cell,
     blend,
     cell_at,
     empty_cell,
     give,
-    keep_cell,
+    hand_over,
     read_cell,
     slope,
     strides_of,
 )
-from nerp.projection.backends.cuda.rays import dot, plus, ray_of, rays_of_tile, scaled, write_vector
+from nerp.projection.backends.cuda.rays import NUMBERS, dot, plus, ray_of, rays_of_tile, scaled, write_vector
 
 OPAQUE = tl.constexpr(0.01)
 """Below this transmission of one sample, dividing by it costs more digits than float32 can spare."""
@@ -43,10 +42,7 @@ def absorbed(depth):
 
 @triton.jit
 def alpha_of(opacity, step_mm, PER_SAMPLE: tl.constexpr):
-    if PER_SAMPLE:
-        return tl.where(step_mm > 0, opacity, 0.0)
-    else:
-        return absorbed(opacity * step_mm)
+    return tl.where(step_mm > 0, opacity, 0.0) if PER_SAMPLE else absorbed(opacity * step_mm)
 
 
 @triton.jit
@@ -56,7 +52,7 @@ def _point(ray, i, step_mm):
 
 
 @triton.jit
-def composite(matter, opacity, ray, shape, first, n_samples, PER_SAMPLE: tl.constexpr):
+def composite(fields, ray, shape, first, n_samples, PER_SAMPLE: tl.constexpr):
     """Light of the samples from number `first` on, with nothing before them."""
     length_mm = ray[2]
     step_mm, strides = length_mm / n_samples, strides_of(shape)
@@ -65,10 +61,10 @@ def composite(matter, opacity, ray, shape, first, n_samples, PER_SAMPLE: tl.cons
     last = tl.full(length_mm.shape, -1, tl.int32)
     emitting, dimming = empty_cell(light), empty_cell(light)
     for i in range(tl.min(first), n_samples):
-        voxel, shares, _ = cell_at(_point(ray, i, step_mm), shape)
+        voxel, shares, _free = cell_at(_point(ray, i, step_mm), shape)
         moved = (voxel != last) & (length_mm > 0)
-        emitting = read_cell(matter + voxel, strides, moved, emitting, length_mm.dtype)
-        dimming = read_cell(opacity + voxel, strides, moved, dimming, length_mm.dtype)
+        emitting = read_cell(fields[0] + voxel, strides, moved, emitting, length_mm.dtype)
+        dimming = read_cell(fields[1] + voxel, strides, moved, dimming, length_mm.dtype)
         last = voxel
         alpha = tl.where(i < first, 0.0, alpha_of(blend(dimming, shares), step_mm, PER_SAMPLE))
         stopped = passed * alpha
@@ -77,7 +73,7 @@ def composite(matter, opacity, ray, shape, first, n_samples, PER_SAMPLE: tl.cons
     return light
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def march_forward(
     matter, opacity, starts, directions, lengths_mm, image, shape, n_samples, n_rays, columns,
     PER_SAMPLE: tl.constexpr, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
@@ -90,29 +86,72 @@ def march_forward(
     ray = ray_of(starts, directions, lengths_mm, number, real)
     # A tile that misses the volume starts behind its last sample.
     first = tl.where(tl.max(ray[2]) > 0, 0, n_samples) + tl.zeros([BLOCK], tl.int32)
-    light = composite(matter + first_voxel, opacity + first_voxel, ray, shape, first, n_samples, PER_SAMPLE)
+    fields = matter + first_voxel, opacity + first_voxel
+    light = composite(fields, ray, shape, first, n_samples, PER_SAMPLE)
     tl.store(image + number, light, mask=real)
 
 
 @triton.jit
-def _by_opacity(
-    matter, opacity, ray, shape, i, n_samples, passed, alpha, emission, behind, PER_SAMPLE: tl.constexpr
-):  # fmt: skip
-    """Derivative of the pixel by sample i's depth, or by its alpha if PER_SAMPLE."""
+def _by_depth(fields, ray, shape, i, n_samples, at, PER_SAMPLE: tl.constexpr):
+    """Derivative of the pixel by the depth of sample i, or by its alpha if PER_SAMPLE."""
+    passed, alpha, emission, behind = at
+    result = passed * (1.0 - alpha) * emission - behind
     if PER_SAMPLE:
         through = 1.0 - alpha
-        opaque = (tl.abs(through) < OPAQUE) & (passed != 0) & (ray[2] > 0)
-        beyond = behind / tl.where(opaque, 1.0, through)
-        if tl.max(opaque.to(tl.int32)) > 0:
+        opaque = tl.abs(through) < OPAQUE
+        beyond = tl.where(opaque, 0.0, behind / tl.where(opaque, 1.0, through))
+        if tl.max((opaque & (passed != 0)).to(tl.int32)) > 0:
             first = i + 1 + tl.zeros(alpha.shape, tl.int32)
-            alone = composite(matter, opacity, ray, shape, first, n_samples, PER_SAMPLE)
-            beyond = tl.where(opaque, passed * alone, beyond)
-        return passed * emission - beyond
-    else:
-        return passed * (1.0 - alpha) * emission - behind
+            beyond = tl.where(opaque, passed * composite(fields, ray, shape, first, n_samples, PER_SAMPLE), beyond)
+        result = passed * emission - beyond
+    return result
 
 
 @triton.jit
+def _walk_again(
+    fields, gradients, ray, shape, n_samples, weight, behind,
+    PER_SAMPLE: tl.constexpr, FIELDS: tl.constexpr, RAYS: tl.constexpr,
+):  # fmt: skip
+    """Adds to the gradients of the fields; returns sums over the samples for those of the rays.
+
+    The sums are of dI/dpoint, of (i + 1/2) dI/dpoint, and of opacity dI/ddepth.
+    """
+    zero = tl.zeros_like(ray[2])
+    step_mm, strides, hit = ray[2] / n_samples, strides_of(shape), ray[2] > 0
+    passed, last = zero + 1.0, tl.full(zero.shape, -1, tl.int32)
+    emitting, dimming, for_matter, for_opacity = empty_cell(zero), empty_cell(zero), empty_cell(zero), empty_cell(zero)
+    by_points, by_places, by_depths = (zero, zero, zero), (zero, zero, zero), zero
+    for i in range(tl.where(tl.max(ray[2]) > 0, n_samples, 0)):
+        voxel, shares, free = cell_at(_point(ray, i, step_mm), shape)
+        moved = (voxel != last) & hit
+        if FIELDS:
+            for_matter = hand_over(gradients[0] + last, strides, moved & (last >= 0), for_matter)
+            for_opacity = hand_over(gradients[1] + last, strides, moved & (last >= 0), for_opacity)
+        emitting = read_cell(fields[0] + voxel, strides, moved, emitting, zero.dtype)
+        dimming = read_cell(fields[1] + voxel, strides, moved, dimming, zero.dtype)
+        last = voxel
+        emission, extinction = blend(emitting, shares), blend(dimming, shares)
+        alpha = alpha_of(extinction, step_mm, PER_SAMPLE)
+        stopped = passed * alpha
+        behind -= stopped * emission
+        at = passed, alpha, emission, behind
+        by_depth = weight * _by_depth(fields, ray, shape, i, n_samples, at, PER_SAMPLE)
+        passed -= stopped
+        by_emission, by_extinction = weight * stopped, by_depth if PER_SAMPLE else by_depth * step_mm
+        if FIELDS:
+            for_matter, for_opacity = give(for_matter, by_emission, shares), give(for_opacity, by_extinction, shares)
+        if RAYS:
+            uphill = scaled(slope(emitting, shares, free), by_emission)
+            by_point = plus(uphill, scaled(slope(dimming, shares, free), by_extinction))
+            by_points, by_places = plus(by_points, by_point), plus(by_places, scaled(by_point, i + 0.5))
+            by_depths += by_depth * extinction
+    if FIELDS:
+        hand_over(gradients[0] + last, strides, hit & (last >= 0), for_matter)
+        hand_over(gradients[1] + last, strides, hit & (last >= 0), for_opacity)
+    return by_points, by_places, by_depths
+
+
+@triton.jit(do_not_specialize=NUMBERS)
 def march_backward(
     upstream, image, matter, opacity, starts, directions, lengths_mm,
     to_matter, to_opacity, to_starts, to_directions, to_lengths_mm, shape, n_samples, n_rays, columns,
@@ -124,53 +163,19 @@ def march_backward(
     field = tl.program_id(1).to(tl.int64)
     number += field * n_rays
     first_voxel = field * shape[0] * shape[1] * shape[2]
-    matter, opacity = matter + first_voxel, opacity + first_voxel
     ray = ray_of(starts, directions, lengths_mm, number, real)
-    length_mm = ray[2]
-    zero = tl.zeros_like(length_mm)
-    step_mm, strides, hit = length_mm / n_samples, strides_of(shape), length_mm > 0
-    weight = tl.load(upstream + number, mask=real & hit, other=0.0)
-    behind = tl.load(image + number, mask=real & hit, other=0.0)
-    passed, last = zero + 1.0, tl.full([BLOCK], -1, tl.int32)
-    emitting, dimming, for_matter, for_opacity = empty_cell(zero), empty_cell(zero), empty_cell(zero), empty_cell(zero)
-    sum_point, sum_place, sum_depth = (zero, zero, zero), (zero, zero, zero), zero
-    for i in range(tl.where(tl.max(length_mm) > 0, n_samples, 0)):
-        voxel, shares, free = cell_at(_point(ray, i, step_mm), shape)
-        moved = (voxel != last) & hit
-        if FIELDS:
-            leaving = moved & (last >= 0)
-            add_cell(to_matter + first_voxel + last, strides, leaving, for_matter)
-            add_cell(to_opacity + first_voxel + last, strides, leaving, for_opacity)
-            for_matter, for_opacity = keep_cell(for_matter, ~moved), keep_cell(for_opacity, ~moved)
-        emitting = read_cell(matter + voxel, strides, moved, emitting, length_mm.dtype)
-        dimming = read_cell(opacity + voxel, strides, moved, dimming, length_mm.dtype)
-        last = voxel
-        emission, extinction = blend(emitting, shares), blend(dimming, shares)
-        alpha = alpha_of(extinction, step_mm, PER_SAMPLE)
-        stopped = passed * alpha
-        behind -= stopped * emission
-        by_depth = weight * _by_opacity(
-            matter, opacity, ray, shape, i, n_samples, passed, alpha, emission, behind, PER_SAMPLE
-        )
-        passed -= stopped
-        by_matter = weight * stopped
-        by_extinction = by_depth if PER_SAMPLE else by_depth * step_mm
-        if FIELDS:
-            for_matter, for_opacity = give(for_matter, by_matter, shares), give(for_opacity, by_extinction, shares)
-        if RAYS:
-            uphill = scaled(slope(emitting, shares, free), by_matter)
-            by_point = plus(uphill, scaled(slope(dimming, shares, free), by_extinction))
-            sum_point, sum_place = plus(sum_point, by_point), plus(sum_place, scaled(by_point, i + 0.5))
-            sum_depth += by_depth * extinction
-    if FIELDS:
-        arrived = hit & (last >= 0)
-        add_cell(to_matter + first_voxel + last, strides, arrived, for_matter)
-        add_cell(to_opacity + first_voxel + last, strides, arrived, for_opacity)
+    weight = tl.load(upstream + number, mask=real, other=0.0)
+    behind = tl.load(image + number, mask=real, other=0.0)
+    fields = matter + first_voxel, opacity + first_voxel
+    gradients = to_matter + first_voxel, to_opacity + first_voxel
+    by_points, by_places, by_depths = _walk_again(
+        fields, gradients, ray, shape, n_samples, weight, behind, PER_SAMPLE, FIELDS, RAYS
+    )
     if RAYS:
         # Sample i lies at start + (i + 1/2) step direction, with step = length / n_samples.
-        write_vector(to_starts, number, real, sum_point)
-        write_vector(to_directions, number, real, scaled(sum_place, step_mm))
-        by_step = dot(sum_place, ray[1])
+        by_step = dot(by_places, ray[1])
         if not PER_SAMPLE:
-            by_step += sum_depth
+            by_step += by_depths
+        write_vector(to_starts, number, real, by_points)
+        write_vector(to_directions, number, real, scaled(by_places, ray[2] / n_samples))
         tl.store(to_lengths_mm + number, by_step / n_samples, mask=real)

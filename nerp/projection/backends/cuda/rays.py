@@ -3,6 +3,9 @@
 import triton
 import triton.language as tl
 
+NUMBERS = ("n_maps", "n_labels", "n_samples", "n_rays", "columns")
+"""Arguments of kernels whose values must not cause a compilation of their own."""
+
 
 @triton.jit
 def rays_of_tile(n_rays, columns, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr):

@@ -7,7 +7,7 @@ does not grow along the ray.
 import triton
 import triton.language as tl
 
-from nerp.projection.backends.cuda.rays import ray_of, rays_of_tile, write_vector
+from nerp.projection.backends.cuda.rays import NUMBERS, ray_of, rays_of_tile, write_vector
 
 PARALLEL = tl.constexpr(1e-12)
 """Voxels per mm below which a ray never meets the faces across an axis."""
@@ -60,7 +60,7 @@ def _face_mm(voxel, climb, per_voxel, start):
 @triton.jit
 def leave(ray, voxel, climb, per_voxel):
     """Path at which each ray leaves its voxel or ends, and whether it does so across d, h or w."""
-    start, _, length_mm = ray
+    start, _direction, length_mm = ray
     face_d = _face_mm(voxel[0], climb[0], per_voxel[0], start[0])
     face_h = _face_mm(voxel[1], climb[1], per_voxel[1], start[1])
     face_w = _face_mm(voxel[2], climb[2], per_voxel[2], start[2])
@@ -79,7 +79,7 @@ def enter(voxel, climb, across):
     return voxel_d, voxel_h, voxel[2] + tl.where(across[2], climb[2], 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def siddon_forward(
     values, starts, directions, lengths_mm, integrals, shape, n_rays, columns,
     BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
@@ -92,7 +92,7 @@ def siddon_forward(
     voxel, climb, per_voxel, n_steps = begin(ray, shape)
     before_mm = tl.zeros_like(ray[2])
     total = before_mm
-    for _ in range(n_steps):
+    for _step in range(n_steps):
         after_mm, across = leave(ray, voxel, climb, per_voxel)
         path_mm = tl.maximum(after_mm - before_mm, 0.0)
         value = tl.load(values + number_of(voxel, shape), mask=path_mm > 0, other=0.0).to(total.dtype)
@@ -110,7 +110,7 @@ def _by_face(sums, across, jump, per_voxel):
     return sum_d, sum_h, sums[2] - tl.where(across[2], jump * per_voxel[2], 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def siddon_backward(
     upstream, values, starts, directions, lengths_mm, to_values, to_starts, to_directions, to_lengths_mm,
     shape, n_rays, columns,
@@ -131,7 +131,7 @@ def siddon_backward(
     value = before_mm
     by_start, by_direction = (value, value, value), (value, value, value)
     across = (before_mm > 0, before_mm > 0, before_mm > 0)
-    for _ in range(n_steps):
+    for _step in range(n_steps):
         going = before_mm < ray[2]
         after_mm, ahead = leave(ray, voxel, climb, per_voxel)
         here = first_voxel + number_of(voxel, shape)
