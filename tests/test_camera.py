@@ -6,10 +6,9 @@ import math
 import pytest
 import torch
 
-from nerp.camera import VIEWS, Camera, CameraDistribution, chest_camera
+from nerp.camera import VIEWS, Camera, CameraDistribution, chest_camera, vary
+from nerp.camera.rotation import view_rotation
 from nerp.errors import GeometryError, UsageError
-from nerp.rotation import view_rotation
-from nerp.variation import vary
 from nerp.volume import Volume, attenuation
 
 STILL = {"yaw_deg": (0.0, 0.0), "pitch_deg": (0.0, 0.0), "roll_deg": (0.0, 0.0), "shift_mm": (0.0, 0.0)}

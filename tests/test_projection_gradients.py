@@ -41,7 +41,7 @@ def test_siddon_in_volume_and_camera(values, chunks):
 
     inputs = (values.requires_grad_(True), *vectors())
     assert image(*inputs).min() > 0
-    assert gradcheck(image, inputs) and gradgradcheck(image, inputs)
+    assert gradcheck(image, inputs, fast_mode=True) and gradgradcheck(image, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("opacity_is", ["per_mm", "per_sample"])
@@ -51,16 +51,17 @@ def test_march_in_fields_and_camera(values, chunks, opacity_is):
 
     inputs = (values.requires_grad_(True), (values.detach() / 9).requires_grad_(True), *vectors())
     assert image(*inputs).min() > 0
-    assert gradcheck(image, inputs) and gradgradcheck(image, inputs)
+    assert gradcheck(image, inputs, fast_mode=True) and gradgradcheck(image, inputs, fast_mode=True)
 
 
-def test_label_lengths_in_the_camera(values):
-    labels = Volume((values.detach() * 3).floor().float(), AFFINE, "label")
-
-    def lengths(*parts):
-        return project_labels(labels, view(*parts), [0, 1, 2]).double()
-
-    assert gradcheck(lengths, vectors(), eps=1e-2, atol=1e-2, rtol=1e-2)
+def test_label_lengths_follow_the_camera_as_siddon_does(values):
+    indicator = (values.detach() > 0.5).double()
+    parts = vectors()
+    lengths = project_labels(Volume(indicator, AFFINE, "label"), view(*parts), [1])
+    weights = torch.rand(lengths.shape)
+    grads = torch.autograd.grad((lengths * weights).sum(), parts)
+    expected = torch.autograd.grad((siddon(Volume(indicator, AFFINE), view(*parts)) * weights).sum(), parts)
+    assert all(torch.allclose(one, other, rtol=1e-3, atol=1e-3) for one, other in zip(grads, expected, strict=True))
 
 
 def test_a_ray_that_grazes_and_one_that_misses_have_finite_gradients(values):
@@ -84,7 +85,8 @@ def test_trilinear_is_twice_differentiable_and_equals_its_plain_form(generator, 
     sizes = torch.tensor(shape, dtype=torch.float64)
     points = torch.rand(2, 6, 3, generator=generator, dtype=torch.float64) * (sizes + 1) - 1
     points.requires_grad_(True)
-    assert gradcheck(trilinear, (values, points)) and gradgradcheck(trilinear, (values, points))
+    assert gradcheck(trilinear, (values, points), fast_mode=True)
+    assert gradgradcheck(trilinear, (values, points), fast_mode=True)
     plain = torch.autograd.grad(trilinear(values, points).pow(2).sum(), (values, points))
     twice = torch.autograd.grad(trilinear(values, points).pow(2).sum(), (values, points), create_graph=True)
     assert all(torch.allclose(one, other) for one, other in zip(plain, twice, strict=True))

@@ -35,9 +35,9 @@ class _Trilinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream):
-        if torch.is_grad_enabled():
-            return _differentiable_backward(ctx, upstream)
         values, points = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _differentiable_backward((values, points), ctx.needs_input_grad, upstream)
         for_values, for_grid = torch.ops.aten.grid_sampler_3d_backward(
             upstream[:, :, None, None],
             values,
@@ -50,11 +50,11 @@ class _Trilinear(torch.autograd.Function):
         return for_values, for_grid[:, 0, 0].flip(-1) * 2 / _sizes(values) if ctx.needs_input_grad[1] else None
 
 
-def _differentiable_backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-    needs = ctx.needs_input_grad
-    needed = [tensor for tensor, need in zip(ctx.saved_tensors, needs, strict=True) if need]
-    grads = torch.autograd.grad(_by_corners(*ctx.saved_tensors), needed, upstream, create_graph=True)
-    grads = iter(grads)
+def _differentiable_backward(
+    inputs: tuple[Tensor, Tensor], needs: tuple[bool, ...], upstream: Tensor
+) -> tuple[Tensor | None, ...]:
+    needed = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    grads = iter(torch.autograd.grad(_by_corners(*inputs), needed, upstream, create_graph=True))
     return tuple(next(grads) if need else None for need in needs)
 
 

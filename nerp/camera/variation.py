@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from nerp.rotation import view_rotation
-
-if TYPE_CHECKING:
-    from nerp.camera import Camera
+from nerp.camera.perspective import Camera
+from nerp.camera.rotation import view_rotation
 
 
 def vary(

@@ -1,0 +1,8 @@
+"""Perspective cameras: where rays start and end, chest presets, and random views around them."""
+
+from nerp.camera.distribution import CameraDistribution
+from nerp.camera.perspective import Camera
+from nerp.camera.variation import vary
+from nerp.camera.views import VIEWS, chest_camera
+
+__all__ = ["VIEWS", "Camera", "CameraDistribution", "chest_camera", "vary"]
