@@ -18,25 +18,21 @@ class Rays:
         starts:     (B, R, 3) index coordinates at which each ray enters the grid.
         directions: (B, R, 3) index coordinates gained per millimetre, from the source onwards.
         lengths_mm: (B, R) path inside the grid, mm; 0 for a ray that misses it.
-        columns:    pixels in a row of the detector, so that rays of one patch can be computed
-                    together; 0 for rays in no such order.
     """
 
     starts: Tensor
     directions: Tensor
     lengths_mm: Tensor
-    columns: int = 0
 
     def to(self, values: Tensor) -> Rays:
         """The same rays in the dtype and on the device of `values`, never below float32."""
         dtype = torch.promote_types(values.dtype, torch.float32)
         parts = (self.starts, self.directions, self.lengths_mm)
-        return Rays(*(part.to(dtype).to(values.device) for part in parts), self.columns)
+        return Rays(*(part.to(dtype).to(values.device) for part in parts))
 
     def reshape(self, *batch: int) -> Rays:
         """The same rays with leading axes `batch` in place of (B, R)."""
-        vectors = (part.reshape(*batch, 3) for part in (self.starts, self.directions))
-        return Rays(*vectors, self.lengths_mm.reshape(*batch), self.columns)
+        return Rays(self.starts.reshape(*batch, 3), self.directions.reshape(*batch, 3), self.lengths_mm.reshape(*batch))
 
 
 def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Rays:
@@ -62,8 +58,7 @@ def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Ra
     span = offset @ inverse[:3, :3].T
     enter, leave = _clip(origin, span, shape)
     full_mm = offset.norm(dim=-1)
-    starts, directions = origin + enter[..., None] * span, span / full_mm[..., None]
-    return Rays(starts, directions, (leave - enter) * full_mm, camera.shape[1])
+    return Rays(origin + enter[..., None] * span, span / full_mm[..., None], (leave - enter) * full_mm)
 
 
 def _clip(origin: Tensor, span: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

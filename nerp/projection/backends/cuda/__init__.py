@@ -7,7 +7,7 @@ the gradient walks the ray again. Compilation takes seconds, once for each kind 
 What limits them, by count (sm_90, Triton 3.9; no timing is claimed):
 
 * `march` does about 140 instructions a sample, 16 of them loads of the eight corners of two fields.
-  These are masked to the lanes whose ray has entered another cell, about one sample in three or
+  These are masked to the lanes whose ray has entered another cell, about one sample in two to
   four with 512 samples through 128 voxels; neighbouring lanes share sectors in L1. Two float32
   fields of 128^3 are 17 MB and stay in the L2 of a large GPU, so that memory sees them once. The
   limit is then instruction issue, followed by L1: 33.6 million samples of one 256 x 256 view are
