@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "nerp.errors": 0,
     "nerp.files": 0,
-    "nerp.config": 1,
+    "nerp.config": 4,
     "nerp.formats": 1,
     "nerp.dicom": 1.5,
     "nerp.volume": 2,
@@ -25,6 +25,7 @@ LEVELS = {
     "nerp.evaluation": 7,
     "nerp.report": 7,
     "nerp.cli": 8,
+    "nerp.__main__": 9,
 }
 
 HOMES = {
@@ -36,7 +37,7 @@ HOMES = {
     "SimpleITK": {"nerp.formats"},
     "lightning_fabric": {"nerp.training"},
     "typer": {"nerp.cli"},
-    "tensorboard": {"nerp.training"},
+    "torch.utils.tensorboard": {"nerp.training"},
 }
 
 

@@ -1,12 +1,11 @@
-"""Mapper, viewer, discriminator, and the generator's file."""
+"""Mapper, viewer and discriminator."""
 
 import pytest
 import torch
 
 from nerp.camera import chest_camera
-from nerp.errors import CheckpointError, ConfigError, GeometryError
+from nerp.errors import ConfigError, GeometryError
 from nerp.networks import Discriminator, Mapper, Viewer
-from nerp.networks.generator_file import Generator, load_generator, save_generator
 from nerp.volume import Fields, Volume
 
 AFFINE = torch.diag(torch.tensor([10.0, 10.0, 10.0, 1.0]))
@@ -146,37 +145,3 @@ def test_discriminator_judges_together_as_apart():
 def test_discriminator_refuses_sides_that_do_not_fit():
     with pytest.raises(GeometryError, match=r"\(1, 1, 40, 64\); expected \(B, 1, H, W\) with sides multiples of 32"):
         Discriminator()(torch.zeros(1, 1, 40, 64))
-
-
-def make_generator():
-    mapper = Mapper("unet", channels=4, residual=False)
-    grid = {"size": 16, "spacing_mm": None, "window_hu": (-1000.0, 1500.0), "shape": (8, 8)}
-    return Generator(mapper, Viewer(16), **grid, step=7, config_sha256="ab")
-
-
-def test_generator_file_renders_the_same_again(tmp_path):
-    generator = make_generator()
-    save_generator(tmp_path / "generator.safetensors", generator)
-    again = load_generator(tmp_path)
-    assert (again.step, again.size, again.window_hu, again.shape) == (7, 16, (-1000.0, 1500.0), (8, 8))
-    ct, view = ct01(), camera()
-    affine = uniform_fields(0.0).affine
-    assert torch.equal(
-        generator.viewer(generator.mapper(ct, affine), view), again.viewer(again.mapper(ct, affine), view)
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["generator.safetensors"]
-
-
-def test_bad_generator_files_are_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="no generator at .*; train one with `nerp train`"):
-        load_generator(tmp_path)
-    path = tmp_path / "generator.safetensors"
-    save_generator(path, make_generator())
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="is damaged .*; train it again"):
-        load_generator(path)
-    from safetensors.torch import save_file
-
-    save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="has format None; expected a generator of 'nerp-generator-1'"):
-        load_generator(path)

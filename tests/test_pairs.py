@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from nerp.data.pair_writer import PairWriter
 from nerp.data.pairs import (
     DATASET,
     RECORDS,
-    PairWriter,
     pair_path,
     png_bytes,
     read_dataset,

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from nerp.config import Config, save_config
-from nerp.data.pairs import PairWriter, png_bytes
+from nerp.data.pair_writer import PairWriter
+from nerp.data.pairs import png_bytes
 from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles
@@ -142,7 +143,10 @@ def test_report_of_a_run_shows_curves_samples_and_changed_settings(run):
     text = words(write_report(run))
     assert_stands_alone(text)
     assert "100 of 500 steps" in text
-    assert len(images_in(text)) == 1 + 6 + 2
+    assert len(images_in(text)) == 1 + 6 + 1
+    assert "Constant: adversarial 0.7." in text
+    assert "step 90: learned radiographs" in text
+    assert "stand-ins for real radiographs" in text
     assert "trainer.steps" in text
     assert "Jane_Doe" not in text
 

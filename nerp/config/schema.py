@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from nerp.config.reading import merge, parse_override, preset_path, read_layer
 from nerp.errors import ConfigError
 from nerp.files import write_text
+
+if TYPE_CHECKING:
+    from nerp.camera import CameraDistribution
 
 _INFINITY = float("inf")
 
@@ -57,7 +60,7 @@ class DataConfig:
 class PhantomConfig:
     count: int = _number(8, 1, 10_000)  # phantoms that play the CTs where data.ct_dir is none
     seed: int = _number(0, 0)
-    spacing_mm: float = _number(4.0, 0.5, 20.0)
+    spacing_mm: float = _number(4.0, 0.5, 10.0)
     stand_ins: int = _number(24, 1, 100_000)  # other phantoms that play the radiographs where radiographs_dir is none
 
 
@@ -86,6 +89,19 @@ class CameraConfig:
     shift_mm: list[float] = _number([-10.0, 10.0], -1000.0, 1000.0)  # of the film, along its rows and columns
     sdd_mm: list[float] | None = _bounds(100.0, 20_000.0)  # source to detector; none: the view's own
     field_of_view: list[float] = _number([0.95, 1.1], 0.2, 5.0)  # detector size, times the one fitted to the chest
+
+    def distribution(self) -> CameraDistribution:
+        """The cameras that these ranges draw around a base camera."""
+        from nerp.camera import CameraDistribution  # torch stays unloaded where settings are only read
+
+        return CameraDistribution(
+            yaw_deg=tuple(self.yaw_deg),
+            pitch_deg=tuple(self.pitch_deg),
+            roll_deg=tuple(self.roll_deg),
+            shift_mm=tuple(self.shift_mm),
+            source_detector_mm=None if self.sdd_mm is None else tuple(self.sdd_mm),
+            field_scale=tuple(self.field_of_view),
+        )
 
 
 @dataclass

@@ -50,7 +50,8 @@ def load_extractor(name: str, *, weights: str | Path | None = None, download: bo
 
     Args:
         name:     `inception`, `efficientnet-lite0`, or the path of a TorchScript file, which is called with
-                  (B, 3, 224, 224) float32 in 0..1 and returns features (B, F).
+                  (B, 3, 224, 224) float32 in 0..1 and returns features (B, F). Such a file is a program: load only
+                  what you trust.
         weights:  Inception's weights file; otherwise NERP_INCEPTION_WEIGHTS, otherwise torch hub's cache.
         download: fetch Inception's weights into torch hub's cache where they are nowhere.
 
@@ -106,9 +107,11 @@ def read_square(path: Path, side: int) -> Tensor:
 
 
 def _checked(features, count: int, name: str) -> Tensor:
-    if not torch.is_tensor(features) or features.ndim != 2 or len(features) != count:
+    if not torch.is_tensor(features) or features.ndim != 2 or len(features) != count or features.shape[1] < 2:
         found = tuple(features.shape) if torch.is_tensor(features) else type(features).__name__
-        raise EvaluationError(f"extractor {name} returned {found} for {count} images; expected features ({count}, F)")
+        raise EvaluationError(
+            f"extractor {name} returned {found} for {count} images; expected features ({count}, F), F of 2 or more"
+        )
     if not torch.isfinite(features).all():
         raise EvaluationError(
             f"extractor {name} returned features that are not finite; check the images and the weights"
@@ -215,7 +218,7 @@ def renamed(weights: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Te
 def _torchscript(path: Path) -> Extractor:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", message="`torch.jit.load` is")
             network = torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
@@ -224,6 +227,11 @@ def _torchscript(path: Path) -> Extractor:
         ) from error
 
     def call(images: Tensor) -> Features:
-        return network(images), None
+        try:
+            return network(images), None
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            shape = "(B, 3, 224, 224) float32 in 0..1"
+            raise EvaluationError(f"extractor {path.name} failed on {shape} ({reason}); it must take that") from error
 
     return Extractor(path.name, sha256(path), 224, call)

@@ -3,7 +3,8 @@
 Features first, once; distances after. The values are torch-fidelity's on float64 features. The intervals come from
 resampling the images of both sets. Resamples repeat images, which by itself raises FID and KID and lowers the
 Inception score; each interval is therefore shifted so that the median resample falls on the value. It tells the
-spread owed to the choice of images, and not the bias of few images, which a warning tells instead.
+spread owed to the choice of images, and not the bias of few images, which a warning tells instead. With fewer
+images than features it errs on the wide side: about twice for FID on normal data.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ def evaluate_fidelity(
         EvaluationError: fewer than two images, or features that cannot be compared.
         UsageError: an unknown extractor.
     """
-    folders = {"fake": _images(fake_dir), "real": _images(real_dir)}
+    fake, real = _images(fake_dir), _images(real_dir)
     if isinstance(extractor, str):
         extractor = load_extractor(extractor)
-    fake, logits = extract(extractor, folders["fake"], progress=progress)
-    real, _ = extract(extractor, folders["real"], progress=progress)
-    result = compare(fake, real, logits=logits, seed=seed, n_resamples=n_resamples)
+    features, logits = extract(extractor, fake + real, progress=progress)
+    logits = None if logits is None else logits[: len(fake)]
+    result = compare(features[: len(fake)], features[len(fake) :], logits=logits, seed=seed, n_resamples=n_resamples)
     resize = f"bilinear, antialiased, to {extractor.side} x {extractor.side}"
     return result | {"extractor": {"name": extractor.name, "sha256": extractor.sha256, "resize": resize}}
 
@@ -78,20 +79,33 @@ def compare(fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: i
         As `evaluate_fidelity`, without `extractor`.
     """
     fake, real = fake.double(), real.double()
-    pairs = list(_paired_resamples(len(fake), len(real), n_resamples, seed))
-    isc: dict = {"value": None, "ci95": None, "reason": "the extractor gives features and no class logits"}
-    if logits is not None:
-        drawn = [inception_score(logits[rows]) for rows, _ in pairs]
-        isc = _with_interval(inception_score(logits), drawn)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [list(resamples(range(len(side)), n_resamples, generator=generator)) for side in (fake, real)]
+    mmds = squared_mmd(fake, real, counts=(_counts(drawn[0], len(fake)), _counts(drawn[1], len(real))))
+    distances = [frechet_by_images(fake[rows], real[columns]) for rows, columns in zip(*drawn, strict=True)]
     return {
-        "fid": _with_interval(frechet(fake, real), [frechet_by_images(fake[i], real[j]) for i, j in pairs]),
-        "kid": _with_interval(kernel(fake, real, seed=seed), [squared_mmd(fake[i], real[j]) for i, j in pairs]),
-        "isc": isc,
+        "fid": _with_interval(frechet(fake, real), distances),
+        "kid": _with_interval(kernel(fake, real, seed=seed), mmds.tolist()),
+        "isc": _isc(logits, drawn[0]),
         "n_fake": len(fake),
         "n_real": len(real),
         "n_resamples": n_resamples,
         "warnings": _warnings(len(fake), len(real), fake.shape[1], logits is not None),
     }
+
+
+def _isc(logits: Tensor | None, drawn: list[Tensor]) -> dict:
+    if logits is None:
+        return {"value": None, "ci95": None, "reason": "the extractor gives features and no class logits"}
+    return _with_interval(inception_score(logits), [inception_score(logits[rows]) for rows in drawn])
+
+
+def _counts(drawn: list[Tensor], count: int) -> Tensor:
+    """(R, count) float64: how often each resample holds each image."""
+    counts = torch.zeros(len(drawn), count, dtype=torch.float64)
+    for row, indices in zip(counts, drawn, strict=True):
+        row += indices.bincount(minlength=count)
+    return counts
 
 
 def frechet(fake: Tensor, real: Tensor) -> float:
@@ -129,11 +143,34 @@ def kernel(fake: Tensor, real: Tensor, *, seed: int = 0) -> float:
     return scores[KEY_METRIC_KID_MEAN]
 
 
-def squared_mmd(fake: Tensor, real: Tensor) -> float:
-    """Unbiased squared MMD of two whole sets under KID's kernel (x.y / F + 1)^3."""
-    same_fake, same_real = _kernel_matrix(fake, fake), _kernel_matrix(real, real)
-    within = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (same_fake, same_real)]
-    return float(within[0] + within[1] - 2 * _kernel_matrix(fake, real).mean())
+def squared_mmd(fake: Tensor, real: Tensor, *, counts: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Unbiased squared MMD of whole sets under KID's kernel (x.y / F + 1)^3, for many resamples in one pass.
+
+    Args:
+        fake:   (N, F) float64 features.
+        real:   (M, F) float64 features.
+        counts: how often each resample holds each image, (R, N) and (R, M) float64; None takes each image once.
+
+    Returns:
+        (R,) values; (1,) without counts.
+    """
+    counts = counts or (torch.ones(1, len(fake)).double(), torch.ones(1, len(real)).double())
+    within = []
+    for features, times in zip((fake, real), counts, strict=True):
+        size = times.sum(1)
+        itself = times @ (features.square().mean(1) + 1.0) ** 3
+        within.append((_kernel_sum(features, features, times, times) - itself) / (size * (size - 1)))
+    across = _kernel_sum(fake, real, *counts) / (counts[0].sum(1) * counts[1].sum(1))
+    return within[0] + within[1] - 2 * across
+
+
+def _kernel_sum(first: Tensor, second: Tensor, counts: Tensor, second_counts: Tensor) -> Tensor:
+    """(R,) sums of the kernel over all pairs, counted; in blocks of rows, so that memory stays flat."""
+    total = torch.zeros(len(counts), dtype=torch.float64)
+    for rows in torch.arange(len(first)).split(1024):
+        kernels = (second @ first[rows].T / first.shape[1] + 1.0) ** 3
+        total += (counts[:, rows] * (second_counts @ kernels)).sum(1)
+    return total
 
 
 def inception_score(logits: Tensor) -> float:
@@ -147,21 +184,8 @@ def inception_score(logits: Tensor) -> float:
     return isc_features_to_metric(logits, splits=_splits(len(logits)))[KEY_METRIC_ISC_MEAN]
 
 
-def _kernel_matrix(first: Tensor, second: Tensor) -> Tensor:
-    return (first @ second.T / first.shape[1] + 1.0) ** 3
-
-
 def _splits(count: int) -> int:
     return ISC_SPLITS if count >= 100 * ISC_SPLITS else 1
-
-
-def _paired_resamples(n_fake: int, n_real: int, n_resamples: int, seed: int):
-    generator = torch.Generator().manual_seed(seed)
-    return zip(
-        resamples(range(n_fake), n_resamples, generator=generator),
-        resamples(range(n_real), n_resamples, generator=generator),
-        strict=True,
-    )
 
 
 def _with_interval(value: float, drawn: list[float]) -> dict:

@@ -40,12 +40,6 @@ class Mapper(nn.Module):
         super().__init__()
         if arch not in ARCHITECTURES:
             raise ConfigError(f"mapper arch is '{arch}'; expected one of {', '.join(ARCHITECTURES)}")
-        self.settings = {
-            "arch": arch,
-            "channels": channels,
-            "opacity_max_per_mm": opacity_max_per_mm,
-            "residual": residual,
-        }
         self.opacity_max_per_mm = opacity_max_per_mm
         self.residual = residual
         self.side_multiple = 16 if arch == "vnet" else 4

@@ -1,7 +1,7 @@
 """A parametric thorax: CT in HU, labels and findings, drawn from a seed.
 
-Everything is a closed surface or a swept tube in the patient's own frame, evaluated on the grid asked for: the same seed
-at another spacing is the same patient. Nothing is taken from any scan.
+Everything is a closed surface or a swept tube in the patient's own frame, evaluated on the grid asked for:
+the same seed at another spacing is the same patient. Nothing is taken from any scan.
 """
 
 from nerp.phantom.files import write_phantoms

@@ -42,6 +42,10 @@ def paint_spine(canvas: Canvas, chest: Chest):
     disc = 2.6 - into
     canvas.paint("discs", 85.0, torch.maximum(body, -disc), box)
     canvas.paint_bone("vertebrae", torch.maximum(body, disc), box, cortex_mm=1.5, hu=(560.0, 210.0))
+    heights = torch.linspace(-225.0, 190.0, 40)
+    canal = torch.stack([chest.spine_x(heights), chest.spine_y(heights) - 22.0, heights], 1)
+    box, distance = canvas.sweep(Tubes(canal[:-1], canal[1:], torch.full((39, 2), 8.0)))
+    canvas.paint("spinal_canal", 25.0, distance, box)
     box, processes = canvas.sweep(_processes(chest))
     canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(360.0, 150.0))
 
@@ -92,7 +96,7 @@ def rib_path(chest: Chest, side: float, index: int, share: Tensor) -> tuple[Tens
         (N, 3) mm and (N, 3) unit normals.
     """
     head = float(VERTEBRAE_MM[FIRST_THORACIC + index]) + 8.0
-    lift = 1.12 - 0.2 * chest.patient.inspiration
+    lift = (1.12 - 0.2 * chest.patient.inspiration) * chest.patient.rib_drop
     angle = share * torch.pi
     z = torch.full_like(share, head)
     for _ in range(6):
@@ -124,7 +128,7 @@ def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int):
     radii[:4] = 0.75 * height
     path, outward, radii = _with_head(chest, SIDES[side], index, (path, outward, radii))
     box, distance = canvas.sweep(strap(path, radii, outward, 0.52))
-    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.4, hu=(1450.0, 380.0))
+    canvas.paint_bone(f"rib_{side}_{index + 1}", distance, box, cortex_mm=1.4, hu=(1300.0, 350.0))
     if index < 10:
         _paint_cartilage(canvas, chest, SIDES[side], index)
 

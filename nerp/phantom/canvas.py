@@ -17,8 +17,9 @@ CHUNK = 2_000_000
 class Canvas:
     """Paints bodies given by their signed distance, with partial volume at the edges.
 
-    The patient's frame (mm at size 1, x to the right, y forward, z up, origin in the middle of the chest) lies turned and
-    scaled in the world; bodies are described in it once, so that every spacing shows the same patient.
+    The patient's frame (mm at size 1, x to the right, y forward, z up, origin in the middle of the chest)
+    lies turned and scaled in the world; bodies are described in it once, so that every spacing shows the
+    same patient.
 
     Args:
         low_mm, high_mm: world corners of the grid, mm.
@@ -56,7 +57,8 @@ class Canvas:
         corners = torch.cartesian_prod(*(torch.tensor([a, b]) for a, b in zip(low_mm, high_mm, strict=True)))
         index = (corners.float() - self.origin) @ self.to_index.T
         low, high = index.amin(0).floor().int() - 2, index.amax(0).ceil().int() + 3
-        return tuple(slice(max(int(a), 0), max(min(int(b), n), 0)) for a, b, n in zip(low, high, self.shape))
+        limits = zip(low.tolist(), high.tolist(), self.shape, strict=True)
+        return tuple(slice(max(a, 0), max(min(b, n), 0)) for a, b, n in limits)
 
     def at(self, box) -> tuple[Tensor, Tensor, Tensor]:
         """Patient-frame coordinates within a box, mm: x (D, H, W), y (D, H, 1), z (1, 1, W)."""
@@ -80,23 +82,28 @@ class Canvas:
         self.paint(name, hu[0], distance, box)
         self.paint(None, hu[1], distance + cortex_mm, box)
 
-    def sweep(self, tubes: Tubes):
-        """Slices round a set of tubes and the distance to the nearest of them there (far beyond two voxels)."""
-        reach = tubes.radii_mm.amax(1, keepdim=True) + 2 * self.voxel_mm
+    def sweep(self, tubes: Tubes, margin_mm: float = 0.0):
+        """The distance to a set of tubes, exact up to half a voxel and `margin_mm` outside them, far beyond that.
+
+        Returns:
+            Slices round the tubes, and (d, h, w) mm within them.
+        """
+        reach = tubes.radii_mm.amax(1, keepdim=True) + margin_mm + 0.6 * self.voxel_mm
         low = torch.minimum(tubes.start, tubes.end) - reach
         high = torch.maximum(tubes.start, tubes.end) + reach
         box = self.box(low.amin(0).tolist(), high.amax(0).tolist())
-        shape = [max(s.stop - s.start, 0) for s in box]
-        field = torch.full((shape[0] * shape[1] * shape[2],), FAR_MM)
+        field = torch.full([max(s.stop - s.start, 0) for s in box], FAR_MM)
         if field.numel():
-            self._sweep_into(field.view(shape), tubes, box, low, high)
-        return box, field.view(shape)
+            self._sweep_into(field, tubes, box, (low, high))
+        return box, field
 
-    def _sweep_into(self, field: Tensor, tubes: Tubes, box, low: Tensor, high: Tensor):
+    def _sweep_into(self, field: Tensor, tubes: Tubes, box, limits):
+        low, high = limits
         middle = ((low + high) / 2 - self.origin) @ self.to_index.T
         extent = (high - low) / 2 @ self.to_index.abs().T
-        first = (middle - extent).floor().long()
-        counts = 2 * ((extent.ceil().long() * 2 + 3) // 2)
+        first = (middle - extent).ceil().long()
+        counts = (middle + extent).floor().long() - first + 1
+        counts = counts.clamp(min=1) + counts % 2  # fewer sizes, larger batches
         corner = torch.tensor([s.start for s in box])
         for size in torch.unique(counts, dim=0):
             (members,) = torch.nonzero((counts == size).all(1), as_tuple=True)
@@ -118,7 +125,8 @@ class Canvas:
 def leaning(yaw_rad: float, lean: float) -> Tensor:
     """(3, 3) posture: the trunk sheared sideways by `lean` per height, then turned about the upward axis.
 
-    A shear instead of a tilt leaves every height where it is, so that profiles along the body cost one row, not a volume.
+    A shear instead of a tilt leaves every height where it is, so that profiles along the body cost a row,
+    not a volume.
     """
     yaw = torch.tensor([[cos(yaw_rad), -sin(yaw_rad), 0], [sin(yaw_rad), cos(yaw_rad), 0], [0, 0, 1.0]])
     return yaw @ torch.tensor([[1.0, 0, lean], [0, 1.0, 0], [0, 0, 1.0]])

@@ -17,11 +17,11 @@ _SPINE_Z = (-200, -165, -137, -110, -84, -60, -36, -12, 10, 32, 53, 72, 90, 105,
 _SPINE_Y = (20, 11, 5, -1, -5, -7, -8, -8, -8, -6, -2, 4, 12, 20, 28, 36, 40, 42)
 _WALL_Z = (-220, -190, -150, -110, -70, -30, 10, 45, 70, 90, 105, 118, 130)
 _WALL_WIDTH = (112, 120, 132, 139, 140, 137, 131, 122, 110, 95, 80, 62, 40)
-_WALL_FRONT = (58, 62, 70, 75, 75, 70, 60, 44, 30, 18, 9, 2, -2)
+_WALL_FRONT = (58, 62, 71, 77, 77, 72, 61, 44, 30, 18, 9, 2, -2)
 _BODY_Z = (-220, -190, -150, -100, -50, 0, 40, 70, 90, 106, 120, 134, 150, 175, 220)
 _BODY_WIDTH = (140, 142, 149, 156, 160, 162, 164, 166, 162, 148, 114, 78, 61, 54, 54)
-_BODY_FRONT = (86, 90, 94, 95, 93, 84, 68, 52, 42, 33, 29, 30, 36, 42, 44)
-_BODY_BACK = (-108, -112, -118, -126, -131, -133, -131, -124, -116, -107, -99, -91, -85, -80, -80)
+_BODY_FRONT = (86, 89, 92, 92, 90, 82, 68, 52, 42, 33, 29, 30, 36, 42, 44)
+_BODY_BACK = (-106, -110, -116, -123, -128, -130, -129, -123, -116, -107, -99, -91, -85, -80, -80)
 
 
 class Walls(NamedTuple):
@@ -46,7 +46,7 @@ class Chest:
         self.body_width = Profile(_BODY_Z, [w * bulk for w in _BODY_WIDTH])
         self.body_front = Profile(_BODY_Z, _BODY_FRONT)
         self.body_back = Profile(_BODY_Z, _BODY_BACK)
-        self.dome_mm = -60.0 - 30.0 * patient.inspiration
+        self.dome_mm = -68.0 - 27.0 * patient.inspiration
 
     def wall_back(self, z: Tensor) -> Tensor:
         """y of the gutters beside the spine."""
@@ -69,7 +69,7 @@ class Chest:
     def diaphragm(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the diaphragm, mm: two domes, the right one higher, falling steeply to the chest wall."""
         right = self._dome(x, y, 60.0, self.dome_mm)
-        left = self._dome(-x, y, 62.0, self.dome_mm - 12.0)
+        left = self._dome(-x, y, 62.0, self.dome_mm - self.patient.dome_gap_mm)
         return smooth_union(right, left, 6.0).maximum(right.maximum(left))
 
     def _dome(self, x: Tensor, y: Tensor, centre_mm: float, top_mm: float) -> Tensor:
@@ -95,7 +95,7 @@ class Chest:
         depth = (y - back) / (self.wall_front(z) - back)
         lower = _DEPTH_WIDTH(100.0 * depth)
         upper = ((z - 30.0) / 45.0).clamp(0.0, 1.0)
-        return (x - self.spine_x(z)).abs() - (lower + upper * (27.0 - lower).clamp(min=0.0))
+        return (x - self.spine_x(z)).abs() - (lower + upper * (24.5 - lower).clamp(min=0.0))
 
     def walls(self, points) -> Walls:
         """Chest wall and diaphragm as seen from points, computed once for all who ask."""
@@ -109,7 +109,7 @@ class Chest:
         return torch.maximum(beside, (2.0 - walls.above) * 0.8)
 
 
-_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 14, 4, 3))
+_DEPTH_WIDTH = Profile((-40, -20, 0, 20, 45, 65, 85, 110), (34, 29, 24, 20, 24, 18, 13, 16))
 
 
 def _oval(x: Tensor, y: Tensor, shape) -> Tensor:
@@ -125,5 +125,10 @@ def _oval(x: Tensor, y: Tensor, shape) -> Tensor:
 def breasts(chest: Chest, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Distance to both breasts, mm, negative inside."""
     size = chest.patient.breast_mm
-    front = chest.body_front(torch.tensor(-30.0)).item()
-    return ellipsoid((x.abs(), y, z), (76.0, front - 16.0, -34.0), (size * 1.15, size * 0.95, size * 1.0))
+    front = chest.body_front(torch.tensor(-60.0)).item()
+    return ellipsoid((x.abs(), y, z), (74.0, front - 14.0, -60.0), (size * 1.2, size * 0.95, size))
+
+
+def axilla(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Distance to the fat of both armpits, mm, negative inside."""
+    return ellipsoid((x.abs(), y, z), (140.0, -18.0, 34.0), (13.0, 30.0, 46.0))

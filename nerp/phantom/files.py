@@ -18,8 +18,8 @@ def write_phantoms(folder, *, count: int, seed: int, spacing_mm: float = 2.0, fi
     """Write phantoms `seed`, `seed + 1`, ... and their tables; run again, it keeps what is there and completes it.
 
     `folder/ct/phantom_0000.nii.gz` (HU, int16), `folder/labels/phantom_0000.nii.gz` (uint8, same grid),
-    `folder/labels.csv` (value, name), `folder/findings.csv` (a row a phantom: the patient's numbers, and 0 or 1 for each
-    finding). A phantom is in the table once both its files are whole.
+    `folder/labels.csv` (value, name), `folder/findings.csv` (a row a phantom: the patient's numbers, and 0 or 1
+    for each finding). A phantom is in the table once both its files are whole.
 
     Args:
         folder:     made if it is not there.

@@ -114,7 +114,7 @@ def draw_pleural(seed: int, names: tuple[str, ...]) -> Case:
     """Fluid and free air of one phantom; where it has both, on opposite sides."""
     first, level, climb, gap = torch.rand(4, generator=stream(seed, "pleura")).tolist()
     side = 1.0 if first < 0.5 else -1.0
-    fluid = Effusion(side, -32.0 + 52.0 * level, 32.0 + 26.0 * climb) if "effusion" in names else None
+    fluid = Effusion(side, -14.0 + 48.0 * level, 32.0 + 26.0 * climb) if "effusion" in names else None
     air = Pneumothorax(-side, 16.0 + 26.0 * gap) if "pneumothorax" in names else None
     return Case(fluid, air)
 

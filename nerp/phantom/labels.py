@@ -26,6 +26,7 @@ _SOFT = (
     "spleen",
     "breast",
     "spinal_canal",
+    "pulmonary_trunk",
 )
 _BONES = (
     "vertebrae",
@@ -68,7 +69,7 @@ LUNG_LABELS: tuple[int, ...] = tuple(
         "pneumothorax",
     )
 )
-"""Everything within the pleura that belongs to the lung field: parenchyma, its vessels and airways, its lesions, free air."""
+"""What belongs to the lung field: parenchyma, its vessels, airways and lesions, free air within the pleura."""
 
 HIDING_LABELS: tuple[int, ...] = tuple(
     LABEL_OF[name]
@@ -76,6 +77,8 @@ HIDING_LABELS: tuple[int, ...] = tuple(
         "heart",
         "aorta",
         "vena_cava",
+        "pulmonary_trunk",
+        "oesophagus",
         "mediastinum",
         "abdomen",
         "diaphragm",

@@ -27,6 +27,7 @@ class Neighbours:
 
     @staticmethod
     def of(chest: Chest) -> Neighbours:
+        """Those of one patient."""
         parts = (organs.aorta(chest), organs.vena_cava(chest), organs.pulmonary_trunk(chest), organs.arch_branches())
         return Neighbours(join(list(parts)))
 
@@ -40,7 +41,7 @@ def heart_room(chest: Chest, points, walls: Walls) -> Tensor:
 def pleural_space(canvas: Canvas, chest: Chest, walls: Walls, heart: Tensor) -> Tensor:
     """Distance to both pleural spaces on the whole grid, mm, negative inside."""
     space = torch.maximum(chest.lung(canvas.points, walls), PLEURA_MM - heart)
-    box, distance = canvas.sweep(Neighbours.of(chest).tubes)
+    box, distance = canvas.sweep(Neighbours.of(chest).tubes, PLEURA_MM)
     space[box] = torch.maximum(space[box], PLEURA_MM - distance)
     return space
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest
+from nerp.phantom.patient import stream
 from nerp.phantom.shapes import Tubes, ellipsoid, join, smooth_union, tube, turned_ellipsoid
 
 
@@ -17,9 +18,11 @@ def heart(chest: Chest, points) -> Tensor:
     floor = chest.dome_mm - 6.0
     p = ((x + 8.0) / size - 8.0, (y - 14.0) / size + 14.0, (z - floor) / size + floor)
     d = floor
-    left = turned_ellipsoid(p, (-38.0, 16.0, d + 29.0), (-0.78, 0.45, -0.36), 56.0, 41.0)
-    right = ellipsoid(p, (15.0, 12.0, d + 40.0), (30.0, 31.0, 42.0))
-    front = ellipsoid(p, (-12.0, 36.0, d + 34.0), (44.0, 27.0, 33.0))
+    lie = chest.patient.heart_lie
+    apex = (-0.64 - 0.22 * lie, 0.45, -0.56 + 0.32 * lie)
+    left = turned_ellipsoid(p, (-35.0 - 5.0 * lie, 19.0, d + 33.0 - 7.0 * lie), apex, 56.0, 41.0)
+    right = ellipsoid(p, (15.0, 14.0, d + 40.0), (30.0, 31.0, 42.0))
+    front = ellipsoid(p, (-12.0, 42.0, d + 34.0), (44.0, 28.0, 34.0))
     atrium = ellipsoid(p, (-6.0, -14.0, d + 64.0), (36.0, 23.0, 25.0))
     ear = ellipsoid(p, (-36.0, 10.0, d + 74.0), (18.0, 16.0, 22.0))
     body = smooth_union(smooth_union(left, front, 16.0), smooth_union(right, atrium, 14.0), 18.0)
@@ -29,8 +32,8 @@ def heart(chest: Chest, points) -> Tensor:
 def aorta(chest: Chest) -> Tubes:
     """Root, arch over the left bronchus, and the descending part left of the spine."""
     d = chest.dome_mm
-    points = [(-4, 14, d + 62), (8, 22, d + 84), (14, 22, 26), (9, 16, 50), (-7, -4, 64), (-24, -26, 58)]
-    points += [(-28, -42, 38), (-27, -47, 10), (-24, -48, -40), (-16, -44, -100), (-6, -36, -150), (-3, -24, -215)]
+    points = [(-4, 14, d + 62), (8, 22, d + 84), (14, 22, 26), (9, 16, 50), (-7, -4, 64), (-27, -27, 57)]
+    points += [(-31, -43, 36), (-29, -47, 10), (-24, -48, -40), (-16, -44, -100), (-6, -36, -150), (-3, -24, -215)]
     radii = (16, 17, 16.5, 15.5, 14.5, 13.5, 13, 12.5, 12, 11.5, 10.5, 9.5)
     return tube(points, radii, 72)
 
@@ -57,10 +60,14 @@ def arch_branches() -> Tubes:
     """Arteries to head and arms."""
     return join(
         [
-            tube([(6, 10, 62), (14, 8, 84), (26, 6, 102), (60, 2, 112), (96, -4, 104)], (7, 6.5, 5.5, 4.5, 4), 18),
+            tube([(6, 10, 62), (13, 8, 84), (28, 4, 109), (62, 0, 119), (98, -4, 106)], (7, 6.5, 5, 4.5, 4), 18),
             tube([(-5, 0, 68), (-10, 2, 90), (-18, 16, 120), (-22, 20, 180)], (4.5, 4, 3.5, 3.5), 14),
             tube([(20, 8, 94), (20, 16, 120), (22, 20, 180)], (4.5, 3.5, 3.5), 12),
-            tube([(-18, -18, 66), (-24, -16, 92), (-44, -10, 110), (-92, -6, 104)], (6, 5.5, 5, 4), 16),
+            tube(
+                [(-18, -18, 66), (-19, -14, 90), (-31, -8, 111), (-64, -4, 119), (-98, -6, 106)],
+                (6, 5.5, 5, 4.5, 4),
+                16,
+            ),
         ]
     )
 
@@ -100,17 +107,32 @@ def paint_abdomen(canvas: Canvas, chest: Chest, inside: Tensor):
     canvas.paint("liver", 58.0, torch.maximum(smooth_union(lobe, bridge, 20.0), room))
     spleen = ellipsoid(points, (-92.0, -42.0, d - 52.0), (25.0, 40.0, 44.0))
     canvas.paint("spleen", 52.0, torch.maximum(spleen, room))
-    sac = torch.maximum(ellipsoid(points, (-62.0, 16.0, d - 46.0), (40.0, 40.0, 42.0)), room + 1.0)
+    left = chest.dome_mm - chest.patient.dome_gap_mm
+    sac = torch.maximum(ellipsoid(points, (-64.0, 14.0, left - 36.0), (38.0, 42.0, 40.0)), room + 1.0)
     canvas.paint("stomach", 38.0, sac)
-    level = d - 12.0 - 18.0 - points[2]
+    level = left - 6.0 - chest.patient.stomach_gas_mm - points[2]
     canvas.paint("stomach_gas", -960.0, torch.maximum(sac + 3.5, level))
+    _paint_colon(canvas, chest, room)
+
+
+def _paint_colon(canvas: Canvas, chest: Chest, room: Tensor):
+    """Gas in the left bend of the colon: a few bubbles in a row, some patients' more than others'."""
+    generator = stream(chest.patient.seed, "colon")
+    count = int(torch.randint(0, 5, (), generator=generator))
+    start = torch.tensor([-104.0, 30.0, chest.dome_mm - 62.0])
+    for index in range(count):
+        centre = start + torch.tensor([5.0 * index, 6.0, -21.0 * index]) + 5.0 * torch.randn(3, generator=generator)
+        radii = 8.0 + 7.0 * torch.rand(3, generator=generator)
+        box = canvas.box((centre - radii).tolist(), (centre + radii).tolist())
+        bubble = ellipsoid(canvas.at(box), centre.tolist(), radii.tolist())
+        canvas.paint("colon_gas", -950.0, torch.maximum(bubble, room[box] + 3.0), box)
 
 
 def paint_vessels(canvas: Canvas, chest: Chest):
     """Great vessels, windpipe and gullet, over the heart and the fat round it."""
     for name, hu, tubes in (
         ("oesophagus", 30.0, gullet(chest)),
-        ("pulmonary_arteries", 45.0, pulmonary_trunk(chest)),
+        ("pulmonary_trunk", 45.0, pulmonary_trunk(chest)),
         ("vena_cava", 45.0, vena_cava(chest)),
         ("aorta", 46.0, aorta(chest)),
         ("aorta", 46.0, arch_branches()),

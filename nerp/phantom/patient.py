@@ -30,6 +30,10 @@ class Patient:
         scoliosis_mm: sideways bend of the spine.
         yaw_rad:      turn about the body's axis; positive turns the chest to the patient's left.
         lean:         sideways shift of the trunk per height.
+        dome_gap_mm:  how much higher the right dome of the diaphragm stands than the left.
+        rib_drop:     steepness of the ribs, 1 is average.
+        heart_lie:    0 (steep, as in the tall and thin) to 1 (lying flat on the diaphragm).
+        stomach_gas_mm: height of the bubble in the stomach, mm.
         arms_raised:  arms over the head (as in a CT) instead of elbows out (as for a radiograph).
         breast_mm:    breast radius; 0 for men.
     """
@@ -45,6 +49,10 @@ class Patient:
     scoliosis_mm: float
     yaw_rad: float
     lean: float
+    dome_gap_mm: float
+    rib_drop: float
+    heart_lie: float
+    stomach_gas_mm: float
     arms_raised: bool
     breast_mm: float
 
@@ -56,26 +64,33 @@ def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
         seed:        any integer >= 0.
         large_heart: enlarge the heart by a third or more, without changing anything else.
     """
-    generator = stream(seed, "patient")
-    numbers = iter(torch.rand(16, generator=generator).tolist())
+    numbers = iter(torch.rand(24, generator=stream(seed, "patient")).tolist())
     between = lambda low, high: low + (high - low) * next(numbers)  # noqa: E731
     female = next(numbers) < 0.5
-    size = between(0.93, 1.03) * (0.925 if female else 1.0)
-    scale = tuple(size * between(0.97, 1.03) for _ in range(3))
+    size = between(0.97, 1.05) * (0.935 if female else 1.0)
     fat = between(0.0, 1.0)
-    heart = between(0.92, 1.06)
-    return Patient(
-        seed=int(seed),
-        sex="F" if female else "M",
-        scale=scale,
-        fat_mm=4.0 + 18.0 * fat**1.5 + (2.0 if female else 0.0),
-        muscle=between(0.75, 1.2) * (0.85 if female else 1.0),
-        heart=heart * (1.32 + 0.1 * fat if large_heart else 1.0),
-        inspiration=between(0.55, 1.0),
-        kyphosis=between(0.8, 1.25),
-        scoliosis_mm=between(-6.0, 6.0),
-        yaw_rad=radians(between(-4.0, 4.0)),
-        lean=between(-0.025, 0.025),
-        arms_raised=next(numbers) < 0.25,
-        breast_mm=(42.0 + 18.0 * fat + between(-4.0, 4.0)) if female else 0.0,
-    )
+    heart = between(0.86, 1.0) * (1.32 + 0.1 * fat if large_heart else 1.0)
+    build = {
+        "scale": tuple(size * between(0.97, 1.03) for _ in range(3)),
+        "fat_mm": 4.0 + 18.0 * fat**1.5 + (2.0 if female else 0.0),
+        "muscle": between(0.75, 1.2) * (0.85 if female else 1.0),
+        "breast_mm": (46.0 + 18.0 * fat + between(-5.0, 5.0)) if female else 0.0,
+        "heart": heart,
+        "heart_lie": 0.25 + 0.5 * fat + between(-0.25, 0.25),
+    }
+    return Patient(seed=int(seed), sex="F" if female else "M", **build, **_draw_posture(between))
+
+
+def _draw_posture(between) -> dict:
+    """How the chest is held, from `between(low, high)`."""
+    return {
+        "inspiration": between(0.6, 1.0),
+        "kyphosis": between(0.8, 1.25),
+        "scoliosis_mm": between(-6.0, 6.0),
+        "yaw_rad": radians(between(-4.0, 4.0)),
+        "lean": between(-0.025, 0.025),
+        "dome_gap_mm": between(5.0, 18.0),
+        "rib_drop": between(0.9, 1.12),
+        "stomach_gas_mm": between(10.0, 34.0),
+        "arms_raised": between(0.0, 1.0) < 0.25,
+    }

@@ -11,7 +11,7 @@ from nerp.phantom.patient import Patient
 from nerp.phantom.shapes import Tubes, curve, join, strap, tube
 
 _DOWN = ((112, -24, 86), (160, -30, 74), (190, -34, 30), (226, -44, -50))
-_RAISED = ((112, -26, 84), (158, -26, 92), (184, -16, 132), (200, -4, 220))
+_RAISED = ((106, -28, 60), (148, -26, 86), (178, -18, 128), (198, -6, 220))
 
 
 def arms(patient: Patient) -> Tubes:
@@ -29,9 +29,9 @@ def paint_shoulders(canvas: Canvas, chest: Chest, side: str, sign: float):
     front = chest.wall_front(torch.tensor(80.0)).item() + 7.0
     path = [(20, front, 79), (48, front + 6, 85), (86, front - 8, 94), (122, front - 34, 101), (154, front - 48, 100)]
     path = curve(torch.tensor(path, dtype=torch.float32) * mirror, 28)
-    radii = curve([[10.5, 0, 0], [7.2, 0, 0], [6.2, 0, 0], [6.4, 0, 0], [7.2, 0, 0]], 28)[:, 0]
+    radii = curve([[11, 0, 0], [8, 0, 0], [6.8, 0, 0], [7, 0, 0], [7.6, 0, 0]], 28)[:, 0]
     box, distance = canvas.sweep(Tubes(path[:-1], path[1:], torch.stack([radii[:-1], radii[1:]], 1)))
-    canvas.paint_bone(f"clavicle_{side}", distance, box, cortex_mm=1.9, hu=(1250.0, 320.0))
+    canvas.paint_bone(f"clavicle_{side}", distance, box, cortex_mm=2.1, hu=(1300.0, 350.0))
 
 
 def _paint_humerus(canvas: Canvas, patient: Patient, side: str, mirror: Tensor):
@@ -67,6 +67,7 @@ def _edges(chest: Chest):
     """The blade's inner border and its outer one, as functions of height; both lie on the ribs behind."""
 
     def on_ribs(aside: Tensor, z: Tensor) -> Tensor:
+        """The point behind the ribs at a distance from the midline."""
         centre, width = chest.wall_centre(z), chest.wall_width(z) + 16.0
         share = (1.0 - (aside / width).clamp(max=0.97) ** 2.5) ** 0.4
         return torch.stack([aside, centre - (centre - chest.wall_back(z) + 16.0) * share, z], -1)

@@ -11,7 +11,7 @@ from nerp.errors import UsageError
 from nerp.phantom import lungs, organs
 from nerp.phantom.bones import SIDES, paint_bones
 from nerp.phantom.canvas import Canvas, leaning
-from nerp.phantom.chest import Chest, breasts
+from nerp.phantom.chest import Chest, axilla, breasts
 from nerp.phantom.findings import (
     check_findings,
     draw_consolidation,
@@ -28,8 +28,8 @@ from nerp.phantom.shoulders import arms, paint_shoulders
 from nerp.phantom.tissue import add_texture, lattice_noise
 from nerp.volume import Volume
 
-LOW_MM = (-206.0, -150.0, -200.0)
-HIGH_MM = (206.0, 150.0, 158.0)
+LOW_MM = (-204.0, -150.0, -226.0)
+HIGH_MM = (204.0, 138.0, 156.0)
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Noise:
 
     @staticmethod
     def on(canvas: Canvas, seed: int) -> Noise:
+        """The noise of one patient on a grid."""
         return Noise(
             lattice_noise(canvas, 5.0, stream(seed, "fine")), lattice_noise(canvas, 22.0, stream(seed, "coarse"))
         )
@@ -125,6 +126,7 @@ def _side(part) -> str:
 
 
 def lay_canvas(patient: Patient, spacing_mm: float) -> Canvas:
+    """The empty grid round a patient, from the upper belly to the neck; wide shoulders are cut as by a scanner."""
     low = [a * s for a, s in zip(LOW_MM, patient.scale, strict=True)]
     high = [a * s for a, s in zip(HIGH_MM, patient.scale, strict=True)]
     return Canvas(low, high, spacing_mm, patient.scale, leaning(patient.yaw_rad, patient.lean))
@@ -134,7 +136,7 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
     """Skin, fat, breasts and the muscles with the fat between them."""
     x, y, z = canvas.points
     muscle = chest.body(x, y, z)
-    box, limb = canvas.sweep(arms(chest.patient))
+    box, limb = canvas.sweep(arms(chest.patient), 36.0)
     muscle[box] = smooth_union(muscle[box], limb, 30.0)
     skin = muscle - chest.patient.fat_mm
     if chest.patient.breast_mm:
@@ -143,16 +145,18 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
     canvas.paint("skin", 20.0, skin - 2.0)
     canvas.paint("fat", -100.0, skin)
     if chest.patient.breast_mm:
-        canvas.paint("breast", -45.0 + 60.0 * noise.coarse.clamp(-1.0, 1.0), torch.maximum(bust, skin + 4.0))
+        canvas.paint("breast", -45.0 + 32.0 * noise.coarse.clamp(-1.5, 1.5), torch.maximum(bust, skin + 4.0))
     planes = (1.0 - noise.coarse.abs() / 0.16).clamp(0.0, 1.0) * (muscle + 14.0).clamp(-8.0, 0.0) / -8.0
     canvas.paint("muscle", 54.0 - 70.0 * planes, muscle)
+    hollow = torch.maximum(axilla(x, y, z), muscle + 8.0)
+    canvas.paint("fat", -95.0, torch.maximum(hollow, 14.0 - chest.wall(x, y, z)))
 
 
 def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str, ...]):
     """Everything within the rib cage."""
     walls = chest.walls(canvas.points)
     below = torch.maximum(walls.wall, walls.above)
-    canvas.paint("mediastinum", -55.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
+    canvas.paint("mediastinum", -80.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
     canvas.paint("diaphragm", 48.0, below)
     canvas.paint("abdomen", -5.0 + 35.0 * noise.coarse, below + 4.0)
     organs.paint_abdomen(canvas, chest, below)
@@ -182,6 +186,7 @@ def paint_within_lungs(canvas: Canvas, chest: Chest, noise: Noise, contents):
     seed = chest.patient.seed
 
     def room(points: Tensor) -> Tensor:
+        """Distance to the aerated lung, mm."""
         return lungs.aerated_at(chest, case, points)
 
     if "consolidation" in findings:

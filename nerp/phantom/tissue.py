@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerp.phantom.canvas import Canvas
-from nerp.phantom.labels import LABEL_OF, LABELS
+from nerp.phantom.labels import LABEL_OF
 
 _GRAIN_HU = {
     "lung_right": 22.0,
@@ -64,6 +64,3 @@ def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator):
     canvas.hu += grain[canvas.labels.int()] * fine
     canvas.hu += 8.0 * torch.randn(canvas.shape, generator=generator) * (canvas.labels > 0)
     canvas.hu.clamp_(-1000.0, 3000.0)
-
-
-assert set(_GRAIN_HU) <= set(LABELS.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerp.phantom.shapes import Tubes, join
+from nerp.phantom.shapes import Tubes
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Growth:
     heading: tuple[float, float, float]
     radius_mm: float
     n_tips: int
-    taper: float = 0.42
+    taper: float = 0.39
 
 
 def grow(growth: Growth, targets: Tensor, generator: torch.Generator) -> Tubes:
@@ -41,39 +41,37 @@ def grow(growth: Growth, targets: Tensor, generator: torch.Generator) -> Tubes:
         Smoothly bent tubes, tapering towards the ends.
     """
     heading = torch.nn.functional.normalize(torch.tensor(growth.heading), dim=0)
+    sways = iter(0.08 * torch.randn(2 * len(targets), 3, generator=generator))
     waiting = [(torch.tensor(growth.hilum), heading, targets)]
-    parts = []
+    bends, loads = [], []
     while waiting:
         node, heading, ends = waiting.pop()
         goal = ends[0] if len(ends) == 1 else node + (ends.mean(0) - node) * (0.28 + 0.2 / len(ends) ** 0.5)
-        radii = [growth.radius_mm * (n / len(targets)) ** growth.taper for n in (len(ends), max(len(ends) * 0.75, 0.6))]
-        sway = 0.08 * torch.randn(3, generator=generator)
-        path = _bend(node, heading, goal, sway)
-        parts.append(_tapering(path, *radii))
+        length = (goal - node).norm()
+        middle = 0.3 * node + 0.2 * goal + 0.5 * (node + length * (0.45 * heading + next(sways)))
+        bends.append(torch.stack([node, middle, goal]))
+        loads.append((len(ends), max(0.75 * len(ends), 0.6)))
         if len(ends) > 1:
-            heading = torch.nn.functional.normalize(path[-1] - path[-2], dim=0)
+            heading = torch.nn.functional.normalize(goal - middle, dim=0)
             waiting += [(goal, heading, half) for half in _halves(ends)]
-    return join(parts)
+    shares = torch.tensor(loads) / len(targets)
+    return _arcs(torch.stack(bends), growth.radius_mm * shares**growth.taper)
 
 
-def _bend(start: Tensor, heading: Tensor, goal: Tensor, sway: Tensor) -> Tensor:
-    """(5, 3) points of a quadratic arc that leaves along `heading`."""
-    length = (goal - start).norm()
-    middle = start + 0.42 * length * heading + length * sway
-    middle = 0.6 * middle + 0.4 * (start + goal) / 2
+def _arcs(bends: Tensor, radii_mm: Tensor) -> Tubes:
+    """Tubes along quadratic arcs given by start, middle and end (N, 3, 3), tapering between two radii (N, 2)."""
     t = torch.linspace(0, 1, 5)[:, None]
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * goal
-
-
-def _tapering(path: Tensor, first_mm: float, last_mm: float) -> Tubes:
-    radii = torch.linspace(first_mm, last_mm, len(path))
-    return Tubes(path[:-1], path[1:], torch.stack([radii[:-1], radii[1:]], 1))
+    first, middle, last = bends[:, None].unbind(2)
+    path = (1 - t) ** 2 * first + 2 * t * (1 - t) * middle + t**2 * last
+    radii = torch.lerp(radii_mm[:, :1], radii_mm[:, 1:], t[:, 0])
+    pairs = torch.stack([radii[:, :-1], radii[:, 1:]], 2)
+    return Tubes(path[:, :-1].reshape(-1, 3), path[:, 1:].reshape(-1, 3), pairs.reshape(-1, 2))
 
 
 def _halves(ends: Tensor) -> tuple[Tensor, Tensor]:
     """The ends on either side of their middle along the direction in which they spread most."""
     offset = ends - ends.mean(0)
-    # A two-way split needs no exact principal axis: three power steps settle it, identically on every platform's LAPACK.
+    # A split in two needs no exact principal axis: three power steps settle it, whatever the LAPACK.
     axis = offset[offset.norm(dim=1).argmax()]
     for _ in range(3):
         axis = offset.T @ (offset @ axis)

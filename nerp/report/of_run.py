@@ -30,7 +30,7 @@ def run_page(folder: Path) -> str:
         _LEAD,
         [
             page.facts(_facts(config, metrics, steps)),
-            *_sample_sections(folder),
+            *_sample_sections(folder, config),
             page.section("Metrics", *_curves(metrics)),
             *score_sections(folder),
             page.section("Settings", page.paragraph(_SETTINGS), *_settings(config)),
@@ -74,29 +74,41 @@ def _facts(config: Config, metrics: list[dict], steps: int) -> dict[str, str]:
     }
 
 
-def _sample_sections(folder: Path) -> list[str]:
+def _sample_sections(folder: Path, config: Config) -> list[str]:
     paths = sorted((folder / "samples").glob("*.png"), key=lambda path: (len(path.name), path.name))
     if not paths:
         return []
-    last = page.figure(paths[-1].read_bytes(), _SAMPLES.format(name=paths[-1].stem), alt="the latest sample images")
+    caption = f"{_step(paths[-1])}: {_SAMPLES}, and {_REAL if config.data.radiographs_dir else _STAND_INS}."
+    last = page.figure(paths[-1].read_bytes(), caption, alt="the latest sample images")
     index = np.unique(np.linspace(0, len(paths) - 1, min(SAMPLES_OVER_TIME, len(paths))).round().astype(int))
-    earlier = [page.figure(paths[i].read_bytes(), paths[i].stem, alt=f"samples {paths[i].stem}") for i in index]
+    earlier = [page.figure(paths[i].read_bytes(), _step(paths[i]), alt=f"samples, {_step(paths[i])}") for i in index]
     over_time = page.section("Samples over time", page.strips(earlier)) if len(earlier) > 1 else ""
     return [page.section("Latest samples", page.wide(last)), over_time]
 
 
-_SAMPLES = "{name}: learned radiographs (VRR), line integrals from the same cameras (DRR), and real radiographs."
+_SAMPLES = "learned radiographs (VRR), line integrals from the same cameras (DRR)"
+_REAL = "real radiographs"
+_STAND_INS = "stand-ins for real radiographs, made of other phantoms"
+
+
+def _step(path: Path) -> str:
+    """`step 100` of `step-00000100.png`."""
+    name, _, number = path.stem.rpartition("-")
+    return f"{name} {int(number)}" if number.isdecimal() else path.stem
 
 
 def _curves(metrics: list[dict]) -> list[str]:
     names = sorted({key for line in metrics for key, value in line.items() if _is_number(value)} - {"step"})
-    charts = []
+    charts, constant = [], []
     for name in names:
         points = [(line["step"], line[name]) for line in metrics if _is_number(line.get(name))]
-        if len(points) > 1:
-            steps, values = zip(*points, strict=True)
+        steps, values = zip(*points, strict=True)
+        if len(set(values)) == 1:
+            constant.append(f"{name} {values[0]:.4g}")
+        else:
             charts.append(page.figure(figures.curve(name, steps, values), alt=f"{name} over the steps"))
-    return [page.paragraph(_CURVES), page.charts(charts)] if charts else []
+    told = f"Constant: {'; '.join(constant)}." if constant else ""
+    return [page.paragraph(_CURVES), page.charts(charts), page.paragraph(told) if told else ""] if names else []
 
 
 _CURVES = "Over the steps: each logged value pale, the running mean dark."

@@ -30,8 +30,8 @@ p { margin: .4rem 0 .9rem; max-width: 42rem; }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
 .grid img, .strips img, .wide img { background: #000; border-radius: .2rem; }
-.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.2rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem 1.4rem; }
+.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1rem 1.4rem; }
 .wide { margin: 1rem 0 1.5rem; }
 figcaption { margin-top: .3rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }

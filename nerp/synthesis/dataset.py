@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nerp import __version__
-from nerp.data.pairs import PairWriter
+from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError, UsageError
-from nerp.synthesis.generator import Generator, load_generator
 from nerp.synthesis.matching import Case, cases
-from nerp.synthesis.records import pair_generator, pair_id
+from nerp.synthesis.records import pair_generator, pair_id, whole_record
+from nerp.synthesis.run import Run, load_run
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.synthesiser import Pair, Synthesiser
 from nerp.volume import read_labels, read_volume
@@ -49,19 +49,20 @@ def synthesize(
         UsageError, CheckpointError: a run that is missing, not needed, or damaged.
         VolumeError: a file that cannot be read as CT or labels.
     """
-    generator = generator_for(settings, run)
+    settings.check_mask()
+    trained = run_for(settings, run)
     found = cases(ct, labels)
-    with PairWriter(out, _whole_settings(settings, generator)) as writer:
+    with PairWriter(out, _whole_settings(settings, trained)) as writer:
         tell, total = progress or _silent, len(found) * settings.views
         done = sum(settings.views - len(_missing(case, settings, writer)) for case in found)
         tell(done, total)
-        for n, _ in enumerate(_pairs(found, settings, generator, writer), start=done + 1):
+        for n, _ in enumerate(_pairs(found, settings, trained, writer), start=done + 1):
             tell(n, total)
         return writer.finish(_facts(writer.records.values(), settings))
 
 
-def generator_for(settings: PairSettings, run: str | Path | None) -> Generator | None:
-    """The run's generator where the mode needs one.
+def run_for(settings: PairSettings, run: str | Path | None) -> Run | None:
+    """The trained run where the mode needs one.
 
     Raises:
         UsageError: a run that is needed and not given, or given and not needed.
@@ -70,15 +71,15 @@ def generator_for(settings: PairSettings, run: str | Path | None) -> Generator |
         raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
     if settings.mode != "vrr" and run is not None:
         raise UsageError(f"mode {settings.mode} uses no trained run, but {run} was given; drop it or use mode vrr")
-    return None if run is None else load_generator(run)
+    return None if run is None else load_run(run)
 
 
 def _silent(done: int, total: int) -> None:
     pass
 
 
-def _whole_settings(settings: PairSettings, generator: Generator | None) -> dict:
-    weights = {} if generator is None else {"weights_sha256": generator.weights_sha256}
+def _whole_settings(settings: PairSettings, trained: Run | None) -> dict:
+    weights = {} if trained is None else {"weights_sha256": trained.weights_sha256}
     return {**settings.as_json(), **weights}
 
 
@@ -86,9 +87,7 @@ def _missing(case: Case, settings: PairSettings, writer: PairWriter) -> list[int
     return [view for view in range(settings.views) if pair_id(case.ct_sha256, view) not in writer]
 
 
-def _pairs(
-    found: list[Case], settings: PairSettings, generator: Generator | None, writer: PairWriter
-) -> Iterator[None]:
+def _pairs(found: list[Case], settings: PairSettings, trained: Run | None, writer: PairWriter) -> Iterator[None]:
     """Make and commit what is missing, CT by CT; yields after each pair."""
     for case in found:
         _check_labels_unchanged(case, writer)
@@ -96,15 +95,15 @@ def _pairs(
         if not views:
             continue
         may_be_empty = settings.allow_empty or len(views) < settings.views
-        for pairs in _in_view(_render_views(case, views, settings, generator), case, may_be_empty):
+        for pairs in _in_view(_render_views(case, views, settings, trained), case, may_be_empty):
             for record, pair in pairs:
                 writer.add(record, pair.image, pair.mask)
                 yield
 
 
-def _render_views(case: Case, views: list[int], settings: PairSettings, generator) -> Iterator[tuple[dict, Pair]]:
+def _render_views(case: Case, views: list[int], settings: PairSettings, trained) -> Iterator[tuple[dict, Pair]]:
     volume = read_volume(case.ct)
-    synthesiser = Synthesiser(volume, read_labels(case.labels, volume), settings=settings, generator=generator)
+    synthesiser = Synthesiser(volume, read_labels(case.labels, volume), settings=settings, run=trained)
     base = settings.base_camera(volume)
     for view in views:
         camera = settings.cameras.sample(base, 1, pair_generator(settings.seed, case.ct_sha256, view))
@@ -131,16 +130,8 @@ def _in_view(pairs: Iterable[tuple[dict, Pair]], case: Case, may_be_empty: bool)
 def _named(pair: Pair, case: Case, seed: int, view: int) -> dict:
     """The pair's record with its names in front: they come from the CT's hash, never from a file's name."""
     name = pair_id(case.ct_sha256, view)
-    return {
-        "file_name": f"images/{name}.png",
-        "mask_file_name": f"masks/{name}.png",
-        "id": name,
-        "ct_sha256": case.ct_sha256,
-        "labels_sha256": case.labels_sha256,
-        "seed": seed,
-        "view_index": view,
-        **pair.record,
-    }
+    files, hashes = (f"images/{name}.png", f"masks/{name}.png"), (case.ct_sha256, case.labels_sha256)
+    return whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=view)
 
 
 def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:

@@ -135,6 +135,6 @@ def find_by_hash(path: str | Path, expected: str, what: str) -> Path:
             return candidate
     n = len(looked_at)
     raise DataError(
-        f"the pair's {what} has SHA-256 {expected[:12]}…, and none of the {n} file{'s' * (n != 1)} looked at has it; "
-        f"point to the {what} that the pair was made from"
+        f"no {what} of SHA-256 {expected[:12]}… among the {n} file{'s' * (n != 1)} looked at; "
+        f"give the {what} that the pair was made from, its file or a folder to search"
     )

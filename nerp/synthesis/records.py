@@ -30,6 +30,28 @@ def pair_id(ct_sha256: str, view_index: int) -> str:
     return f"{ct_sha256[:12]}_{view_index:03d}"
 
 
+def whole_record(
+    made: dict, *, files: tuple[str, str | None], hashes: tuple[str, str | None], seed: int | None, view_index: int
+) -> dict:
+    """A pair's record with what names it in front, its image's file first.
+
+    Args:
+        made:   what the synthesiser says of the pair.
+        files:  names of image and mask, relative to the record's folder.
+        hashes: SHA-256 of CT and labels.
+    """
+    return {
+        "file_name": files[0],
+        "mask_file_name": files[1],
+        "id": pair_id(hashes[0], view_index),
+        "ct_sha256": hashes[0],
+        "labels_sha256": hashes[1],
+        "seed": seed,
+        "view_index": view_index,
+        **made,
+    }
+
+
 def pair_generator(seed: int, ct_sha256: str, view_index: int) -> torch.Generator:
     """Each pair's own randomness, whatever was rendered before it and in which order."""
     digest = hashlib.sha256(f"{seed}:{ct_sha256}:{view_index}".encode()).digest()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.errors import UsageError
-from nerp.projection import MaskRule, hiding_labels
+from nerp.projection import MaskRule, hiding_labels, lung_labels
 from nerp.volume import Volume
 
 MODES = ("drr", "vrr", "physics")
@@ -21,9 +21,9 @@ class PairSettings:
     Args:
         mode:         `drr`, line integrals of the attenuation; `vrr`, a trained run's radiographs.
         view:         preset that the cameras vary about: `pa`, `ap`, `lateral`, `oblique`.
-        angle_deg:    turn of the `oblique` view.
+        angle_deg:    turn of the `oblique` view; set to 0 for the others, which do not turn.
         shape:        (H, W) pixels.
-        mask:         label values whose union is the mask.
+        mask:         label values whose union is the mask; none takes those that `label_names` calls lungs.
         rule:         when a ray counts as inside, and its numbers.
         views:        cameras for each CT.
         seed:         of the cameras; each pair draws from (seed, hash of its CT, view index) alone.
@@ -41,9 +41,9 @@ class PairSettings:
 
     mode: str = "drr"
     view: str = "pa"
-    angle_deg: float = 0.0
+    angle_deg: float = 30.0
     shape: tuple[int, int] = (256, 256)
-    mask: tuple[int, ...] = (10, 11)
+    mask: tuple[int, ...] = ()
     rule: MaskRule = field(default_factory=MaskRule)
     views: int = 10
     seed: int = 0
@@ -56,16 +56,23 @@ class PairSettings:
     allow_empty: bool = False
 
     def __post_init__(self):
+        object.__setattr__(self, "angle_deg", float(self.angle_deg) if self.view == "oblique" else 0.0)
+        object.__setattr__(self, "mask", tuple(self.mask) or tuple(sorted(lung_labels(self.label_names))))
         if self.mode == "physics":
             raise UsageError("mode physics is not yet available; use drr, or vrr with a trained run")
         if self.mode not in MODES:
             raise UsageError(f"mode is {self.mode!r}; expected drr or vrr")
         if self.views < 1 or self.seed < 0:
             raise UsageError(f"views is {self.views}, seed {self.seed}; expected views >= 1 and seed >= 0")
-        if not self.mask or min(self.mask) < 1 or len(set(self.mask)) != len(self.mask):
+        if any(label < 1 for label in self.mask) or len(set(self.mask)) != len(self.mask):
             raise UsageError(f"mask is {list(self.mask)}; expected distinct label values >= 1, such as 10,11")
         if self.rule.name == "rendered" and self.mode != "vrr":
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
+
+    def check_mask(self) -> None:
+        """Refuse labels without a choice among them, with a UsageError."""
+        if not self.mask:
+            raise UsageError("no mask is chosen; give label values such as 10,11, or label names that tell the lungs")
 
     def as_json(self) -> dict:
         """What decides the pairs, as JSON values, for `dataset.json` and for comparing."""

@@ -11,10 +11,10 @@ import numpy as np
 from nerp.data.pairs import json_bytes, png_bytes, read_records, write_durably
 from nerp.errors import CheckpointError, DataError, UsageError
 from nerp.projection import MaskRule
-from nerp.synthesis.dataset import generator_for
-from nerp.synthesis.generator import Generator
+from nerp.synthesis.dataset import run_for
 from nerp.synthesis.matching import find_by_hash, sha256
-from nerp.synthesis.records import camera_of, differences, environment, pair_generator, pair_id, repeatable
+from nerp.synthesis.records import camera_of, differences, environment, pair_generator, repeatable, whole_record
+from nerp.synthesis.run import Run
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.synthesiser import Pair, Synthesiser
 from nerp.volume import read_labels, read_volume
@@ -48,24 +48,17 @@ def render(
     Raises:
         VolumeError, DataError, UsageError, CheckpointError: as `synthesize`.
     """
-    generator = generator_for(settings, run)
+    trained = run_for(settings, run)
     volume = read_volume(ct)
     label_volume = None if labels is None else read_labels(labels, volume)
-    synthesiser = Synthesiser(volume, label_volume, settings=settings, generator=generator)
+    synthesiser = Synthesiser(volume, label_volume, settings=settings, run=trained)
     ct_sha256, camera = sha256(ct), settings.base_camera(volume)
     if seed is not None:
         camera = settings.cameras.sample(camera, 1, pair_generator(seed, ct_sha256, 0))
     pair = synthesiser.pair(camera)
-    record = {
-        "file_name": "image.png",
-        "mask_file_name": None if labels is None else "mask.png",
-        "id": pair_id(ct_sha256, 0),
-        "ct_sha256": ct_sha256,
-        "labels_sha256": None if labels is None else sha256(labels),
-        "seed": seed,
-        "view_index": 0,
-        **pair.record,
-    }
+    files = ("image.png", None if labels is None else "mask.png")
+    hashes = (ct_sha256, None if labels is None else sha256(labels))
+    record = whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=0)
     write_single(out, pair, record)
     return record
 
@@ -100,8 +93,8 @@ def replay(
     """
     record = _record(Path(metadata), index)
     settings = _settings_of(record)
-    generator = generator_for(settings, run)
-    _check_generator(record, generator, run)
+    trained = run_for(settings, run)
+    _check_weights(record, trained, run)
     volume = read_volume(find_by_hash(ct, record["ct_sha256"], "CT"))
     label_volume = None
     if record["labels_sha256"] is not None:
@@ -109,7 +102,7 @@ def replay(
             raise UsageError(f"pair {record['id']} has a mask; give its labels, a file or a folder to search")
         label_volume = read_labels(find_by_hash(labels, record["labels_sha256"], "labels"), volume)
     with repeatable(record["threads"]):
-        pair = Synthesiser(volume, label_volume, settings=settings, generator=generator).pair(camera_of(record))
+        pair = Synthesiser(volume, label_volume, settings=settings, run=trained).pair(camera_of(record))
         here = {**environment(settings.device), "backend": pair.record["backend"]}
     write_single(out, pair, {**record, **pair.record})
     identical = all(pair.record[key] == record[key] for key in ("image_sha256", "mask_sha256"))
@@ -165,10 +158,12 @@ def _settings_of(record: dict) -> PairSettings:
         raise DataError(f"record {record.get('id')} is damaged ({error}); restore the records") from error
 
 
-def _check_generator(record: dict, generator: Generator | None, run) -> None:
-    for what, key in (("weights", "weights_sha256"), ("configuration", "config_sha256")):
-        if generator is not None and getattr(generator, key) != record[key]:
+def _check_weights(record: dict, trained: Run | None, run) -> None:
+    for key in ("weights_sha256", "config_sha256") if trained is not None else ():
+        found, expected = getattr(trained, key), record[key]
+        if found != expected:
+            what = key.removesuffix("_sha256")
             raise CheckpointError(
-                f"{run} has other {what} (SHA-256 {getattr(generator, key)[:12]}…) than pair {record['id']} was made "
-                f"with ({record[key][:12]}…); give the run it was made with"
+                f"{run} has another {what} (SHA-256 {found[:12]}…) than pair {record['id']} was made with "
+                f"({expected[:12]}…); give the run it was made with"
             )

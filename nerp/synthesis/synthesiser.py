@@ -15,8 +15,8 @@ from nerp.errors import DataError, GeometryError, UsageError
 from nerp.projection import hiding_tissue, project_mask, siddon
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.display import HIGH, LOW, display_image
-from nerp.synthesis.generator import Generator
 from nerp.synthesis.records import check_device, environment, repeatable
+from nerp.synthesis.run import Run
 from nerp.synthesis.settings import PairSettings
 from nerp.volume import Fields, Volume, attenuation
 
@@ -47,12 +47,12 @@ class Synthesiser:
         ct:        `(1, D, H, W)` HU.
         labels:    the same grid, unit `label`; None for images without masks.
         settings:  mode, mask and rule, device and backend; its views, seed and cameras are not read.
-        generator: a trained run's, for mode `vrr`.
+        run:       a trained one, from `load_run`, for mode `vrr`.
 
     Raises:
         DataError:     none of the mask's label values is in `labels`.
         GeometryError: CT and labels are not on one grid.
-        UsageError:    `vrr` without a generator, or a device that is not there.
+        UsageError:    labels and no mask chosen, `vrr` without a run, or a device that is not there.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Synthesiser:
         labels: Volume | None = None,
         *,
         settings: PairSettings | None = None,
-        generator: Generator | None = None,
+        run: Run | None = None,
     ):
         self.settings = settings or PairSettings()
         self.device = torch.device(check_device(self.settings.device))
-        self.ct, self.generator = ct, generator
+        self.ct, self.run = ct, run
         self.labels = None if labels is None else self._checked(labels).to(self.device)
         self._mask_points = None if labels is None else label_points(labels, self.settings.mask)
         with repeatable():
@@ -83,6 +83,7 @@ class Synthesiser:
         return Pair(raw[0, 0].float().cpu().numpy(), image, mask, self._record(camera, image, mask))
 
     def _checked(self, labels: Volume) -> Volume:
+        self.settings.check_mask()
         if labels.shape != self.ct.shape or not torch.allclose(labels.affine, self.ct.affine, atol=1e-3):
             raise GeometryError(
                 f"labels are {labels.shape} voxels on another grid than the CT's {self.ct.shape}; "
@@ -98,9 +99,9 @@ class Synthesiser:
     def _prepare(self):
         if self.settings.mode == "drr":
             return attenuation(self.ct).to(self.device)
-        if self.generator is None:
+        if self.run is None:
             raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
-        return self.generator.fields(self.ct, self.device)
+        return self.run.fields(self.ct, self.device)
 
     def _hiding(self) -> Volume | None:
         if self.labels is None or self.settings.rule.name != "visible":
@@ -111,7 +112,7 @@ class Synthesiser:
         """(1, 1, H, W) unscaled radiograph."""
         if self.settings.mode == "drr":
             return siddon(self._source, camera, backend=self.backend)
-        return self.generator.view(self._source, camera, backend=self.backend)
+        return self.run.view(self._source, camera, backend=self.backend)
 
     def _mask(self, camera: Camera) -> np.ndarray:
         """(H, W) 0 or 255."""
@@ -132,8 +133,8 @@ class Synthesiser:
             "display": {"name": DISPLAY, "low": LOW, "high": HIGH},
             "ct_shape": list(self.ct.shape),
             "ct_spacing_mm": list(self.ct.spacing_mm),
-            "weights_sha256": self.generator and self.generator.weights_sha256,
-            "config_sha256": self.generator and self.generator.config_sha256,
+            "weights_sha256": self.run and self.run.weights_sha256,
+            "config_sha256": self.run and self.run.config_sha256,
             **environment(self.device.type),
             "backend": self.backend,
             "image_sha256": hashlib.sha256(png_bytes(image)).hexdigest(),

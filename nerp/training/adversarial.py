@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +14,7 @@ import torch
 from nerp.config import Config, flatten, save_config
 from nerp.errors import CheckpointError
 from nerp.networks import Discriminator, Mapper, Viewer
-from nerp.networks.generator_file import Generator, save_generator
-from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_checkpoint
+from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_checkpoint, save_generator
 from nerp.training.journal import Journal, write_picture
 from nerp.training.randomness import stream
 from nerp.training.sources import n_to_prepare, open_sources, prepare
@@ -127,20 +124,14 @@ class _Run:
         if self._due(step, self.config.trainer.checkpoint_every):
             if self.fabric.is_global_zero:
                 save_checkpoint(self.folder / "checkpoints", Checkpoint(step, self.settings, self.trainer.state()))
-                save_generator(self.folder / "generator.safetensors", self._generator(step))
+                path = self.folder / "generator.safetensors"
+                save_generator(path, self.trainer.averaged, step=step, settings=self.settings)
             self.fabric.barrier()
 
     def _write_picture(self, step: int) -> None:
         if self.fabric.is_global_zero:
             path = self.folder / "samples" / f"step-{step:08d}.png"
             write_picture(path, self.trainer.picture(self.config.trainer.sample_columns))
-
-    def _generator(self, step: int) -> Generator:
-        data, viewer = self.config.data, self.trainer.networks.viewer
-        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-        window_hu, shape = tuple(data.window_hu), tuple(self.config.viewer.shape)
-        grid = {"size": data.size, "spacing_mm": data.spacing_mm, "window_hu": window_hu, "shape": shape}
-        return Generator(self.trainer.averaged, viewer, **grid, step=step, config_sha256=digest)
 
     def _check(self, found: Checkpoint) -> None:
         check_settings(found.settings, self.settings, self.folder)

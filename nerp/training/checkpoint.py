@@ -16,6 +16,7 @@ from nerp.errors import CheckpointError
 from nerp.files import replacing
 
 FORMAT = "nerp-checkpoint-1"
+GENERATOR_FORMAT = "nerp-generator-1"
 _KEPT = 2
 _log = logging.getLogger("nerp")
 
@@ -95,6 +96,21 @@ def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
             f"all {len(damaged)} checkpoints in {folder} are damaged; delete that folder to start from the beginning"
         )
     return None
+
+
+def save_generator(path: str | Path, mapper: nn.Module, *, step: int, settings: dict[str, Any]) -> None:
+    """Write a mapper's weights alone, whole or not at all; the header says what they are and where from."""
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in mapper.state_dict().items()}
+    metadata = {
+        "format": GENERATOR_FORMAT,
+        "step": str(step),
+        "mapper": json.dumps({key: value for key, value in settings.items() if key.startswith("mapper.")}),
+        "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+    }
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata)
 
 
 def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str | Path) -> None:

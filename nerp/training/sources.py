@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerp.camera import CameraDistribution
-from nerp.config import CameraConfig, Config, DataConfig
+from nerp.config import Config, DataConfig
 from nerp.data.ct import CTDataset, find_cts
 from nerp.data.radiographs import RadiographDataset
+from nerp.phantom import write_phantoms
 from nerp.training.patients import Patients
-from nerp.training.stand_in import make_cts, make_radiographs
+from nerp.training.stand_in import make_radiographs
 from nerp.training.trainer import Sources
 from nerp.volume import Volume
 
@@ -41,12 +41,13 @@ class GridVolumes(Sequence):
 def prepare(config: Config, advance: Callable[[], None]) -> None:
     """Make the phantoms and stand-ins that `config` lacks, under its run folder; `advance` is called at each."""
     folder, settings = Path(config.run_dir) / "data", config.phantom
-    common = {"seed": settings.seed, "spacing_mm": settings.spacing_mm, "advance": advance}
+    common = {"seed": settings.seed, "spacing_mm": settings.spacing_mm}
     if config.data.ct_dir is None:
-        make_cts(folder / "ct", count=settings.count, **common)
+        write_phantoms(folder, count=settings.count, **common, progress=lambda done, count: advance())
     if config.data.radiographs_dir is None:
         rows, columns = config.viewer.shape
-        make_radiographs(folder / "radiographs", count=settings.stand_ins, shape=(2 * rows, 2 * columns), **common)
+        shape = (2 * rows, 2 * columns)
+        make_radiographs(folder / "radiographs", count=settings.stand_ins, shape=shape, advance=advance, **common)
 
 
 def n_to_prepare(config: Config) -> int:
@@ -67,17 +68,5 @@ def open_sources(config: Config) -> Sources:
     paths = find_cts(data.ct_dir or made / "ct", pattern=data.ct_pattern)
     volumes = GridVolumes(paths, data)
     patients = Patients(volumes, config.camera, shape=shape, window_hu=window_hu, kept=data.cached_volumes)
-    radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs", shape)
-    return Sources(patients, radiographs, camera_distribution(config.camera))
-
-
-def camera_distribution(settings: CameraConfig) -> CameraDistribution:
-    """The cameras drawn around a base camera."""
-    return CameraDistribution(
-        yaw_deg=tuple(settings.yaw_deg),
-        pitch_deg=tuple(settings.pitch_deg),
-        roll_deg=tuple(settings.roll_deg),
-        shift_mm=tuple(settings.shift_mm),
-        source_detector_mm=None if settings.sdd_mm is None else tuple(settings.sdd_mm),
-        field_scale=tuple(settings.field_of_view),
-    )
+    radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs" / "images", shape)
+    return Sources(patients, radiographs, config.camera.distribution())

@@ -1,6 +1,6 @@
-"""Data for a run that is given none: phantoms as CTs, and other phantoms as the radiographs.
+"""Radiographs for a run that is given none: phantoms behind a film.
 
-The radiographs come from a fixed pipeline that differs from the DRR: other patients, scatter, a
+They come from a fixed pipeline that differs from the DRR: other patients than the CTs, scatter, a
 film curve, edge enhancement and noise. They are a stand-in, and say so in a file beside them.
 """
 
@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from nerp.camera import chest_camera
 from nerp.files import replacing, write_text
-from nerp.phantom import thorax
-from nerp.projection import siddon
+from nerp.phantom import HIDING_LABELS, LUNG_LABELS, thorax
+from nerp.projection import MaskRule, hiding_tissue, project_mask, siddon
 from nerp.projection.display import display_image
 from nerp.training.randomness import stream
-from nerp.volume import attenuation, write_volume
+from nerp.volume import attenuation
 
 _OTHER_SEEDS = 1_000_000
 _NOTE = """These images are NOT radiographs of people. They are a stand-in, so that training can be
@@ -49,44 +49,36 @@ class Film:
     noise: float = 0.02
 
 
-def make_cts(folder: Path, *, count: int, seed: int, spacing_mm: float, advance: Callable[[], None]) -> None:
-    """Write the phantoms of seeds `seed` … as `folder/phantom-0000.nii.gz`; those already there are kept."""
-    for index in range(count):
-        path = folder / f"phantom-{index:04d}.nii.gz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_volume(path, thorax(seed + index, spacing_mm=spacing_mm).ct)
-        advance()
-
-
 def make_radiographs(
     folder: Path, *, count: int, seed: int, spacing_mm: float, shape: tuple[int, int], advance: Callable[[], None]
 ) -> None:
-    """Write stand-in radiographs as `folder/stand-in-0000.png`, with a note of what they are."""
-    from PIL import Image
-
+    """Write stand-ins and their lung masks as `images/` and `masks/` of a folder, with a note of what they are."""
     write_text(folder / "STAND-IN.txt", _NOTE)
     for index in range(count):
-        path = folder / f"stand-in-{index:04d}.png"
-        if not path.exists():
-            image = stand_in(seed + index, spacing_mm=spacing_mm, shape=shape)
-            with replacing(path) as temporary:
-                Image.fromarray((image * 255).round().to(torch.uint8).numpy()).save(temporary)
+        name = f"stand-in-{seed + index:04d}.png"
+        if not (folder / "masks" / name).exists():
+            image, mask = stand_in(seed + index, spacing_mm=spacing_mm, shape=shape)
+            _write_png(folder / "images" / name, image)
+            _write_png(folder / "masks" / name, mask)
         advance()
 
 
-def stand_in(seed: int, *, spacing_mm: float, shape: tuple[int, int], film: Film | None = None) -> Tensor:
-    """(H, W) stand-in radiograph of the phantom `_OTHER_SEEDS + seed`, 0 to 1."""
-    film = film or Film()
-    ct = thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm).ct
-    depth = siddon(attenuation(ct), chest_camera(ct, "pa", shape=shape))
+def stand_in(
+    seed: int, *, spacing_mm: float, shape: tuple[int, int], film: Film | None = None
+) -> tuple[Tensor, Tensor]:
+    """Stand-in radiograph of the phantom `_OTHER_SEEDS + seed`, (H, W) 0 to 1, and its visible lung fields, 0 or 1."""
+    film, phantom = film or Film(), thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm)
+    camera = chest_camera(phantom.ct, "pa", shape=shape)
+    depth = siddon(attenuation(phantom.ct), camera)
+    hidden = hiding_tissue(phantom.labels, LUNG_LABELS, HIDING_LABELS)
+    mask = project_mask(MaskRule("visible"), phantom.labels, camera, LUNG_LABELS, hidden=hidden)
     primary = torch.exp(-film.exposure * depth.float())
     sigma = max(shape) / 64
     density = -torch.log(primary + film.scatter * primary.mean())
     density = density + film.sharpness * (density - blurred(density, sigma))
     curve = torch.sigmoid(film.contrast * (display_image(density) - 0.5))
     grain = torch.randn(curve.shape, generator=stream(seed, 0, "grain"))
-    return display_image(curve + film.noise * grain)[0, 0]
+    return display_image(curve + film.noise * grain)[0, 0], mask[0, 0].float()
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
@@ -98,3 +90,10 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     padded = functional.pad(images, (reach,) * 4, mode="replicate")
     rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
     return functional.conv2d(rows, kernel.view(1, 1, -1, 1))
+
+
+def _write_png(path: Path, values: Tensor) -> None:
+    from PIL import Image
+
+    with replacing(path) as temporary:
+        Image.fromarray((values * 255).round().to(torch.uint8).numpy()).save(temporary)

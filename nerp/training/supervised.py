@@ -25,8 +25,8 @@ class SegmenterPlan:
     """How a segmenter is trained.
 
     Args:
-        epochs:        passes over the pairs; None takes as many as make about 1500 steps.
-        minutes:       hard limit of the training time; a run that cannot fit anneals over the steps that do.
+        epochs:        passes over the pairs; None takes as many as make about 1000 steps.
+        minutes:       limit of the training time, one step at least; a run that cannot fit anneals over what does.
         seed:          of the first weights, of the order and of the augmentation.
         side:          working resolution, pixels, a multiple of 32; every image becomes a square of it.
         batch_size:    pairs a step.
@@ -63,7 +63,7 @@ class SegmenterPlan:
         return per_epoch * (self.epochs or math.ceil(DEFAULT_STEPS / per_epoch))
 
 
-DEFAULT_STEPS = 1500
+DEFAULT_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -116,18 +116,18 @@ def train_segmenter(
 
 def _fit(network: Segmenter, pairs: tuple[Tensor, Tensor], plan: SegmenterPlan, progress) -> tuple[int, float, str]:
     generator = torch.Generator().manual_seed(plan.seed)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-4, fused=True)
     total = planned = plan.steps(len(pairs[0]))
     begun, done, loss = time.monotonic(), 0, math.nan
     for batch in _batches(len(pairs[0]), plan.batch_size, generator):
-        if done >= total or time.monotonic() - begun > 60 * plan.minutes:
+        if done >= total or (done and time.monotonic() - begun > 60 * plan.minutes):
             break
         optimiser.param_groups[0]["lr"] = plan.learning_rate * learning_rate_share(done / total)
         images, masks = augment(pairs[0][batch] / 255.0, pairs[1][batch].float(), generator)
         loss = _step(network, optimiser, images, masks, done)
         done += 1
         if done % 20 == 0:
-            total = _affordable(total, done, (time.monotonic() - begun) / (60 * plan.minutes))
+            total = _affordable(planned, done, (time.monotonic() - begun) / (60 * plan.minutes))
         if progress is not None:
             progress(done, total, loss)
     return done, loss, "epochs" if done >= planned else "minutes"
@@ -146,9 +146,9 @@ def _step(network: Segmenter, optimiser, images: Tensor, masks: Tensor, step: in
     return loss.item()
 
 
-def _affordable(total: int, done: int, spent: float) -> int:
+def _affordable(planned: int, done: int, spent: float) -> int:
     """Steps that fit when `done` of them took the share `spent` of the time; never more than planned."""
-    return min(total, max(done, int(done / spent))) if spent > 0 else total
+    return min(planned, max(done, int(done / spent))) if spent > 0 else planned
 
 
 def learning_rate_share(fraction: float) -> float:

@@ -1,0 +1,7 @@
+"""`python -m nerp` is the `nerp` command."""
+
+import sys
+
+from nerp.cli import main
+
+sys.exit(main())

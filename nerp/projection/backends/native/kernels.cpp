@@ -1,0 +1,26 @@
+// Compiled once per instruction set, with -DNERP_ISA=baseline, avx2 or avx512 and its flags.
+#include "kernels.h"
+
+#include "label_lengths.h"
+#include "march_backward.h"
+#include "siddon_rays.h"
+
+#define NERP_JOIN(a, b) a##b
+#define NERP_TABLE(isa) NERP_JOIN(isa, _kernels)
+#define NERP_TEXT(isa) #isa
+#define NERP_NAME(isa) NERP_TEXT(isa)
+
+namespace nerp {
+
+extern const Kernels NERP_TABLE(NERP_ISA) = {
+    NERP_NAME(NERP_ISA),
+    NERP_ISA::lanes,
+    NERP_ISA::march_tile,
+    NERP_ISA::march_tile_backward,
+    NERP_ISA::siddon_tile,
+    NERP_ISA::siddon_tile_to_volume,
+    NERP_ISA::siddon_tile_to_rays,
+    NERP_ISA::label_tile,
+};
+
+}  // namespace nerp

@@ -1,0 +1,23 @@
+// The kernels of one instruction set, as the drivers call them: each handles one tile of a detector.
+#pragma once
+
+#include "tiles.h"
+
+namespace nerp {
+
+struct Kernels {
+    const char* name;
+    int lanes;
+    void (*march)(const NerpScene&, const Tile&, const NerpMarch&, const float* fields, float* image);
+    void (*march_backward)(const NerpScene&, const Tile&, const NerpMarch&, const float* fields,
+                           const NerpMarchGradient& to, float* gradient, float* scratch);
+    void (*siddon)(const NerpScene&, const Tile&, const float* values, float* image);
+    void (*siddon_to_volume)(const NerpScene&, const Tile&, const float* grad_image, float* gradient);
+    void (*siddon_to_rays)(const NerpScene&, const Tile&, const float* values, const float* grad_image,
+                           const NerpRayGradient& to);
+    void (*label_lengths)(const NerpScene&, const Tile&, const float* map, const NerpLabels&, float* lengths);
+};
+
+extern const Kernels baseline_kernels, avx2_kernels, avx512_kernels;
+
+}  // namespace nerp

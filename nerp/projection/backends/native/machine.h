@@ -1,0 +1,10 @@
+// The kernels in use on this machine.
+#pragma once
+
+#include "kernels.h"
+
+namespace nerp {
+
+const Kernels& kernels();
+
+}  // namespace nerp

@@ -1,0 +1,62 @@
+// Which rays travel together, and where their numbers lie.
+#pragma once
+
+#include "simd.h"
+#include "tiles.h"
+
+namespace nerp {
+namespace NERP_ISA {
+
+// The pixels of a packet's lanes: rows of `wide` lanes, `apart` pixels from one lane to the next.
+// Rays of a compact patch share cache lines. Rays that add to a gradient are better kept apart, since
+// a processor waits when it reads again what it has only just written.
+struct Patch {
+    int row, column;          // of the first lane
+    int wide, apart;
+    int end_row, end_column;  // lanes from here on are empty
+};
+
+template <typename Visit>
+inline void for_compact_patches(const Tile& tile, Visit visit) {
+    const int wide = tile.rows == 1 ? lanes : tile.columns < 4 ? 1 : 4, high = lanes / wide;
+    for (int row = 0; row < tile.rows; row += high)
+        for (int column = 0; column < tile.columns; column += wide)
+            visit(Patch{tile.row + row, tile.column + column, wide, 1, tile.row + tile.rows,
+                        tile.column + tile.columns});
+}
+
+template <typename Visit>
+inline void for_scattered_patches(const Tile& tile, Visit visit) {
+    const bool tall = tile.rows > tile.columns;
+    const int along = tall ? tile.rows : tile.columns, across = tall ? tile.columns : tile.rows;
+    const int apart = (along + lanes - 1) / lanes;
+    for (int i = 0; i < across; ++i)
+        for (int j = 0; j < apart; ++j)
+            visit(Patch{tile.row + (tall ? j : i), tile.column + (tall ? i : j), tall ? 1 : lanes, apart,
+                        tile.row + tile.rows, tile.column + tile.columns});
+}
+
+// One ray, inside the volume from its start on. A lane beyond the detector, or whose ray misses,
+// has length 0.
+struct Ray {
+    int64_t number;  // among all rays of the batch; -1 beyond the detector
+    double start[3], direction[3], length_mm;
+    bool hits() const { return length_mm > 0; }  // false for NaN as well
+};
+
+inline Ray ray_of_lane(const NerpScene& scene, int view, const Patch& patch, int lane) {
+    const int row = patch.row + lane / patch.wide * patch.apart;
+    const int column = patch.column + lane % patch.wide * patch.apart;
+    Ray ray{-1, {}, {}, 0};
+    if (row >= patch.end_row || column >= patch.end_column) return ray;
+    ray.number = (int64_t(view) * scene.rows + row) * scene.columns + column;
+    ray.length_mm = scene.length_mm[ray.number];
+    for (int axis = 0; axis < 3; ++axis) {
+        ray.start[axis] = scene.start[3 * ray.number + axis];
+        ray.direction[axis] = scene.direction[3 * ray.number + axis];
+    }
+    return ray;
+}
+
+}  // namespace NERP_ISA
+}  // namespace nerp

@@ -1,0 +1,47 @@
+// Eight lanes with AVX2.
+#pragma once
+
+namespace nerp {
+namespace NERP_ISA {
+
+HOT bool any(Ints mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
+HOT uint32_t bits(Ints mask) { return _mm256_movemask_ps((__m256)mask); }
+
+// Plain loads, though there is an instruction for it: its microcode waits for one cache miss after
+// another, where plain loads miss together.
+HOT __m128 gather_quad(const float* base, const int32_t* at) {
+    return _mm_setr_ps(base[at[0]], base[at[1]], base[at[2]], base[at[3]]);
+}
+
+HOT Floats gather(const float* base, Ints offsets) {
+    alignas(32) int32_t at[lanes];
+    store(at, offsets);
+    keep_in_memory(at);
+    return _mm256_set_m128(gather_quad(base, at + 4), gather_quad(base, at));
+}
+
+template <int j>
+HOT Floats spread(Floats v) {
+    return _mm256_permute_ps(v, j * 0x55);
+}
+
+template <int j>
+HOT Floats load_quads(const float* base, const int32_t* at) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(base + at[j])), _mm_loadu_ps(base + at[4 + j]), 1);
+}
+
+template <int j>
+HOT void add_quads(float* base, const int32_t* at, Floats v) {
+    float* const low = base + at[j];
+    _mm_storeu_ps(low, _mm_loadu_ps(low) + _mm256_castps256_ps128(v));
+    float* const high = base + at[4 + j];
+    _mm_storeu_ps(high, _mm_loadu_ps(high) + _mm256_extractf128_ps(v, 1));
+}
+
+HOT Floats low_pairs(Floats a, Floats b) { return _mm256_unpacklo_ps(a, b); }
+HOT Floats high_pairs(Floats a, Floats b) { return _mm256_unpackhi_ps(a, b); }
+HOT Floats low_halves(Floats a, Floats b) { return _mm256_shuffle_ps(a, b, 0x44); }
+HOT Floats high_halves(Floats a, Floats b) { return _mm256_shuffle_ps(a, b, 0xee); }
+
+}  // namespace NERP_ISA
+}  // namespace nerp

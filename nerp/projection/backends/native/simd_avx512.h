@@ -1,0 +1,54 @@
+// Sixteen lanes with AVX-512 (F, DQ).
+#pragma once
+
+namespace nerp {
+namespace NERP_ISA {
+
+HOT uint32_t bits(Ints mask) { return _mm512_movepi32_mask((__m512i)mask); }
+HOT bool any(Ints mask) { return bits(mask) != 0; }
+
+// Plain loads, though there is an instruction for it: its microcode waits for one cache miss after
+// another, where plain loads miss together.
+HOT __m128 gather_quad(const float* base, const int32_t* at) {
+    return _mm_setr_ps(base[at[0]], base[at[1]], base[at[2]], base[at[3]]);
+}
+
+HOT Floats gather(const float* base, Ints offsets) {
+    alignas(64) int32_t at[lanes];
+    store(at, offsets);
+    keep_in_memory(at);
+    const __m256 low = _mm256_set_m128(gather_quad(base, at + 4), gather_quad(base, at));
+    const __m256 high = _mm256_set_m128(gather_quad(base, at + 12), gather_quad(base, at + 8));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+template <int j>
+HOT Floats spread(Floats v) {
+    return _mm512_permute_ps(v, j * 0x55);
+}
+
+template <int j>
+HOT Floats load_quads(const float* base, const int32_t* at) {
+    const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(base + at[j])), _mm_loadu_ps(base + at[4 + j]), 1);
+    const __m256 high =
+        _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(base + at[8 + j])), _mm_loadu_ps(base + at[12 + j]), 1);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+HOT void add_quad(float* to, __m128 v) { _mm_storeu_ps(to, _mm_loadu_ps(to) + v); }
+
+template <int j>
+HOT void add_quads(float* base, const int32_t* at, Floats v) {
+    add_quad(base + at[j], _mm512_castps512_ps128(v));
+    add_quad(base + at[4 + j], _mm512_extractf32x4_ps(v, 1));
+    add_quad(base + at[8 + j], _mm512_extractf32x4_ps(v, 2));
+    add_quad(base + at[12 + j], _mm512_extractf32x4_ps(v, 3));
+}
+
+HOT Floats low_pairs(Floats a, Floats b) { return _mm512_unpacklo_ps(a, b); }
+HOT Floats high_pairs(Floats a, Floats b) { return _mm512_unpackhi_ps(a, b); }
+HOT Floats low_halves(Floats a, Floats b) { return _mm512_shuffle_ps(a, b, 0x44); }
+HOT Floats high_halves(Floats a, Floats b) { return _mm512_shuffle_ps(a, b, 0xee); }
+
+}  // namespace NERP_ISA
+}  // namespace nerp

@@ -1,0 +1,53 @@
+// What crosses the C interface: the rays, the grids and the images of one call, as plain structs.
+//
+// Everything is dense and row-major. Positions are in voxel-index space: centres at integers, faces
+// half a voxel outside the outer centres, axes in memory order (d, h, w).
+#pragma once
+
+#include <cstdint>
+
+#define NERP_API extern "C" __attribute__((visibility("default")))
+
+extern "C" {
+
+// Rays of a batch of views; the views of one volume are contiguous, `n_views` is a multiple of `n_volumes`.
+struct NerpScene {
+    int32_t shape[3];         // voxels along d, h, w
+    int32_t n_volumes;        // volumes in the batch
+    int32_t n_views;          // images in the batch
+    int32_t rows, columns;    // pixels of an image; one ray each
+    int32_t threads;          // threads to use, at least 1
+    const double* start;      // (n_views, rows * columns, 3), where a ray enters the volume
+    const double* direction;  // (n_views, rows * columns, 3), voxels gained per mm
+    const double* length_mm;  // (n_views, rows * columns), path inside the volume; 0 for a miss
+};
+
+// Gradients with respect to the rays, laid out as they are; null when not wanted.
+struct NerpRayGradient {
+    double* start;
+    double* direction;
+    double* length_mm;
+};
+
+struct NerpMarch {
+    int32_t n_samples;
+    int32_t per_sample;    // 1: opacity is the alpha of a sample; 0: an extinction per mm
+    const float* matter;   // (n_volumes, D, H, W)
+    const float* opacity;  // (n_volumes, D, H, W)
+};
+
+struct NerpMarchGradient {
+    const float* image;       // (n_views, rows, columns), what the forward call wrote
+    const float* grad_image;  // (n_views, rows, columns)
+    float* grad_matter;       // (n_volumes, D, H, W), or null
+    float* grad_opacity;      // (n_volumes, D, H, W), null together with grad_matter
+    NerpRayGradient rays;
+};
+
+// Label v, rounded to the nearest integer, counts for channel table[v - lowest]; -1 for none.
+struct NerpLabels {
+    int32_t lowest, table_size, n_channels;
+    const int32_t* table;
+};
+
+}  // extern "C"

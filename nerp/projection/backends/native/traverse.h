@@ -1,0 +1,187 @@
+// The exact traversal behind siddon and the labels: a packet of rays, slab by slab, without branches.
+//
+// Each lane is mirrored so that its ray climbs along every axis, and stepped through the slabs of
+// its own driving axis, the one it climbs fastest. Within a slab it can cross at most one plane of
+// each other axis, so it meets at most three voxels, in an order that one comparison settles
+// (Siddon 1985, without the sorting).
+#pragma once
+
+#include "rays.h"
+
+namespace nerp {
+namespace NERP_ISA {
+
+// One of the two slower axes. Positions are in voxels from the mirrored lower face, as a function of
+// the height t above the lower face of the ray's first slab: position = origin + t slope.
+struct MinorAxis {
+    Floats origin, slope, per_voxel;  // per_voxel = 1 / slope: height between planes
+    Floats limit;                     // the last position that still lies in the grid
+    Ints stride;                      // offset of the next voxel
+    Floats plane;                     // the next plane to cross
+};
+
+// A packet on its way up; `traverse` moves it on.
+struct Climb {
+    Floats number;      // of the slab that comes next, counted from the ray's first
+    Floats low;         // height reached
+    Floats exit;        // height at which the ray ends
+    Floats last_slab;   // number of the slab that holds the end
+    Ints stride;        // offset of the next slab
+    Ints voxel;         // offset of the voxel reached
+    MinorAxis minor[2];
+    int n_slabs;        // of the longest lane
+};
+
+// What a lane meets in one slab: voxel `first` between heights low and cut[early], `middle` between
+// the cuts, `last` up to high. Where nothing is crossed, the three are one and the same.
+struct Slab {
+    Floats low, high;
+    Floats cut[2];      // heights at which the minor axes' planes are crossed
+    Ints zero_first;    // mask: minor axis 0 is crossed before minor axis 1
+    Ints first, middle, last;
+    Floats before() const { return minimum(cut[0], cut[1]); }
+    Floats after() const { return maximum(cut[0], cut[1]); }
+};
+
+// Scalar set-up of one lane.
+struct Climber {
+    double position[3], speed[3];  // voxels above the mirrored lower face; voxels per mm
+    int32_t stride[3];
+    int32_t base;
+    int axes[3];
+};
+
+inline Climber mirror(const NerpScene& scene, const Ray& ray) {
+    const int32_t strides[3] = {scene.shape[1] * scene.shape[2], scene.shape[2], 1};
+    Climber c{};
+    for (int axis = 0; axis < 3; ++axis) {
+        const bool down = ray.direction[axis] < 0;
+        const double size = scene.shape[axis], at = down ? size - 0.5 - ray.start[axis] : ray.start[axis] + 0.5;
+        c.position[axis] = at < 0 ? 0 : at > size ? size : at;
+        c.speed[axis] = down ? -ray.direction[axis] : ray.direction[axis];
+        c.stride[axis] = down ? -strides[axis] : strides[axis];
+        if (down) c.base += (scene.shape[axis] - 1) * strides[axis];
+    }
+    int fastest = c.speed[1] > c.speed[0] ? 1 : 0;
+    if (c.speed[2] > c.speed[fastest]) fastest = 2;
+    for (int i = 0; i < 3; ++i) c.axes[i] = (fastest + i) % 3;
+    return c;
+}
+
+inline int32_t voxel_at(double position, int32_t size) {
+    const int32_t voxel = int32_t(position);
+    return voxel < size ? voxel : size - 1;
+}
+
+// Height of the ray's start above the lower face of its first slab.
+inline double entry_height(const NerpScene& scene, const Climber& c) {
+    const int drive = c.axes[0];
+    return c.position[drive] - voxel_at(c.position[drive], scene.shape[drive]);
+}
+
+// The lanes' numbers while they are being filled in.
+struct ClimbLanes {
+    alignas(64) float entry[lanes], exit[lanes], last_slab[lanes];
+    alignas(64) float origin[2][lanes], slope[2][lanes], per_voxel[2][lanes], limit[2][lanes], plane[2][lanes];
+    alignas(64) int32_t stride[lanes], voxel[lanes], minor_stride[2][lanes];
+};
+
+inline void fill_lane(const NerpScene& scene, const Climber& c, double length_mm, int lane, ClimbLanes& to) {
+    const int drive = c.axes[0];
+    const int32_t slab = voxel_at(c.position[drive], scene.shape[drive]);
+    const double entry = entry_height(scene, c), exit = entry + length_mm * c.speed[drive];
+    const int32_t last = voxel_at(exit, scene.shape[drive] - slab);
+    to.entry[lane] = float(entry), to.exit[lane] = float(exit), to.last_slab[lane] = float(last);
+    to.stride[lane] = c.stride[drive];
+    to.voxel[lane] = c.base + slab * c.stride[drive];
+    for (int i = 0; i < 2; ++i) {
+        const int axis = c.axes[i + 1];
+        const int32_t voxel = voxel_at(c.position[axis], scene.shape[axis]);
+        const double slope = c.speed[axis] / c.speed[drive];
+        to.voxel[lane] += voxel * c.stride[axis];
+        to.minor_stride[i][lane] = c.stride[axis];
+        to.origin[i][lane] = float(c.position[axis] - entry * slope);
+        to.slope[i][lane] = float(slope);
+        to.per_voxel[i][lane] = float(1 / (slope > 1e-20 ? slope : 1e-20));
+        to.limit[i][lane] = float(scene.shape[axis]) * (1 - 6e-8f);
+        to.plane[i][lane] = float(voxel + 1);
+    }
+}
+
+inline void clear_lane(int lane, ClimbLanes& to) {
+    to.entry[lane] = to.exit[lane] = 0, to.last_slab[lane] = 0;
+    to.stride[lane] = to.voxel[lane] = 0;
+    for (int i = 0; i < 2; ++i) {
+        to.minor_stride[i][lane] = 0;
+        to.origin[i][lane] = to.slope[i][lane] = to.per_voxel[i][lane] = 0;
+        to.limit[i][lane] = 0, to.plane[i][lane] = 1;
+    }
+}
+
+inline Ints load(const int32_t* from) {
+    Ints v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
+    Climb climb;
+    ClimbLanes to;
+    climb.n_slabs = 0;
+    for (int lane = 0; lane < lanes; ++lane) {
+        const Ray ray = ray_of_lane(scene, view, patch, lane);
+        clear_lane(lane, to);
+        if (!ray.hits()) continue;
+        fill_lane(scene, mirror(scene, ray), ray.length_mm, lane, to);
+        const int n = int(to.last_slab[lane]) + 1;
+        climb.n_slabs = n > climb.n_slabs ? n : climb.n_slabs;
+    }
+    climb.number = broadcast(0.0f);
+    climb.low = load(to.entry), climb.exit = load(to.exit), climb.last_slab = load(to.last_slab);
+    climb.stride = load(to.stride), climb.voxel = load(to.voxel);
+    for (int i = 0; i < 2; ++i) {
+        MinorAxis& m = climb.minor[i];
+        m.origin = load(to.origin[i]), m.slope = load(to.slope[i]), m.per_voxel = load(to.per_voxel[i]);
+        m.limit = load(to.limit[i]), m.plane = load(to.plane[i]), m.stride = load(to.minor_stride[i]);
+    }
+    return climb;
+}
+
+// Height of the axis' next plane, if crossed by `high`; returns the mask of lanes that cross it.
+HOT Ints cross(MinorAxis& axis, Floats low, Floats high, Floats* cut) {
+    const Floats position = minimum(axis.origin + high * axis.slope, axis.limit);
+    const Ints crossed = position >= axis.plane;
+    *cut = clamp((axis.plane - axis.origin) * axis.per_voxel, low, high);
+    axis.plane = axis.plane + (crossed ? broadcast(1.0f) : broadcast(0.0f));
+    return crossed;
+}
+
+// Walks the packet up by n_slabs, calling visit(slab) for each; lanes that have ended stay in their last
+// voxel with nothing left of the path.
+template <typename Visit>
+HOT void traverse(Climb& climb, int n_slabs, Visit visit) {
+    const Ints nowhere = broadcast(0);
+    MinorAxis one = climb.minor[0], two = climb.minor[1];  // in registers
+    Slab slab;
+    slab.low = climb.low;
+    slab.first = climb.voxel;
+    Floats number = climb.number;
+    for (int i = 0; i < n_slabs; ++i) {
+        const Floats ceiling = number + 1.0f;
+        slab.high = minimum(ceiling, climb.exit);
+        const Ints step_one = cross(one, slab.low, slab.high, &slab.cut[0]) ? one.stride : nowhere;
+        const Ints step_two = cross(two, slab.low, slab.high, &slab.cut[1]) ? two.stride : nowhere;
+        slab.zero_first = slab.cut[0] <= slab.cut[1];
+        slab.middle = slab.first + (slab.zero_first ? step_one : step_two);
+        slab.last = slab.first + step_one + step_two;
+        visit(slab);
+        slab.first = slab.last + (number < climb.last_slab ? climb.stride : nowhere);
+        slab.low = slab.high;
+        number = ceiling;
+    }
+    climb.minor[0].plane = one.plane, climb.minor[1].plane = two.plane;
+    climb.number = number, climb.low = slab.low, climb.voxel = slab.first;
+}
+
+}  // namespace NERP_ISA
+}  // namespace nerp

@@ -1,0 +1,98 @@
+"""A trained run as something that renders: its averaged mapper, its viewer, and the hashes of both files behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerp.camera import Camera
+from nerp.config import Config, load_config
+from nerp.data.ct import mapper_grid, window
+from nerp.errors import CheckpointError
+from nerp.networks import Mapper, Viewer
+from nerp.synthesis.matching import sha256
+from nerp.volume import Fields, Volume
+
+WEIGHTS, CONFIG = "generator.safetensors", "config.yaml"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training left for rendering.
+
+    Args:
+        mapper:         with the averaged weights, in evaluation mode.
+        config:         the settings it was trained with.
+        weights_sha256: of the weights' file.
+    """
+
+    mapper: Mapper
+    config: Config
+    weights_sha256: str
+
+    @property
+    def config_sha256(self) -> str:
+        """Hash of the settings that decide what is rendered; a longer training or another folder changes nothing."""
+        data = self.config.data
+        deciding = {"mapper": asdict(self.config.mapper), "viewer": asdict(self.config.viewer)}
+        deciding["grid"] = [data.size, data.spacing_mm, data.window_hu]
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+    def fields(self, ct: Volume, device: torch.device) -> Fields:
+        """What the mapper makes of a CT, on the mapper's own grid.
+
+        Args:
+            ct: `(1, D, H, W)` HU on any grid.
+        """
+        data = self.config.data
+        grid = mapper_grid(ct, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
+        ct01 = window(grid.values, tuple(data.window_hu))[None].to(device)
+        return self.mapper.to(device)(ct01, grid.affine)
+
+    def view(self, fields: Fields, camera: Camera, *, backend: str) -> Tensor:
+        """(B, 1, H, W) radiographs, not scaled for display."""
+        viewer = self.config.viewer
+        return Viewer(viewer.n_samples, viewer.opacity, backend)(fields, camera)
+
+
+def load_run(folder: str | Path) -> Run:
+    """The generator of RUN.
+
+    Raises:
+        CheckpointError: no generator there, or weights that do not fit the run's settings.
+        ConfigError: the settings cannot be read.
+    """
+    folder = Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} holds no {name}; expected a run folder: train one with `nerp train`")
+    config = load_config(folder / CONFIG)
+    mapper = Mapper(**asdict(config.mapper))
+    _load_weights(mapper, folder / WEIGHTS)
+    return Run(mapper.eval().requires_grad_(False), config, sha256(folder / WEIGHTS))
+
+
+def run_settings(folder: str | Path) -> dict:
+    """The settings that pairs of a run take from it unless told otherwise: `shape` and `cameras`.
+
+    Raises:
+        CheckpointError, ConfigError: no generator or no readable configuration there.
+    """
+    config = load_run(folder).config
+    return {"shape": tuple(config.viewer.shape), "cameras": config.camera.distribution()}
+
+
+def _load_weights(mapper: Mapper, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        mapper.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path} does not fit its run's mapper ({reason}); train it again") from error

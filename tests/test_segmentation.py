@@ -1,0 +1,131 @@
+"""Segmentation scores from folders to JSON."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nerp.errors import DataError, UsageError
+from nerp.evaluation.overlap import METRICS
+from nerp.evaluation.segmentation import evaluate_segmentation, score, summarise
+from nerp.networks.segmenter import Segmenter
+from nerp.training.supervised import SegmenterPlan
+
+PLAN = SegmenterPlan(epochs=20, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
+
+
+def write_pairs(folder, count, *, shape=(40, 60), seed=0):
+    """Dark ellipses on a bright, noisy ground, and their masks."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]] / np.reshape(shape, (2, 1, 1))
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        cy, cx = generator.uniform(0.4, 0.6, 2)
+        ry, rx = generator.uniform(0.2, 0.3, 2)
+        mask = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+        image = np.clip(0.7 - 0.4 * mask + generator.normal(0, 0.05, mask.shape), 0, 1)
+        Image.fromarray((image * 255).astype(np.uint8)).save(folder / "images" / f"{index:02d}.png")
+        Image.fromarray((mask * 255).astype(np.uint8)).save(folder / "masks" / f"{index:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A run from folders to scores: the folder it wrote to, the test folder, and its result."""
+    folder = tmp_path_factory.mktemp("segmentation")
+    train = write_pairs(folder / "train", 12)
+    test = write_pairs(folder / "test", 5, shape=(50, 90), seed=1)
+    (test / "masks" / "04.png").unlink()
+    result = evaluate_segmentation(train, test, plan=PLAN, out=folder / "out")
+    return folder / "out", test, result
+
+
+def test_the_result_has_the_documented_shape(evaluated):
+    _, _, result = evaluated
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    for metric in METRICS:
+        scores = result[metric]
+        assert set(scores) == {"mean", "ci95", "n", "per_image"}
+        assert list(scores["per_image"]) == ["00", "01", "02", "03"]
+        assert scores["n"] == 4
+        assert scores["mean"] == pytest.approx(np.mean(list(scores["per_image"].values())))
+        assert scores["ci95"][0] <= scores["mean"] <= scores["ci95"][1]
+    assert result["images_without_mask"] == ["04"]
+    assert result["distance_unit"] == "px"
+    assert set(result["training"]) == {
+        "encoder", "side", "threads", "epochs", "steps", "seconds", "stopped_by", "loss",
+    }  # fmt: skip
+
+
+def test_a_short_training_finds_the_ellipses(evaluated):
+    assert evaluated[2]["dice"]["mean"] > 0.8
+    assert evaluated[2]["empty"] == {"predicted": 0, "target": 0}
+
+
+def test_weights_alone_test_again(evaluated):
+    out, test, result = evaluated
+    again = evaluate_segmentation(None, test, weights=out / "segmenter.safetensors", plan=PLAN)
+    assert again["training"] is None
+    assert again["weights"] == "segmenter.safetensors"
+    for metric in METRICS:
+        assert again[metric]["per_image"] == pytest.approx(result[metric]["per_image"])
+
+
+def test_files_are_whole_and_at_the_masks_own_size(evaluated):
+    out, test, result = evaluated
+    assert json.loads((out / "scores.json").read_text()) == result
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
+        "00.png", "01.png", "02.png", "03.png", "scores.json", "segmenter.safetensors",
+    ]  # fmt: skip
+    with Image.open(out / "predictions" / "00.png") as prediction, Image.open(test / "masks" / "00.png") as mask:
+        assert prediction.size == mask.size == (90, 50)
+        assert set(np.unique(np.asarray(prediction))) <= {0, 255}
+
+
+def test_a_mask_of_another_size_than_its_image_is_met_at_its_own(tmp_path):
+    write_pairs(tmp_path, 2)
+    mask = Image.open(tmp_path / "masks" / "00.png").resize((240, 160), Image.Resampling.NEAREST)
+    mask.save(tmp_path / "masks" / "00.png")
+    pairs = [(tmp_path / "images" / "00.png", tmp_path / "masks" / "00.png")]
+    scores, _ = score(Segmenter("tu-resnet10t", 32).eval(), pairs)
+    assert set(scores["00"]) == set(METRICS)
+
+
+def test_empty_masks_are_counted(tmp_path):
+    write_pairs(tmp_path, 2)
+    Image.new("L", (60, 40)).save(tmp_path / "masks" / "01.png")
+    network = Segmenter("tu-resnet10t", 32).eval()
+    with torch.no_grad():
+        network.unet.segmentation_head[0].bias.fill_(-1e4)
+    pairs = [(tmp_path / "images" / f"{name}.png", tmp_path / "masks" / f"{name}.png") for name in ("00", "01")]
+    scores, empty = score(network, pairs)
+    assert empty == {"predicted": 2, "target": 1}
+    assert scores["00"]["hd95"] == pytest.approx(np.hypot(40, 60))
+    assert scores["01"] == {"dice": 1.0, "jaccard": 1.0, "hd95": 0.0, "asd": 0.0}
+
+
+def test_patients_are_resampled_together():
+    rows = {f"{index:02d}": dict.fromkeys(METRICS, float(index // 5)) for index in range(40)}
+    alone = summarise(rows)["dice"]["ci95"]
+    together = summarise(rows, groups={stem: str(int(stem) // 5) for stem in rows})["dice"]["ci95"]
+    assert together[1] - together[0] > 1.5 * (alone[1] - alone[0])
+
+
+def test_training_or_weights_but_not_both_or_none(tmp_path):
+    for train, weights in ((None, None), (tmp_path, tmp_path / "x.safetensors")):
+        with pytest.raises(UsageError, match="either a folder of pairs to train on, or the weights"):
+            evaluate_segmentation(train, tmp_path, weights=weights)
+
+
+def test_bad_test_folders_are_refused_before_training(tmp_path):
+    train = write_pairs(tmp_path / "train", 2)
+    with pytest.raises(DataError, match="no folder at .*images"):
+        evaluate_segmentation(train, tmp_path / "absent", out=tmp_path / "out")
+    test = write_pairs(tmp_path / "test", 1)
+    (test / "masks" / "00.png").rename(test / "masks" / "other.png")
+    with pytest.raises(DataError, match="has a mask of its name"):
+        evaluate_segmentation(train, test, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
