@@ -20,7 +20,7 @@ What limits them, by count (sm_90, Triton 3.9; no timing is claimed):
 * `siddon` does about 50 instructions and 4 bytes a voxel that it crosses, each read depending on
   nothing before it but a few comparisons: issue-bound while the volume (67 MB at 256^3) comes from
   L2, memory-bound beyond. Its gradient to the volume adds one atomic addition a voxel.
-* `label_lengths` is the same walk over int16 with one addition for each run of a label.
+* `label_lengths` is the same walk with one look-up and one addition for each run of a label.
 
 Half and bfloat16 volumes are read as they are and computed in float32; float64 stays float64, at
 that much lower a rate. Gradients to volumes are sums of atomic additions in whatever order programs
@@ -36,14 +36,18 @@ from __future__ import annotations
 import os
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from nerp.projection.backends import reference
 from nerp.projection.rays import Rays
 
 OLDEST_TRITON = (3, 3)
 """The first whose kernels may keep tuples over the turns of a loop."""
+WIDEST_LABELS = 2**20
+"""Labels are looked up in a table; a wider range of them goes to the reference."""
 
 
 def missing() -> str | None:
@@ -65,30 +69,42 @@ def interpreted() -> bool:
 
 def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sample: bool) -> Tensor:
     """(F, R) pixels, as `reference.march`; UsageError for a tensor that is not on a GPU."""
-    return _projections().march(matter, opacity, rays, n_samples=n_samples, per_sample=per_sample)
+    dtype = torch.promote_types(matter.dtype, opacity.dtype)
+    return _operators().march(matter, opacity, *_parts(rays, matter, dtype), n_samples, per_sample)
 
 
 def siddon(values: Tensor, rays: Rays) -> Tensor:
     """(B, R, C) integrals, as `reference.siddon`; UsageError for a tensor that is not on a GPU."""
-    return _projections().siddon(values, rays)
+    return _operators().siddon(values, *_parts(rays, values, values.dtype))
 
 
-def label_lengths(slots: Tensor, rays: Rays, n_labels: int) -> Tensor:
+def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     """(B, R, K) mm, as `reference.label_lengths`; UsageError for a tensor that is not on a GPU."""
-    return _projections().label_lengths(slots, rays, n_labels)
+    if max(labels) - min(labels) > WIDEST_LABELS:
+        return reference.label_lengths(maps, labels, rays)
+    return _operators().label_lengths(maps, *_parts(rays, maps, torch.float32), labels)
 
 
 def label_weights(
-    opacity: Tensor, slots: Tensor, carry: Tensor, rays: Rays, *, n_labels: int, n_samples: int
+    opacity: Tensor, maps: Tensor, labels: list[int], carry: Tensor, rays: Rays, *, n_samples: int
 ) -> Tensor:
     """(B, R, K) shares, as `reference.label_weights`; UsageError for a tensor that is not on a GPU."""
-    return _projections().label_weights(opacity, slots, carry, rays, n_labels=n_labels, n_samples=n_samples)
+    if max(labels) - min(labels) > WIDEST_LABELS:
+        return reference.label_weights(opacity, maps, labels, carry, rays, n_samples=n_samples)
+    carry, parts = carry.to(opacity.device), _parts(rays, opacity, opacity.dtype)
+    return _operators().label_weights(opacity, maps, carry, *parts, labels, n_samples)
 
 
-def _projections():
-    from nerp.projection.backends.cuda.operators import PROJECTIONS
+def _operators() -> ModuleType:
+    from nerp.projection.backends.cuda import operators  # imports Triton
 
-    return PROJECTIONS
+    return operators
+
+
+def _parts(rays: Rays, values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, int]:
+    """The rays in the dtype of the result, and the detector's columns, or 0 where they are unknown."""
+    rays = rays.to(torch.empty(0, dtype=dtype, device=values.device))
+    return rays.starts, rays.directions, rays.lengths_mm, rays.image_shape[1] if rays.image_shape else 0
 
 
 def _triton_version() -> tuple[int, ...]:

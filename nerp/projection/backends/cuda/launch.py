@@ -71,26 +71,35 @@ def siddon_backward(
     return for_values.to(values.dtype), *(part.sum(dim=0) if to_rays else part for part in for_rays)
 
 
-def label_lengths(slots, starts, directions, lengths_mm, columns: int, n_labels: int) -> Tensor:
-    """(B, R, K) mm through slots (M, D, H, W)."""
-    slots, rays = _dense(slots), [_dense(part) for part in (starts, directions, lengths_mm)]
-    tables = rays[2].new_zeros(*lengths_mm.shape, n_labels)
-    numbers = (_shape(slots), len(slots), n_labels, lengths_mm.numel(), columns)
-    _launch(label_lengths_kernel, (slots, *rays, tables, *numbers), 1)
+def label_lengths(maps, starts, directions, lengths_mm, columns: int, labels: list[int]) -> Tensor:
+    """(B, R, K) mm through maps (M, D, H, W)."""
+    maps, rays = _dense(maps), [_dense(part) for part in (starts, directions, lengths_mm)]
+    tables = rays[2].new_zeros(*lengths_mm.shape, len(labels))
+    column_of = _column_of(labels, maps.device)
+    numbers = (min(labels), len(column_of), len(maps), len(labels), lengths_mm.numel(), columns)
+    _launch(label_lengths_kernel, (maps, *rays, tables, column_of, _shape(maps), *numbers), 1)
     return tables
 
 
 def label_weights(
-    opacity, slots, carry, starts, directions, lengths_mm, columns: int, n_labels: int, n_samples: int
-) -> Tensor:
-    """(B, R, K) shares of the emission weights of opacity (D, H, W) in slots (M, d, h, w)."""
-    opacity, slots, rays = _dense(opacity), _dense(slots), [_dense(part) for part in (starts, directions, lengths_mm)]
-    tables, wholes = rays[2].new_zeros(*lengths_mm.shape, n_labels), torch.zeros_like(rays[2])
+    opacity, maps, carry, starts, directions, lengths_mm, columns: int, labels: list[int], n_samples: int
+) -> Tensor:  # fmt: skip
+    """(B, R, K) shares of the emission weights of opacity (D, H, W) in maps (M, d, h, w)."""
+    opacity, maps, rays = _dense(opacity), _dense(maps), [_dense(part) for part in (starts, directions, lengths_mm)]
+    tables, wholes = rays[2].new_zeros(*lengths_mm.shape, len(labels)), torch.zeros_like(rays[2])
     carry = torch.cat([carry[:3, :3], carry[:3, 3:].T]).to(rays[2])
-    shapes = (_shape(opacity[None]), _shape(slots))
-    numbers = (*shapes, len(slots), n_labels, n_samples, lengths_mm.numel(), columns)
-    _launch(label_weights_kernel, (opacity, slots, carry, *rays, tables, wholes, *numbers), 1)
+    column_of = _column_of(labels, maps.device)
+    shapes = (_shape(opacity[None]), _shape(maps))
+    numbers = (min(labels), len(column_of), len(maps), len(labels), n_samples, lengths_mm.numel(), columns)
+    _launch(label_weights_kernel, (opacity, maps, carry, *rays, tables, wholes, column_of, *shapes, *numbers), 1)
     return tables / torch.where(wholes > 0, wholes, 1.0)[..., None]
+
+
+def _column_of(labels: list[int], device: torch.device) -> Tensor:
+    """The place of each integer between the lowest and the highest label among them, or -1."""
+    columns = torch.full((max(labels) - min(labels) + 1,), -1, dtype=torch.int32)
+    columns[torch.tensor(labels) - min(labels)] = torch.arange(len(labels), dtype=torch.int32)
+    return columns.to(device)
 
 
 def _launch(kernel, arguments: tuple, n_fields: int, **modes: bool) -> None:

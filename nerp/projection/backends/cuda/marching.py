@@ -24,7 +24,17 @@ from nerp.projection.backends.cuda.cells import (
     slope,
     strides_of,
 )
-from nerp.projection.backends.cuda.rays import NUMBERS, dot, plus, ray_of, rays_of_tile, scaled, write_vector
+from nerp.projection.backends.cuda.rays import (
+    NUMBERS,
+    dot,
+    largest,
+    plus,
+    ray_of,
+    rays_of_tile,
+    scaled,
+    write_vector,
+    zeros_of,
+)
 
 OPAQUE = tl.constexpr(0.01)
 """Below this transmission of one sample, dividing by it costs more digits than float32 can spare."""
@@ -56,11 +66,11 @@ def composite(fields, ray, shape, first, n_samples, PER_SAMPLE: tl.constexpr):
     """Light of the samples from number `first` on, with nothing before them."""
     length_mm = ray[2]
     step_mm, strides = length_mm / n_samples, strides_of(shape)
-    light = tl.zeros_like(length_mm)
+    light = zeros_of(length_mm)
     passed = light + 1.0
     last = tl.full(length_mm.shape, -1, tl.int32)
     emitting, dimming = empty_cell(light), empty_cell(light)
-    for i in range(tl.min(first), n_samples):
+    for i in range(-largest(-first), n_samples):
         voxel, shares, _free = cell_at(_point(ray, i, step_mm), shape)
         moved = (voxel != last) & (length_mm > 0)
         emitting = read_cell(fields[0] + voxel, strides, moved, emitting, length_mm.dtype)
@@ -85,7 +95,7 @@ def march_forward(
     first_voxel = field * shape[0] * shape[1] * shape[2]
     ray = ray_of(starts, directions, lengths_mm, number, real)
     # A tile that misses the volume starts behind its last sample.
-    first = tl.where(tl.max(ray[2]) > 0, 0, n_samples) + tl.zeros([BLOCK], tl.int32)
+    first = tl.where(largest(ray[2]) > 0, 0, n_samples) + tl.full([BLOCK], 0, tl.int32)
     fields = matter + first_voxel, opacity + first_voxel
     light = composite(fields, ray, shape, first, n_samples, PER_SAMPLE)
     tl.store(image + number, light, mask=real)
@@ -100,8 +110,8 @@ def _by_depth(fields, ray, shape, i, n_samples, at, PER_SAMPLE: tl.constexpr):
         through = 1.0 - alpha
         opaque = tl.abs(through) < OPAQUE
         beyond = tl.where(opaque, 0.0, behind / tl.where(opaque, 1.0, through))
-        if tl.max((opaque & (passed != 0)).to(tl.int32)) > 0:
-            first = i + 1 + tl.zeros(alpha.shape, tl.int32)
+        if largest((opaque & (passed != 0)).to(tl.int32)) > 0:
+            first = i + 1 + tl.full(alpha.shape, 0, tl.int32)
             beyond = tl.where(opaque, passed * composite(fields, ray, shape, first, n_samples, PER_SAMPLE), beyond)
         result = passed * emission - beyond
     return result
@@ -116,12 +126,12 @@ def _walk_again(
 
     The sums are of dI/dpoint, of (i + 1/2) dI/dpoint, and of opacity dI/ddepth.
     """
-    zero = tl.zeros_like(ray[2])
+    zero = zeros_of(ray[2])
     step_mm, strides, hit = ray[2] / n_samples, strides_of(shape), ray[2] > 0
     passed, last = zero + 1.0, tl.full(zero.shape, -1, tl.int32)
     emitting, dimming, for_matter, for_opacity = empty_cell(zero), empty_cell(zero), empty_cell(zero), empty_cell(zero)
     by_points, by_places, by_depths = (zero, zero, zero), (zero, zero, zero), zero
-    for i in range(tl.where(tl.max(ray[2]) > 0, n_samples, 0)):
+    for i in range(tl.where(largest(ray[2]) > 0, n_samples, 0)):
         voxel, shares, free = cell_at(_point(ray, i, step_mm), shape)
         moved = (voxel != last) & hit
         if FIELDS:

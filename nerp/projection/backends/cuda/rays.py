@@ -3,8 +3,28 @@
 import triton
 import triton.language as tl
 
-NUMBERS = ("n_maps", "n_labels", "n_samples", "n_rays", "columns")
+NUMBERS = ("lowest", "n_values", "n_maps", "n_labels", "n_samples", "n_rays", "columns")
 """Arguments of kernels whose values must not cause a compilation of their own."""
+
+
+@triton.jit
+def _larger(one, other):
+    return tl.maximum(one, other)
+
+
+@triton.jit
+def largest(values):
+    """The largest of all lanes.
+
+    Triton's own tl.max, like tl.zeros and tl.cdiv, is a kernel too, which the interpreter cannot
+    call if Triton was imported, by whomever, before it was asked to interpret.
+    """
+    return tl.reduce(values, 0, _larger)
+
+
+@triton.jit
+def zeros_of(values):
+    return tl.full(values.shape, 0.0, values.dtype)
 
 
 @triton.jit
@@ -14,7 +34,7 @@ def rays_of_tile(n_rays, columns, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexp
     Neighbours on the detector read the same voxels, so that a square patch asks the caches for
     less than a strip. Views are stacked: a tile that reaches into the next one is still right.
     """
-    tiles_across = tl.cdiv(columns, TILE_COLUMNS)
+    tiles_across = (columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     tile, lane = tl.program_id(0), tl.arange(0, BLOCK)
     row = (tile // tiles_across) * (BLOCK // TILE_COLUMNS) + lane // TILE_COLUMNS
     column = (tile % tiles_across) * TILE_COLUMNS + lane % TILE_COLUMNS

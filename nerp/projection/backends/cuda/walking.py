@@ -7,7 +7,7 @@ does not grow along the ray.
 import triton
 import triton.language as tl
 
-from nerp.projection.backends.cuda.rays import NUMBERS, ray_of, rays_of_tile, write_vector
+from nerp.projection.backends.cuda.rays import NUMBERS, largest, ray_of, rays_of_tile, write_vector, zeros_of
 
 PARALLEL = tl.constexpr(1e-12)
 """Voxels per mm below which a ray never meets the faces across an axis."""
@@ -34,7 +34,7 @@ def begin(ray, shape):
     faces += tl.abs(tl.floor(start[1] + direction[1] * length_mm + 0.5).to(tl.int32) - voxel_h)
     faces += tl.abs(tl.floor(start[2] + direction[2] * length_mm + 0.5).to(tl.int32) - voxel_w)
     # Rounding may add one face to each axis; the last segment ends at no face.
-    n_steps = tl.max(tl.where(length_mm > 0, faces + 4, 0))
+    n_steps = largest(tl.where(length_mm > 0, faces + 4, 0))
     voxel = _inside(voxel_d, shape[0]), _inside(voxel_h, shape[1]), _inside(voxel_w, shape[2])
     return voxel, (climb_d, climb_h, climb_w), (per_d, per_h, per_w), n_steps
 
@@ -90,7 +90,7 @@ def siddon_forward(
     values += channel * shape[0] * shape[1] * shape[2]
     ray = ray_of(starts, directions, lengths_mm, number, real)
     voxel, climb, per_voxel, n_steps = begin(ray, shape)
-    before_mm = tl.zeros_like(ray[2])
+    before_mm = zeros_of(ray[2])
     total = before_mm
     for _step in range(n_steps):
         after_mm, across = leave(ray, voxel, climb, per_voxel)
@@ -127,7 +127,7 @@ def siddon_backward(
     ray = ray_of(starts, directions, lengths_mm, number, real)
     voxel, climb, per_voxel, n_steps = begin(ray, shape)
     weight = tl.load(upstream + channel * n_rays + number, mask=real, other=0.0)
-    before_mm = tl.zeros_like(ray[2])
+    before_mm = zeros_of(ray[2])
     value = before_mm
     by_start, by_direction = (value, value, value), (value, value, value)
     across = (before_mm > 0, before_mm > 0, before_mm > 0)
