@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from nerp.errors import CheckpointError
-from nerp.files import replacing, write_text
 from nerp.training.checkpoint import (
     Checkpoint,
     check_settings,
@@ -124,16 +123,6 @@ def test_module_and_optimiser_continue_exactly():
     steps(resumed, optimizer, inputs[3:])
     assert torch.equal(resumed.weight, whole.weight)
     assert torch.equal(resumed.bias, whole.bias)
-
-
-def test_failed_write_leaves_the_former_file(tmp_path):
-    path = tmp_path / "file.txt"
-    write_text(path, "former")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "former"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_metrics_are_trimmed_to_the_resumed_step(tmp_path):
