@@ -10,16 +10,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
 from nerp.config import OptimizerConfig, load_config, save_config
-from nerp.errors import CheckpointError, DataError, TrainingError
+from nerp.errors import CheckpointError, ConfigError, DataError, TrainingError
+from nerp.training import adversarial as adversarial_module
 from nerp.training import losses
 from nerp.training import trainer as trainer_module
 from nerp.training.adversarial import AdversarialTrainer, build_networks, train
 from nerp.training.checkpoint import latest_checkpoint
+from nerp.training.journal import GAP, HEADING, MARGIN, TILE, write_picture
+from nerp.training.launch import accelerator
 from nerp.training.learner import Learner, rate_factor
 from nerp.training.sources import open_sources, prepare
 from nerp.training.stand_in import stand_in
@@ -78,13 +82,23 @@ def metrics(run_dir):
 
 
 def assert_same_run(run_dir, whole):
-    """Every tensor and every number equal, to the last bit."""
+    """Every tensor, every number and the generator's file equal, to the last bit."""
     found, expected = state(run_dir), state(whole)
     assert found.step == expected.step
     assert found.tensors.keys() == expected.tensors.keys()
     differing = [name for name, tensor in expected.tensors.items() if not torch.equal(found.tensors[name], tensor)]
     assert differing == []
     assert metrics(run_dir) == metrics(whole)
+    files = [(folder / "generator.safetensors").read_bytes() for folder in (run_dir, whole)]
+    assert files[0] == files[1]
+
+
+def event_steps(run_dir):
+    """Steps whose L1 TensorBoard shows, a killed run's included."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    return [event.step for event in events.Scalars("l1")]
 
 
 def make_trainer(config):
@@ -108,16 +122,16 @@ def test_run_folder_holds_what_it_should(whole):
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert sorted(path.name for path in (whole / "samples").iterdir()) == ["step-00000000.png", "step-00000006.png"]
     with Image.open(whole / "samples" / "step-00000006.png") as picture:
-        assert picture.size == (40 + 2 * 16, 3 * (16 + 2))
+        assert picture.size[0] > 2 * 192 and picture.size[1] > 3 * 192
     assert load_config(whole / "config.yaml").trainer.steps == 6
     assert list((whole / "tensorboard").iterdir())
 
 
 def test_generator_is_the_averaged_mapper(whole):
     with safe_open(whole / "generator.safetensors", "pt") as file:
-        weights, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    assert (metadata["step"], json.loads(metadata["mapper"])["mapper.arch"]) == ("6", "unet")
-    assert len(metadata["settings_sha256"]) == 64
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["header"])
+    assert (header["step"], header["mapper"]["mapper.arch"], len(header["settings_sha256"])) == (6, "unet", 64)
     tensors = state(whole).tensors
     assert all(torch.equal(weight, tensors[f"averaged/{name}"]) for name, weight in weights.items())
     assert not all(torch.equal(weight, tensors[f"mapper/{name}"]) for name, weight in weights.items())
@@ -125,10 +139,13 @@ def test_generator_is_the_averaged_mapper(whole):
 
 
 def test_finished_run_is_left_alone(whole):
-    before = {path: path.stat().st_mtime_ns for path in (whole / "checkpoints").iterdir()}
+    def written():
+        files = (path for path in whole.rglob("*") if path.is_file() and path.name != "config.yaml")
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = written()
     train(load_config(whole / "config.yaml"), progress=False)
-    assert {path: path.stat().st_mtime_ns for path in (whole / "checkpoints").iterdir()} == before
-    assert len(metrics(whole)) == 6
+    assert written() == before
 
 
 @pytest.mark.parametrize("last", [1, 3, 4])
@@ -166,8 +183,35 @@ def test_killed_run_resumes_bit_for_bit(tmp_path, data, whole):
     assert child.wait() == -signal.SIGKILL
     killed_after = state(tmp_path).step
     assert killed_after in (2, 4), "the machine stalled: the child outran this test"
+    (tmp_path / "checkpoints" / ".1.partial.step-00000006.safetensors").write_bytes(b"half")
     train(config, progress=False)
     assert_same_run(tmp_path, whole)
+    assert not list(tmp_path.rglob("*.partial.*"))
+    assert event_steps(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("writer", ["save_checkpoint", "save_generator", "write_picture"])
+def test_run_stopped_while_writing_its_end_is_completed(tmp_path, data, whole, monkeypatch, writer):
+    original, step, done = getattr(adversarial_module, writer), AdversarialTrainer.step, []
+
+    def counted(self, number):
+        done.append(number)
+        return step(self, number)
+
+    def interrupted(*args, **kwargs):
+        if 6 in done:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(AdversarialTrainer, "step", counted)
+    monkeypatch.setattr(adversarial_module, writer, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path, *data), progress=False)
+    monkeypatch.setattr(adversarial_module, writer, original)
+    train(tiny(tmp_path, *data), progress=False)
+    assert_same_run(tmp_path, whole)
+    last = Path("samples") / "step-00000006.png"
+    assert (tmp_path / last).read_bytes() == (whole / last).read_bytes()
 
 
 def test_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, data, whole, caplog):
@@ -235,6 +279,7 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
         (["loss.form=log", "loss.r1=1", "loss.r1_every=2"], {"r1"}),
         (["trainer.volumes_per_step=3", "optimizer.schedule=cosine", "optimizer.warmup_steps=4"], {"l1"}),
         (["viewer.opacity=per_sample", "mapper.opacity_max_per_mm=0.02", "mapper.residual=false"], {"l1"}),
+        (["precision=bf16-mixed", "loss.r1=1", "loss.r1_every=1"], {"r1"}),
         (["precision=bf16-mixed", "camera.view=oblique", "camera.angle_deg=45"], {"adversarial"}),
         (["camera.view=ap", "camera.sdd_mm=[900,1100]", "loss.adversarial=0"], {"l1"}),
         (["data.spacing_mm=16", "backend=reference"], {"l1"}),
@@ -283,9 +328,32 @@ def test_plain_mapper_learns_the_drr(tmp_path, data):
 def test_pictures_show_the_same_views_every_time(tmp_path, data):
     trainer = make_trainer(tiny(tmp_path, *data))
     first, again = trainer.picture(4), trainer.picture(4)
-    assert list(first) == ["VRR", "DRR", "real"]
+    assert list(first) == ["VRR", "DRR", "stand-in"]
     assert all(images.shape == (2, 1, 16, 16) for images in first.values())
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_picture_is_large_enough_to_read(tmp_path):
+    from PIL import Image
+
+    image = torch.zeros(1, 1, 8, 16)
+    image[..., 8:] = 1.0
+    write_picture(tmp_path / "a.png", {"VRR": image.repeat(3, 1, 1, 1), "real": 1 - image.repeat(3, 1, 1, 1)})
+    with Image.open(tmp_path / "a.png") as picture:
+        shown = torch.from_numpy(np.array(picture))
+    tile = shown[HEADING : HEADING + TILE, MARGIN : MARGIN + 2 * TILE]
+    assert (tile[:, : TILE - 24] < 5).all() and (tile[:, TILE + 24 :] > 250).all()
+    assert shown.shape == (HEADING + 2 * (TILE + GAP), MARGIN + 3 * (2 * TILE + GAP))
+    assert (shown[:HEADING, MARGIN:].amax() > 200) and (shown[HEADING:, :MARGIN].amax() > 200)  # names and numbers
+    write_picture(tmp_path / "b.png", {"VRR": torch.rand(1, 1, 256, 256)})
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.size == (MARGIN + 256 + GAP, HEADING + 256 + GAP)
+
+
+def test_pictures_name_real_radiographs_so(tmp_path, data):
+    ct, radiographs = data
+    overrides = [ct, f"{radiographs}/images"]
+    assert "real" in make_trainer(tiny(tmp_path, *overrides)).picture(1)
 
 
 def test_averaging_starts_quickly_and_ends_slowly(tmp_path, data):
@@ -340,16 +408,58 @@ def test_grids_are_cached_on_disk_and_patients_in_memory(tmp_path, data):
     assert patients[0] is not first  # only one is kept
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "viewer.shape=[16,20]",
+            r"viewer.shape is \[16, 20\]; expected multiples of 8, since discriminator.depth is 3",
+        ),
+        ("loss={adversarial: 0, l1: 0}", "every loss of the mapper has weight 0; expected at least one above"),
+        ("precision=bf16-mixed", "precision is bf16-mixed, which needs a GPU; on a CPU give precision=32-true"),
+        ("device=cuda", "device is cuda, but torch finds no GPU here; give device=cpu"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_data_is_made(tmp_path, monkeypatch, override, message):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=message):
+        train(tiny(tmp_path / "run", override), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_gpus_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = [accelerator(tiny(tmp_path, *more)) for more in (["device=auto"], ["device=cuda", "devices=2"], [])]
+    assert found == ["cuda", "cuda", "cpu"]
+    with pytest.raises(ConfigError, match=r"devices is 3, but torch finds 2 GPU\(s\) here; ask for no more"):
+        accelerator(tiny(tmp_path, "device=auto", "devices=3"))
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder"):
         train(tiny(tmp_path, f"data.ct_dir={tmp_path}/nowhere", f"data.radiographs_dir={tmp_path}"), progress=False)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "code", "chest", "demo"])
+def test_presets_train_at_a_reduced_size(tmp_path, data, preset):
+    reduced = ["data.size=32", "viewer.shape=[32,32]", "viewer.n_samples=32", "trainer.steps=2", "loss.r1_every=1"]
+    config = load_config(
+        preset, [f"run_dir={tmp_path}", "device=cpu", "precision=32-true", "trainer.log_every=1", *data, *reduced]
+    )
+    train(config, progress=False)
+    assert state(tmp_path).step == 2
+    assert all(math.isfinite(value) for row in metrics(tmp_path) for value in row.values())
+    assert ("r1" in metrics(tmp_path)[0]) == (config.loss.r1 > 0)
+
+
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path, data):
     config = tmp_path / "config.yaml"
-    save_config(tiny(tmp_path / "run", *data, "devices=2", "trainer.steps=2", "trainer.volumes_per_step=2"), config)
+    overrides = ["devices=2", "trainer.steps=2", "trainer.volumes_per_step=2", "loss.r1=1", "loss.r1_every=2"]
+    save_config(tiny(tmp_path / "run", *data, *overrides), config)
     command = [sys.executable, str(ROOT / "train" / "gan.py"), str(config)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, timeout=300)
     assert state(tmp_path / "run").step == 2
+    assert math.isfinite(metrics(tmp_path / "run")[1]["r1"])

@@ -59,11 +59,17 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+def flip_a_bit_of_the_header(path):
+    content = path.read_bytes()
+    assert content.count(b'loss.l1\\": 1.0') == 1
+    path.write_bytes(content.replace(b'loss.l1\\": 1.0', b'loss.l1\\": 3.0'))
+
+
 def empty(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, flip_a_bit_of_the_header, empty])
 def test_damaged_newest_falls_back_with_a_warning(tmp_path, caplog, damage):
     save_checkpoint(tmp_path, checkpoint(5))
     damage(save_checkpoint(tmp_path, checkpoint(10)))
