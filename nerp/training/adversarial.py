@@ -13,7 +13,7 @@ import torch
 
 from nerp.config import Config, flatten, save_config
 from nerp.errors import CheckpointError
-from nerp.files import remove_partial
+from nerp.files import held, remove_partial
 from nerp.networks import Discriminator, Mapper, Viewer
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_checkpoint, save_generator
 from nerp.training.journal import Journal, write_picture
@@ -59,14 +59,15 @@ def train(config: Config, *, progress: bool | None = None) -> Path:
         generator.safetensors, the averaged mapper of the last checkpoint.
 
     Raises:
-        CheckpointError: the folder holds a run with other settings, or with more steps than asked for.
+        CheckpointError: the folder holds a run with other settings, or with more steps than asked for, or
+            another process trains into it.
         ConfigError: settings that cannot be trained on this machine or at all; see `launch`.
         TrainingError: a loss or gradient is no longer finite.
         DataError, VolumeError: the data cannot be used.
     """
     fabric = launch(config)
     shown = sys.stderr.isatty() if progress is None else progress
-    with _progress(shown and fabric.is_global_zero) as bars:
+    with _alone(config, fabric), _progress(shown and fabric.is_global_zero) as bars:
         if fabric.is_global_zero:
             bar = bars.add_task("data", total=n_to_prepare(config), visible=n_to_prepare(config) > 0)
             prepare(config, lambda: bars.advance(bar))
@@ -162,6 +163,18 @@ def build_networks(config: Config) -> Networks:
 def _settings(config: Config, sources: Sources) -> dict[str, Any]:
     settings = {key: value for key, value in flatten(config).items() if key not in MAY_CHANGE}
     return {**settings, "CTs": len(sources.patients), "radiographs": len(sources.radiographs)}
+
+
+@contextmanager
+def _alone(config: Config, fabric: Fabric) -> Iterator[None]:
+    """Hold the run folder; `CheckpointError` where another training does."""
+    try:
+        with held(config.run_dir) if fabric.is_global_zero else nullcontext():
+            yield
+    except BlockingIOError as error:
+        raise CheckpointError(
+            f"another process is training into {config.run_dir}; wait for it or give another run_dir"
+        ) from error
 
 
 @contextmanager
