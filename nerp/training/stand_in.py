@@ -66,11 +66,9 @@ def make_radiographs(
         advance()
 
 
-def stand_in(
-    seed: int, *, spacing_mm: float, shape: tuple[int, int], film: Film | None = None
-) -> tuple[Tensor, Tensor]:
+def stand_in(seed: int, *, spacing_mm: float, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Stand-in radiograph of the phantom `_OTHER_SEEDS + seed`, (H, W) 0 to 1, and its visible lung fields, 0 or 1."""
-    film, phantom = film or Film(), thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm)
+    film, phantom = Film(), thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm)
     camera = chest_camera(phantom.ct, "pa", shape=shape)
     depth = siddon(attenuation(phantom.ct), camera)
     hidden = hiding_tissue(phantom.labels, LUNG_LABELS, HIDING_LABELS)
