@@ -20,3 +20,15 @@ def real_data() -> Path:
 def generator() -> torch.Generator:
     """A freshly seeded source of randomness."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def training_data(tmp_path_factory) -> list[str]:
+    """Overrides of a tiny run that name phantoms and stand-ins made once."""
+    from tiny_run import tiny
+
+    from nerp.training.sources import prepare
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare(tiny(folder), advance=lambda: None)
+    return [f"data.ct_dir={folder}/data/ct", f"data.radiographs_dir={folder}/data/radiographs"]
