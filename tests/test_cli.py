@@ -61,7 +61,11 @@ MISTAKES = {
     "no such view": (["render", "ct.nii", "-o", "out", "--view", "side"], 2, "side"),
     "no such file": (["render", "none.nii.gz", "-o", "out"], 1, "none.nii.gz"),
     "shape in words": (["render", "ct.nii", "-o", "out", "--shape", "big"], 2, "--shape is 'big'"),
-    "mask in words": (["render", "ct.nii", "-o", "out", "--mask", "lungs"], 2, "mask 'lungs' is no label"),
+    "mask in words": (
+        ["render", "ct.nii", "-o", "out", "--labels", "l.nii", "--mask", "lungs"],
+        2,
+        "mask 'lungs' is no label",
+    ),
     "no such rule": (["render", "ct.nii", "-o", "out", "--rule", "seen"], 2, "unknown mask rule 'seen'"),
     "rule's number in words": (
         ["render", "c.nii", "-o", "out", "--rule", "thickness", "--rule-number", "thickness_mm=x"],
@@ -74,7 +78,7 @@ MISTAKES = {
     "typo in a key": (["train", "demo", "trainer.setps=3"], 2, "did you mean 'trainer.steps'"),
     "no such preset": (["train", "dmeo"], 2, "dmeo"),
     "no metadata": (["replay", "none.jsonl", "--ct", "a", "-o", "out"], 1, "none.jsonl"),
-    "no pairs": (["evaluate", "segmentation", "--train", "none", "--test", "none"], 1, "none"),
+    "no pairs": (["evaluate", "segmentation", "--train", "none", "--test", "other"], 1, "other"),
     "no images": (["evaluate", "fidelity", "none", "none", "--extractor", "efficientnet-lite0"], 1, "none"),
     "no such extractor": (["evaluate", "fidelity", "a", "b", "--extractor", "vgg"], 2, "vgg"),
     "nothing to report": (["report", "none"], 1, "none"),

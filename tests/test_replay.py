@@ -11,7 +11,8 @@ import torch
 from small_chests import SETTINGS, chest, contents, write_chests, write_run
 
 from nerp.camera import chest_camera
-from nerp.data.pairs import read_png, read_records
+from nerp.data.images import read_grey
+from nerp.data.pairs import read_records
 from nerp.errors import CheckpointError, DataError, UsageError, VolumeError
 from nerp.projection import MaskRule, siddon
 from nerp.synthesis import render, replay, synthesize
@@ -162,7 +163,7 @@ def test_a_view_is_rendered_to_files_that_agree(chests, tmp_path):
     expected = siddon(attenuation(volume), chest_camera(volume, shape=(24, 20)))[0, 0]
     assert raw.dtype == np.float32
     assert np.abs(raw - expected.numpy()).max() < 1e-4
-    assert set(np.unique(read_png(tmp_path / "pa" / "mask.png"))) == {0, 255}
+    assert set(np.unique(read_grey(tmp_path / "pa" / "mask.png"))) == {0, 1}
     assert record["seed"] is None
 
 
@@ -198,7 +199,7 @@ def test_rendered_again_without_labels_the_former_mask_goes(chests, tmp_path):
         ({"settings": replace(SETTINGS, view="front")}, UsageError, "unknown view 'front'"),
         ({"settings": replace(SETTINGS, mask=())}, UsageError, "no mask is chosen; give label values"),
         ({"run": "somewhere"}, UsageError, "uses no trained run"),
-        ({"out": "taken"}, UsageError, "is a file; expected a folder"),
+        ({"out": "taken"}, DataError, "is a file; expected a folder"),
     ],
 )
 def test_bad_input_leaves_no_file(tmp_path, arguments, error, message):

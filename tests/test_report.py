@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from nerp.config import Config, save_config
+from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
-from nerp.data.pairs import png_bytes
 from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles

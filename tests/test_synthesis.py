@@ -27,9 +27,10 @@ from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.config import load_config, save_config
 from nerp.data.pairs import read_pair, read_records
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
+from nerp.files import sha256
 from nerp.projection import MaskRule
 from nerp.synthesis import PairSettings, Synthesiser, load_run, render, run_settings, synthesize
-from nerp.synthesis.matching import cases, sha256
+from nerp.synthesis.matching import cases
 from nerp.synthesis.records import repeatable
 from nerp.synthesis.synthesiser import label_points, outside_share
 from nerp.volume import Volume, read_volume, write_volume
