@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import logging
+from functools import cache
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
 from nerp.errors import UsageError
+from nerp.projection.backends import cpu, reference
 
 BACKENDS = ("reference", "cpu", "cuda")
+
+_MODULES = {"reference": reference, "cpu": cpu}
+
+logger = logging.getLogger(__name__)
 
 
 def available_backends() -> dict[str, str]:
@@ -28,15 +35,32 @@ def choose_backend(backend: str, values: Tensor) -> ModuleType:
         UsageError: an unknown backend, or one that is not live here, with the reason.
     """
     if backend == "auto":
-        backend = "reference"
+        backend = _best(values)
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; expected auto, {', '.join(BACKENDS)}")
     reason = _missing(backend)
     if reason:
         raise UsageError(f"backend {backend!r} is not live: {reason}; use 'auto' or 'reference'")
-    return import_module(f"nerp.projection.backends.{backend}")
+    return _MODULES[backend]
+
+
+def _best(values: Tensor) -> str:
+    """The fastest backend that keeps the precision of `values`: double precision stays in plain PyTorch."""
+    if values.device.type != "cpu" or values.dtype == torch.float64:
+        return "reference"
+    reason = _missing("cpu")
+    if reason:
+        _log_once(f"projecting with the slower 'reference' backend: {reason}")
+    return "reference" if reason else "cpu"
+
+
+@cache
+def _log_once(message: str) -> None:
+    logger.warning(message)
 
 
 def _missing(backend: str) -> str | None:
     """Why a backend cannot run, or None where it can."""
+    if backend == "cpu":
+        return cpu.missing()
     return None if backend == "reference" else "this version of nerp does not have it"

@@ -89,4 +89,5 @@ def check_march(fields: Fields, camera: Camera, n_samples: int) -> None:
 def as_images(values: Tensor, camera: Camera) -> Tensor:
     """(B, C, H, W) images of ray results, given as (B, R, C) or anything that flattens to it."""
     height, width = camera.shape
-    return values.reshape(len(camera), height * width, -1).movedim(-1, 1).unflatten(-1, (height, width))
+    channels = values.shape[2] if values.ndim == 3 else 1
+    return values.reshape(len(camera), height * width, channels).movedim(-1, 1).unflatten(-1, (height, width))

@@ -37,10 +37,10 @@ def project_labels(label_volume: Volume, camera: Camera, labels: Sequence[int], 
 
     Source: Siddon 1985, with the lengths gathered by label.
     """
-    slots, places = _slots(label_volume, labels)
+    wanted, places = _ascending(label_volume, labels)
     rays = cast_rays(camera, label_volume.affine, label_volume.shape)
-    lengths_mm = choose_backend(backend, slots).label_lengths(slots, rays, len(set(places)))
-    return as_images(lengths_mm, camera)[:, places]
+    lengths_mm = choose_backend(backend, label_volume.values).label_lengths(label_volume.values, wanted, rays)
+    return _in_order(as_images(lengths_mm, camera), places)
 
 
 def march_labels(
@@ -75,24 +75,24 @@ def march_labels(
     check_march(fields, camera, n_samples)
     if len(fields.matter) != 1:
         raise GeometryError(f"march_labels() found {len(fields.matter)} fields; expected 1, that of the labels' CT")
-    slots, places = _slots(label_volume, labels)
+    wanted, places = _ascending(label_volume, labels)
     carry = torch.linalg.inv(label_volume.affine) @ fields.affine
     rays = cast_rays(camera, fields.affine, fields.shape)
     kernel = choose_backend(backend, fields.opacity).label_weights
-    n_labels = len(set(places))
-    shares = kernel(fields.opacity[0], slots, carry, rays, n_labels=n_labels, n_samples=n_samples)
-    return as_images(shares, camera)[:, places]
+    shares = kernel(fields.opacity[0], label_volume.values, wanted, carry, rays, n_samples=n_samples)
+    return _in_order(as_images(shares, camera), places)
 
 
-def _slots(label_volume: Volume, labels: Sequence[int]) -> tuple[Tensor, list[int]]:
-    """Labels renumbered to 0..K-1 in ascending order, all else K; and each label's number."""
+def _ascending(label_volume: Volume, labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The distinct labels in ascending order, and the place of each asked-for label among them."""
     if label_volume.unit != "label":
         raise GeometryError(f"expected a volume in 'label', found {label_volume.unit!r}; read it with read_labels")
     wanted = sorted({int(label) for label in labels})
     if not wanted:
         raise UsageError("no labels are asked for; expected at least one integer")
-    known = torch.tensor(wanted, device=label_volume.values.device)
-    values = label_volume.values.round().to(torch.int32).contiguous()
-    found = torch.searchsorted(known.to(torch.int32), values, out_int32=True).clamp(max=len(wanted) - 1)
-    slots = torch.where(known.to(torch.int32)[found.long()] == values, found, len(wanted))
-    return slots.to(torch.int16), [wanted.index(int(label)) for label in labels]
+    return wanted, [wanted.index(int(label)) for label in labels]
+
+
+def _in_order(images: Tensor, places: list[int]) -> Tensor:
+    """Channels in the order asked for; not copied where they already are."""
+    return images if places == list(range(images.shape[1])) else images[:, places]

@@ -18,21 +18,25 @@ class Rays:
         starts:     (B, R, 3) index coordinates at which each ray enters the grid.
         directions: (B, R, 3) index coordinates gained per millimetre, from the source onwards.
         lengths_mm: (B, R) path inside the grid, mm; 0 for a ray that misses it.
+        image_shape: (H, W) of the images that the R rays fill row by row, where known: neighbours
+                     in an image read the same memory, which some backends exploit.
     """
 
     starts: Tensor
     directions: Tensor
     lengths_mm: Tensor
+    image_shape: tuple[int, int] | None = None
 
     def to(self, values: Tensor) -> Rays:
         """The same rays in the dtype and on the device of `values`, never below float32."""
         dtype = torch.promote_types(values.dtype, torch.float32)
         parts = (self.starts, self.directions, self.lengths_mm)
-        return Rays(*(part.to(dtype).to(values.device) for part in parts))
+        return Rays(*(part.to(dtype).to(values.device) for part in parts), self.image_shape)
 
     def reshape(self, *batch: int) -> Rays:
         """The same rays with leading axes `batch` in place of (B, R)."""
-        return Rays(self.starts.reshape(*batch, 3), self.directions.reshape(*batch, 3), self.lengths_mm.reshape(*batch))
+        starts, directions = (part.reshape(*batch, 3) for part in (self.starts, self.directions))
+        return Rays(starts, directions, self.lengths_mm.reshape(*batch), self.image_shape)
 
 
 def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Rays:
@@ -58,7 +62,8 @@ def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Ra
     span = offset @ inverse[:3, :3].T
     enter, leave = _clip(origin, span, shape)
     full_mm = offset.norm(dim=-1)
-    return Rays(origin + enter[..., None] * span, span / full_mm[..., None], (leave - enter) * full_mm)
+    starts, lengths_mm = origin + enter[..., None] * span, (leave - enter) * full_mm
+    return Rays(starts, span / full_mm[..., None], lengths_mm, camera.shape)
 
 
 def _clip(origin: Tensor, span: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

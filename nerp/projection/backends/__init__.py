@@ -4,6 +4,6 @@ A backend is a module with the functions of `reference`, on plain tensors:
 
 * `siddon(values (C, D, H, W), rays) -> (B, R, C)`
 * `march(matter (F, D, H, W), opacity, rays of (F, R), n_samples, per_sample) -> (F, R)`
-* `label_lengths(slots (M, D, H, W), rays, n_labels) -> (B, R, K)`
-* `label_weights(opacity (D, H, W), slots, carry, rays, n_labels, n_samples) -> (B, R, K)`
+* `label_lengths(maps (M, D, H, W), labels, rays) -> (B, R, K)`
+* `label_weights(opacity (D, H, W), maps, labels, carry, rays, n_samples) -> (B, R, K)`
 """

@@ -35,18 +35,18 @@ def siddon(values: Tensor, rays: Rays) -> Tensor:
     return result.reshape(*rays.lengths_mm.shape, len(flat))
 
 
-def label_lengths(slots: Tensor, rays: Rays, n_labels: int) -> Tensor:
+def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     """Path through each label, in one traversal.
 
     Args:
-        slots:    (M, D, H, W) integers, the label's place 0..K-1, or K for all other matter.
-        rays:     (B, R).
-        n_labels: K.
+        maps:   (M, D, H, W) integer-valued.
+        labels: K integers, ascending.
+        rays:   (B, R).
 
     Returns:
         (B, R, K) mm, summed over the M maps. Differentiable in the rays.
     """
-    shape, flat = slots.shape[1:], slots.flatten(1)
+    shape, flat, n_labels = maps.shape[1:], _slots(maps, labels).flatten(1), len(labels)
 
     def collect(chunk: Rays) -> Tensor:
         index, lengths_mm = segments(chunk.reshape(-1), shape)
@@ -55,7 +55,7 @@ def label_lengths(slots: Tensor, rays: Rays, n_labels: int) -> Tensor:
             total = total.scatter_add(1, _gather(label_map, index).long(), lengths_mm)
         return total[None, :, :n_labels]
 
-    rays = rays.to(torch.empty(0, device=slots.device))
+    rays = rays.to(torch.empty(0, device=maps.device))
     result = over_rays(collect, rays.reshape(1, -1), _bytes_per_ray(shape, channels=len(flat)) + 8 * n_labels)
     return result.reshape(*rays.lengths_mm.shape, n_labels)
 
@@ -84,20 +84,23 @@ def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sa
 
 
 def label_weights(
-    opacity: Tensor, slots: Tensor, carry: Tensor, rays: Rays, *, n_labels: int, n_samples: int
+    opacity: Tensor, maps: Tensor, labels: list[int], carry: Tensor, rays: Rays, *, n_samples: int
 ) -> Tensor:
     """Share of each ray's emission weights that falls into each label.
 
     Args:
-        opacity:  (D, H, W) extinction per mm.
-        slots:    (M, d, h, w) integers as in `label_lengths`, on a grid of their own.
-        carry:    (4, 4) from opacity's index coordinates to those of the labels.
-        rays:     (B, R) through the opacity's grid.
+        opacity:   (D, H, W) extinction per mm.
+        maps:      (M, d, h, w) integer-valued, on a grid of their own.
+        labels:    K integers, ascending.
+        carry:     (4, 4) from opacity's index coordinates to those of the labels.
+        rays:      (B, R) through the opacity's grid.
+        n_samples: midpoints of equal steps along each ray.
 
     Returns:
         (B, R, K) in 0..1; 0 where nothing dims the ray. Differentiable in opacity.
     """
     fields, carry = _at_least_float32(opacity)[None, None], carry.to(rays.starts)
+    slots, n_labels = _slots(maps, labels), len(labels)
 
     def share(chunk: Rays) -> Tensor:
         weights = _weights(_sample(fields, chunk, n_samples)[:, 0], chunk.lengths_mm / n_samples, False)
@@ -139,6 +142,14 @@ def _points(rays: Rays, n_samples: int) -> Tensor:
     middles = (torch.arange(n_samples, dtype=rays.starts.dtype, device=rays.starts.device) + 0.5) / n_samples
     along_mm = rays.lengths_mm[..., None] * middles
     return rays.starts[..., None, :] + along_mm[..., None] * rays.directions[..., None, :]
+
+
+def _slots(maps: Tensor, labels: list[int]) -> Tensor:
+    """Each voxel's place 0..K-1 among the labels, or K for all else."""
+    known = torch.tensor(labels, dtype=torch.int32, device=maps.device)
+    values = maps.round().to(torch.int32).contiguous()
+    found = torch.searchsorted(known, values, out_int32=True).clamp(max=len(labels) - 1)
+    return torch.where(known[found.long()] == values, found, len(labels)).to(torch.int16)
 
 
 def _nearest(label_map: Tensor, points: Tensor, *, outside: int) -> Tensor:

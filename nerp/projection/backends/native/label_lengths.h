@@ -17,7 +17,7 @@ struct Runs {
 };
 
 inline int32_t channel_of(const NerpLabels& labels, float label) {
-    const float rounded = label + 0.5f;
+    const float rounded = label - float(labels.lowest) + 0.5f;
     return rounded >= 0 && rounded < float(labels.table_size) ? labels.table[int32_t(rounded)] : -1;
 }
 

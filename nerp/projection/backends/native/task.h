@@ -44,9 +44,9 @@ struct NerpMarchGradient {
     NerpRayGradient rays;
 };
 
-// Label v, rounded to the nearest integer, counts for channel table[v]; -1 for none.
+// Label v, rounded to the nearest integer, counts for channel table[v - lowest]; -1 for none.
 struct NerpLabels {
-    int32_t table_size, n_channels;
+    int32_t lowest, table_size, n_channels;
     const int32_t* table;
 };
 

@@ -1,0 +1,94 @@
+"""Exact integrals as a PyTorch operator, laid out as `operators` describes."""
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from nerp.projection.backends import reference
+from nerp.projection.backends.cpu import library
+from nerp.projection.backends.cpu.operators import differentiable, keep
+from nerp.projection.rays import Rays
+
+
+@custom_op("nerp::siddon_cpu", mutates_args=(), device_types="cpu")
+def siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]) -> Tensor:
+    """(C, F, R) integrals of values (C, D, H, W), float32."""
+    image = torch.empty(len(values), *lengths_mm.shape)
+    if image.numel():
+        scene = library.scene(values.shape[1:], (starts, directions, lengths_mm), image_shape)
+        library.call("nerp_siddon", scene, len(values), values, image)
+    return image
+
+
+@siddon.register_fake
+def _(values, starts, directions, lengths_mm, image_shape):
+    return values.new_empty(len(values), *lengths_mm.shape)
+
+
+@custom_op("nerp::siddon_cpu_to_volume", mutates_args=(), device_types="cpu")
+def siddon_to_volume(
+    grad_image: Tensor,
+    starts: Tensor,
+    directions: Tensor,
+    lengths_mm: Tensor,
+    image_shape: list[int],
+    shape: list[int],
+) -> Tensor:
+    """Gradient (C, D, H, W) of `siddon` in its values: the adjoint."""
+    if grad_image.numel() == 0:
+        return torch.zeros(len(grad_image), *shape)
+    gradient = torch.empty(len(grad_image), *shape)
+    scene = library.scene(shape, (starts, directions, lengths_mm), image_shape)
+    library.call("nerp_siddon_to_volume", scene, len(grad_image), grad_image, gradient)
+    return gradient
+
+
+@siddon_to_volume.register_fake
+def _(grad_image, starts, directions, lengths_mm, image_shape, shape):
+    return grad_image.new_empty(len(grad_image), *shape)
+
+
+@custom_op("nerp::siddon_cpu_to_rays", mutates_args=(), device_types="cpu")
+def siddon_to_rays(
+    grad_image: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    directions: Tensor,
+    lengths_mm: Tensor,
+    image_shape: list[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of `siddon` in its rays."""
+    grads = [torch.zeros_like(part) for part in (starts, directions, lengths_mm)]
+    if grad_image.numel():
+        scene = library.scene(values.shape[1:], (starts, directions, lengths_mm), image_shape)
+        to = library.RayGradient(*map(library.address, grads))
+        library.call("nerp_siddon_to_rays", scene, len(values), values, grad_image, to)
+    return tuple(grads)
+
+
+@siddon_to_rays.register_fake
+def _(grad_image, values, starts, directions, lengths_mm, image_shape):
+    return torch.empty_like(starts), torch.empty_like(directions), torch.empty_like(lengths_mm)
+
+
+def _keep_siddon(ctx, inputs, output):
+    *tensors, ctx.image_shape = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _siddon_gradients(ctx, grad_image):
+    values, *lines = ctx.saved_tensors
+    needs = ctx.needs_input_grad[:4]
+    if torch.is_grad_enabled():
+        again = reference.siddon(values, Rays(*lines)).movedim(-1, 0)
+        return (*differentiable(again, (values, *lines), needs, grad_image), None)
+    grad_image = grad_image.contiguous()
+    to_volume, to_rays = None, (None, None, None)
+    if needs[0]:
+        to_volume = siddon_to_volume(grad_image, *lines, ctx.image_shape, values.shape[1:])
+    if any(needs[1:]):
+        to_rays = siddon_to_rays(grad_image, values, *lines, ctx.image_shape)
+    return (*keep((to_volume, *to_rays), needs), None)
+
+
+siddon.register_autograd(_siddon_gradients, setup_context=_keep_siddon)

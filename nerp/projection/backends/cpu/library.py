@@ -1,0 +1,132 @@
+"""The compiled kernels: where they are, why they may be missing, and what crosses their C interface."""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from ctypes import Structure, byref, c_char_p, c_int, c_int32, c_void_p
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
+
+
+class Scene(Structure):
+    """`NerpScene` of `native/task.h`: a grid, and the rays of a batch of images through it."""
+
+    _fields_ = [
+        ("shape", c_int32 * 3),
+        ("n_volumes", c_int32),
+        ("n_views", c_int32),
+        ("rows", c_int32),
+        ("columns", c_int32),
+        ("threads", c_int32),
+        ("start", c_void_p),
+        ("direction", c_void_p),
+        ("length_mm", c_void_p),
+    ]
+
+
+class RayGradient(Structure):
+    """`NerpRayGradient`: three float64 tensors laid out as the rays are, or null."""
+
+    _fields_ = [("start", c_void_p), ("direction", c_void_p), ("length_mm", c_void_p)]
+
+
+class March(Structure):
+    """`NerpMarch`: the fields, and how they are sampled."""
+
+    _fields_ = [("n_samples", c_int32), ("per_sample", c_int32), ("matter", c_void_p), ("opacity", c_void_p)]
+
+
+class MarchGradient(Structure):
+    """`NerpMarchGradient`: the finished image, its gradient, and where the results go."""
+
+    _fields_ = [
+        ("image", c_void_p),
+        ("grad_image", c_void_p),
+        ("grad_matter", c_void_p),
+        ("grad_opacity", c_void_p),
+        ("rays", RayGradient),
+    ]
+
+
+class Labels(Structure):
+    """`NerpLabels`: the channel of every label value, -1 for none."""
+
+    _fields_ = [("lowest", c_int32), ("table_size", c_int32), ("n_channels", c_int32), ("table", c_void_p)]
+
+
+SIGNATURES = {
+    "nerp_march": (c_void_p, c_void_p, c_void_p),
+    "nerp_march_backward": (c_void_p, c_void_p, c_void_p),
+    "nerp_siddon": (c_void_p, c_int, c_void_p, c_void_p),
+    "nerp_siddon_to_volume": (c_void_p, c_int, c_void_p, c_void_p),
+    "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
+    "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
+    "nerp_choose_isa": (c_char_p,),
+}
+
+
+@cache
+def load() -> ctypes.CDLL | str:
+    """The library, or the reason why there is none."""
+    beside = Path(__file__).parent
+    built = [path for suffix in EXTENSION_SUFFIXES if (path := beside / f"_kernels{suffix}").exists()]
+    if not built:
+        return BUILD
+    try:
+        library = ctypes.CDLL(os.fspath(built[0]))
+    except OSError as reason:
+        return f"the compiled kernels do not load: {reason}"
+    for name, arguments in SIGNATURES.items():
+        getattr(library, name).argtypes = arguments
+    library.nerp_isa.restype = c_char_p
+    return library
+
+
+def missing() -> str | None:
+    """Why the compiled kernels cannot run here, or None where they can."""
+    library = load()
+    return library if isinstance(library, str) else None
+
+
+def instruction_set() -> str:
+    """The instruction set in use: `baseline`, `avx2` or `avx512`."""
+    return load().nerp_isa().decode()
+
+
+def choose_instruction_set(name: str) -> bool:
+    """Use the kernels of `name` from now on; False, and no change, where this processor lacks it."""
+    return bool(load().nerp_choose_isa(name.encode()))
+
+
+def call(name: str, *arguments) -> None:
+    """Run a kernel on structures, plain integers and tensors."""
+    if getattr(load(), name)(*map(_plain, arguments)):
+        raise MemoryError(f"{name} ran out of memory")
+
+
+def _plain(argument):
+    if isinstance(argument, Tensor):
+        return address(argument)
+    return byref(argument) if isinstance(argument, Structure) else argument
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a dense tensor's numbers lie; null for None and for an empty tensor."""
+    if tensor is None or tensor.numel() == 0:
+        return None
+    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    return tensor.data_ptr()
+
+
+def scene(shape: Sequence[int], rays: Sequence[Tensor], image_shape: Sequence[int], *, n_volumes: int = 1) -> Scene:
+    """The grid (D, H, W) and its rays, which fill whole images of (H, W) pixels, those of one volume together."""
+    rows, columns = image_shape
+    n_views = rays[2].numel() // (rows * columns)
+    lines = [address(part) for part in rays]
+    return Scene((c_int32 * 3)(*shape), n_volumes, n_views, rows, columns, torch.get_num_threads(), *lines)
