@@ -1,7 +1,5 @@
 """Which labels belong to which CT, and how each is known by its content."""
 
-from pathlib import Path
-
 import pytest
 from small_chests import SETTINGS, chest, write_chests
 
@@ -9,11 +7,6 @@ from nerp.errors import DataError
 from nerp.synthesis import synthesize
 from nerp.synthesis.matching import cases, volume_sha256
 from nerp.volume import write_volume
-
-
-@pytest.fixture(scope="module")
-def chests(tmp_path_factory) -> tuple[Path, Path]:
-    return write_chests(tmp_path_factory.mktemp("chests"))
 
 
 def test_unmatched_names_are_listed(chests, tmp_path):

@@ -136,6 +136,14 @@ def test_a_folder_of_other_things_is_refused_untouched(tmp_path):
     assert contents(tmp_path) == {"notes.txt": b"mine"}
 
 
+@pytest.mark.parametrize("text", ["[1]", '{"name": "mine"}', '{"settings": 3}'])
+def test_a_dataset_of_another_program_is_refused_untouched(tmp_path, text):
+    (tmp_path / DATASET).write_text(text)
+    with pytest.raises(DataError, match="is not what nerp synthesize writes"), PairWriter(tmp_path, SETTINGS):
+        pass
+    assert contents(tmp_path) == {DATASET: text.encode()}
+
+
 def test_a_file_in_the_folders_place_is_refused(tmp_path):
     (tmp_path / "pairs").write_text("")
     with pytest.raises(DataError, match="is a file; expected a folder"), PairWriter(tmp_path / "pairs", SETTINGS):

@@ -20,16 +20,6 @@ from nerp.volume import attenuation, write_volume
 
 
 @pytest.fixture(scope="module")
-def chests(tmp_path_factory) -> tuple[Path, Path]:
-    return write_chests(tmp_path_factory.mktemp("chests"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
 def pairs(chests, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("drr") / "pairs"
     synthesize(*chests, out=out, settings=replace(SETTINGS, rule=MaskRule("visible"), label_names={51: "heart"}))
