@@ -15,7 +15,7 @@ from nerp.data.images import read_grey
 from nerp.data.pairs import read_records
 from nerp.errors import CheckpointError, DataError, UsageError, VolumeError
 from nerp.projection import MaskRule, siddon
-from nerp.synthesis import render, replay, synthesize
+from nerp.synthesis import render, replay, single, synthesize
 from nerp.volume import attenuation, write_volume
 
 
@@ -100,6 +100,39 @@ def test_labels_are_asked_for(pairs, chests, tmp_path):
 def test_an_index_beyond_the_records_is_refused(pairs, chests, tmp_path, index):
     with pytest.raises(UsageError, match=r"holds 6 records; expected 0 to 5"):
         replay(pairs / "metadata.jsonl", index, ct=chests[0], labels=chests[1], out=tmp_path / "out")
+
+
+def test_an_index_into_no_records_says_so(chests, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text("")
+    with pytest.raises(UsageError, match="holds 0 records; make pairs first"):
+        replay(tmp_path / "metadata.jsonl", 0, ct=chests[0], out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(("text", "lacking"), [("[]", "backend, camera"), ('{"id": "a"}', "backend, camera")])
+def test_json_that_is_no_record_is_told_what_it_lacks(chests, tmp_path, text, lacking):
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match=f"record 0 of .*dataset.json lacks {lacking}, .*; give one that nerp wrote"):
+        replay(tmp_path / "dataset.json", ct=chests[0], out=tmp_path / "out")
+
+
+def test_images_of_others_are_not_overwritten(chests, tmp_path):
+    (tmp_path / "image.png").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"holds image\.png and no record\.json"):
+        render(chests[0] / "anna.nii.gz", out=tmp_path, settings=SETTINGS)
+    assert contents(tmp_path) == {"image.png": b"mine"}
+
+
+def test_a_write_that_fails_leaves_no_part(chests, tmp_path, monkeypatch):
+    def full_disk(path, data):
+        if path.suffix == ".npy":
+            raise OSError(28, "No space left on device")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+    monkeypatch.setattr(single, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        render(chests[0] / "anna.nii.gz", out=tmp_path / "out", settings=SETTINGS)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def altered(pairs: Path, folder: Path, **changes) -> Path:

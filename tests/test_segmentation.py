@@ -15,7 +15,7 @@ from nerp.evaluation.segmentation import evaluate_segmentation, score, summarise
 from nerp.networks.segmenter import Segmenter
 from nerp.training.supervised import SegmenterPlan
 
-PLAN = SegmenterPlan(epochs=20, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
+PLAN = SegmenterPlan(epochs=12, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
 
 
 @pytest.fixture(scope="module")
