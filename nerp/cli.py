@@ -44,10 +44,8 @@ class Mode(str, Enum):
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made if missing.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Ct = Annotated[Path, typer.Option(help="CT file, DICOM folder, or folder of CTs.")]
-LabelsOf = Annotated[Path | None, typer.Option(help="Label map of the CT, or folder of maps with the CTs' file names.")]
 Mask = Annotated[str | None, typer.Option(help="Label values whose union is the mask, e.g. 10,11,12.")]
 Rule = Annotated[str, typer.Option(help="How thickness becomes a mask: any, thickness, visible, rendered.")]
 RuleNumber = Annotated[
@@ -57,21 +55,33 @@ Shape = Annotated[
     str | None, typer.Option(help="Pixels: rows, or ROWSxCOLUMNS. Default 256, or the run's own for vrr.")
 ]
 Backend = Annotated[str, typer.Option(help="Projection: auto, reference, cpu or cuda.")]
-Save = Annotated[Path | None, typer.Option(help="Keep the result as JSON in this file, too.")]
+Save = Annotated[Path | None, typer.Option(help="Keep the result as JSON, e.g. RUN/evaluation.json for the report.")]
 LabelNames = Annotated[Path | None, typer.Option(help="CSV with the columns id,structure naming the label values.")]
 Run = Annotated[Path | None, typer.Option(help="Run folder of `nerp train`; for --mode vrr.")]
 
 
-def main() -> int:
-    """Run the command line; one line and exit code 1 or 2 for whatever a user can repair."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, by default the process's own; returns the exit code."""
+    return guarded(lambda: app(arguments, standalone_mode=False))
+
+
+def guarded(command: Callable[[], int | None]) -> int:
+    """Call a command; one line and exit code 1 or 2 for whatever a user can repair."""
     try:
-        return app(standalone_mode=False) or 0
+        return command() or 0
     except NerpError as error:
         return complain(str(error), error.exit_code)
     except CommandLineError as error:
         return complain(f"{error.format_message()} (see nerp --help)".lstrip(), 2)
     except FileNotFoundError as error:
         return complain(f"no such file or folder: {error.filename}; check the path", 1)
+    except OSError as error:
+        found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return complain(f"{found}; check the path, its rights and the space left", 1)
+    except RuntimeError as error:  # torch has no class of its own for this on the CPU
+        if "allocate memory" not in str(error) and "out of memory" not in str(error):
+            raise
+        return complain("not enough memory; give a smaller --shape or CT, or end other programs", 1)
     except KeyboardInterrupt:
         return complain("interrupted; run the same command again to go on where it stopped", 130)
 
@@ -85,12 +95,19 @@ def complain(message: str, code: int) -> int:
 
 def answer(result: dict, as_json: bool, lines: list[str], save: Path | None = None) -> None:
     """Print a result: JSON for machines, a few lines for people; keep it in a file where one is named."""
-    text = json.dumps(result, indent=2)
     if save:
-        from nerp.files import write_text
+        from nerp.files import json_bytes, write_bytes
 
-        write_text(save, text + "\n")
-    print(text if as_json else "\n".join(lines))
+        write_bytes(save, json_bytes(result))
+    print(json.dumps(result, indent=2) if as_json else "\n".join(lines))
+
+
+def check_save(save: Path | None) -> None:
+    """Refuse a place that cannot be written before the work is done."""
+    if save:
+        from nerp.files import check_file
+
+        check_file(save)
 
 
 @contextmanager
@@ -140,7 +157,7 @@ def rule_numbers(items: list[str] | None) -> dict[str, float]:
 def image_shape(text: str) -> tuple[int, int]:
     """(H, W) of `256` or `256x320`."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"--shape is {text!r}; expected rows, or rows x columns, such as 256 or 256x320")
     return int(parts[0]), int(parts[-1])
 
@@ -167,7 +184,7 @@ def phantom(
 def render(
     ct: Annotated[Path, typer.Argument(help="CT file or DICOM folder.")],
     out: Out,
-    labels: LabelsOf = None,
+    labels: Annotated[Path | None, typer.Option(help="Label map of the CT.")] = None,
     mask: Mask = None,
     rule: Rule = "visible",
     rule_number: RuleNumber = None,
@@ -177,13 +194,15 @@ def render(
     mode: Annotated[Mode, typer.Option(help="Line integrals, or a trained run's radiograph.")] = Mode.drr,
     run: Run = None,
     shape: Shape = None,
-    seed: Annotated[int | None, typer.Option(help="Vary the camera by this seed; none: the preset itself.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Vary the camera by this seed; none: the preset.")] = None,
     backend: Backend = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json."""
     from nerp.synthesis import render as render_files
 
+    if mask is not None and labels is None:
+        raise UsageError(f"--mask {mask} was given and no labels to take it from; give --labels, too")
     settings = pair_settings(
         mask_choice(mask, rule, rule_number, label_names),
         run if mode is Mode.vrr else None,
@@ -219,7 +238,7 @@ def train(
 def synthesize(
     run: Annotated[Path | None, typer.Argument(help="Run folder of `nerp train`; for --mode vrr.")] = None,
     *,
-    ct: Ct,
+    ct: Annotated[Path, typer.Option(help="CT file, DICOM folder, or folder of CTs.")],
     labels: Annotated[Path, typer.Option(help="Label map of the CT, or folder of maps with the CTs' file names.")],
     out: Out,
     mask: Mask = None,
@@ -233,6 +252,7 @@ def synthesize(
     shape: Shape = None,
     seed: Seed = 0,
     backend: Backend = "auto",
+    allow_empty: Annotated[bool, typer.Option(help="Keep CTs without a pixel of the mask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make labelled pairs, images and masks from the same rays; run again, it goes on where it stopped."""
@@ -249,6 +269,7 @@ def synthesize(
         views=views,
         seed=seed,
         backend=backend,
+        allow_empty=allow_empty,
     )
     with progress("pairs") as tick:
         summary = synthesize_pairs(ct, labels, out=out, settings=settings, run=run, progress=tick)
@@ -258,9 +279,9 @@ def synthesize(
 @app.command(epilog="Example: nerp replay /tmp/pairs/metadata.jsonl --index 1 --ct ct/ --labels labels/ -o /tmp/again")
 def replay(
     metadata: Annotated[Path, typer.Argument(help="PAIRS/metadata.jsonl, or the record.json of one view.")],
-    ct: Ct,
+    ct: Annotated[Path, typer.Option(help="CT file, DICOM folder, or folder to search; found by its hash.")],
     out: Out,
-    labels: LabelsOf = None,
+    labels: Annotated[Path | None, typer.Option(help="Label map, or a folder to search; found by its hash.")] = None,
     index: Annotated[int, typer.Option(min=0, help="Which record, from 0.")] = 0,
     run: Run = None,
     as_json: AsJson = False,
@@ -291,6 +312,7 @@ def segmentation(
     from nerp.evaluation.segmentation import evaluate_segmentation
     from nerp.training.supervised import SegmenterPlan
 
+    check_save(save)
     plan = SegmenterPlan(epochs=epochs, minutes=minutes, seed=seed)
     with progress("steps") as tick:
         result = evaluate_segmentation(
@@ -316,6 +338,7 @@ def fidelity(
     from nerp.evaluation.extractors import load_extractor
     from nerp.evaluation.fidelity import evaluate_fidelity
 
+    check_save(save)
     loaded = load_extractor(extractor, weights=weights, download=download)
     with progress("images") as tick:
         result = evaluate_fidelity(fake, real, extractor=loaded, seed=seed, progress=tick)

@@ -1,11 +1,15 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and the hashes that stand for them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from nerp.errors import DataError
 
 
 @contextmanager
@@ -32,10 +36,55 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
+
+
+def json_bytes(value) -> bytes:
+    """Indented JSON, ready to be written; numbers keep every bit of a float64."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def check_folder(folder: str | Path) -> None:
+    """Make sure that a folder can be written into, or made, before long work is done for it.
+
+    Raises:
+        DataError: a file stands in its way, or it is not writable.
+    """
+    folder = Path(folder)
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise DataError(f"{there} is a file; expected a folder to write to: choose another name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DataError(f"{there} is not writable; choose another folder or change its rights")
+
+
+def check_file(path: str | Path) -> None:
+    """Make sure that a file can be written, before long work is done for it.
+
+    Raises:
+        DataError: its name is a folder's, or its folder is not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected the name of a file to write")
+    check_folder(path.parent)
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` prints it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

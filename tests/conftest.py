@@ -32,3 +32,19 @@ def training_data(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("data")
     prepare(tiny(folder), advance=lambda: None)
     return [f"data.ct_dir={folder}/data/ct", f"data.radiographs_dir={folder}/data/radiographs"]
+
+
+@pytest.fixture(scope="session")
+def chests(tmp_path_factory) -> tuple[Path, Path]:
+    """Folders of two small CTs and of their labels, to be read only."""
+    from small_chests import write_chests  # loads the networks' packages, which few tests need
+
+    return write_chests(tmp_path_factory.mktemp("chests"))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """A run folder whose mapper is small and untrained, to be read only."""
+    from small_chests import write_run
+
+    return write_run(tmp_path_factory.mktemp("run"))

@@ -6,6 +6,7 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+NAME = "Doe^Jane"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -21,8 +22,9 @@ def write_slice(path: Path, values: np.ndarray, position, *, series: str, **fiel
         "SOPClassUID": CTImageStorage,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "Modality": "CT",
-        "PatientName": "Doe^Jane",
+        "PatientName": NAME,
         "PatientID": "secret-7",
+        "PatientBirthDate": "19700101",
         "SeriesInstanceUID": series,
         "Rows": values.shape[0],
         "Columns": values.shape[1],

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
+from dicom_series import write_slice
 
 from nerp.config import flatten, load_config, save_config
 from nerp.networks import Mapper
@@ -14,7 +14,6 @@ from nerp.volume import Volume, write_volume
 
 SPACING_MM = 14.0
 HEART = 51
-NAME = "Doe^Jane"
 SETTINGS = PairSettings(shape=(24, 20), mask=(10, 11), rule=MaskRule("thickness"), views=3)
 
 
@@ -68,26 +67,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def write_series(folder: Path, volume: Volume) -> None:
     """A CT as axial DICOM slices that name a patient."""
-    import pydicom
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-
     folder.mkdir()
     for k in range(volume.shape[2]):
         place = volume.affine @ torch.tensor([volume.shape[0] - 1, volume.shape[1] - 1, k, 1.0], dtype=torch.float64)
-        pixels = volume.values[0, :, :, k].flip(0, 1).T.numpy().astype(np.int16)
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
-        meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.{k + 1}"
-        slice_ = pydicom.dataset.FileDataset(str(folder / f"{k}.dcm"), {}, file_meta=meta, preamble=b"\0" * 128)
-        slice_.PatientName, slice_.PatientID, slice_.PatientBirthDate = NAME, "Jane1970", "19700101"
-        slice_.SOPClassUID, slice_.SOPInstanceUID, slice_.Modality = CTImageStorage, f"1.2.826.0.1.{k + 1}", "CT"
-        slice_.SeriesInstanceUID, slice_.StudyInstanceUID = "1.2.826.0.1.77", "1.2.826.0.1.78"
-        slice_.InstanceNumber, slice_.SliceThickness = k + 1, SPACING_MM
-        slice_.ImagePositionPatient = [-float(place[0]), -float(place[1]), float(place[2])]
-        slice_.ImageOrientationPatient, slice_.PixelSpacing = [1, 0, 0, 0, 1, 0], [SPACING_MM] * 2
-        slice_.Rows, slice_.Columns = pixels.shape
-        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
-        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 16, 16, 15, 1
-        slice_.RescaleSlope, slice_.RescaleIntercept = 1, 0
-        slice_.PixelData = np.ascontiguousarray(pixels).tobytes()
-        slice_.save_as(folder / f"{k}.dcm", enforce_file_format=True)
+        pixels = volume.values[0, :, :, k].flip(0, 1).T.numpy()
+        position = (-float(place[0]), -float(place[1]), float(place[2]))
+        fields = {"PixelSpacing": [SPACING_MM] * 2, "RescaleIntercept": 0.0}
+        write_slice(folder / f"{k}.dcm", pixels, position, series="1.2.826.0.1.77", **fields)

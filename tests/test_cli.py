@@ -1,15 +1,19 @@
 """The command line: help with examples, one line for every mistake, JSON for machines."""
 
 import json
+import runpy
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from small_chests import write_chests
+from ellipses import write_pairs
+from small_chests import HEART, chest, contents, write_chests
 
-from nerp.cli import image_shape, main, rule_numbers
-from nerp.errors import UsageError
+from nerp.cli import guarded, image_shape, main, rule_numbers
+from nerp.errors import DataError, UsageError
+from nerp.volume import write_volume
 
 COMMANDS = [
     *(["phantom"], ["render"], ["train"], ["synthesize"], ["replay"], ["data"], ["report"], ["info"]),
@@ -54,14 +58,46 @@ sys.exit(f"loaded {heavy & set(sys.modules)}" if heavy & set(sys.modules) else 0
     assert "CT in, labelled chest radiographs out" in " ".join(done.stdout.split())
 
 
+CHEST = ["--ct", "a", "--labels", "b"]
+FILE = Path(__file__)
+
 MISTAKES = {
+    "a mask and no labels": (["render", "c.nii", "-o", "out", "--mask", "3"], 2, "no labels to take it from"),
+    "a mask of no digit": (["synthesize", *CHEST, "--mask", "²", "-o", "out"], 2, "mask '²' is no label"),
+    "a mask beyond all labels": (["synthesize", *CHEST, "--mask", f"{10**20}", "-o", "out"], 2, "from 1 to 16777215"),
+    "shape of no digit": (["render", "ct.nii", "-o", "out", "--shape", "²"], 2, "--shape is '²'"),
+    "shape beyond all films": (["render", "ct.nii", "-o", "out", "--shape", "99999"], 2, "sides of 1 to 4096"),
+    "angle of no number": (
+        ["render", "c.nii", "-o", "o", "--view", "oblique", "--angle-deg", "nan"],
+        2,
+        "angle is nan",
+    ),
+    "render into a file": (["render", "ct.nii", "-o", FILE / "out"], 1, "test_cli.py is a file; expected a folder"),
+    "pairs into a file": (["synthesize", *CHEST, "--mask", "1", "-o", FILE], 1, "test_cli.py is a file; expected a"),
+    "replay into a file": (
+        ["replay", "a.jsonl", "--ct", "a", "-o", FILE],
+        1,
+        "test_cli.py is a file; expected a folder",
+    ),
+    "save into a folder": (
+        ["evaluate", "segmentation", "--train", "a", "--test", "b", "--save", FILE.parent],
+        1,
+        "expected the name of a file to write",
+    ),
+    "fidelity saved into a folder": (["evaluate", "fidelity", "a", "b", "--save", FILE.parent], 1, "name of a file"),
+    "seed below zero": (["evaluate", "fidelity", "a", "b", "--seed", "-1"], 2, "--seed"),
+    "tests that are learned": (["evaluate", "segmentation", "--train", "a", "--test", "a"], 2, "to train on and to"),
     "no such command": (["rendr"], 2, "No such command"),
     "no such option": (["render", "ct.nii", "-o", "out", "--veiw", "pa"], 2, "--view"),
     "missing option": (["render", "ct.nii"], 2, "--out"),
     "no such view": (["render", "ct.nii", "-o", "out", "--view", "side"], 2, "side"),
     "no such file": (["render", "none.nii.gz", "-o", "out"], 1, "none.nii.gz"),
     "shape in words": (["render", "ct.nii", "-o", "out", "--shape", "big"], 2, "--shape is 'big'"),
-    "mask in words": (["render", "ct.nii", "-o", "out", "--mask", "lungs"], 2, "mask 'lungs' is no label"),
+    "mask in words": (
+        ["render", "ct.nii", "-o", "out", "--labels", "l.nii", "--mask", "lungs"],
+        2,
+        "mask 'lungs' is no label",
+    ),
     "no such rule": (["render", "ct.nii", "-o", "out", "--rule", "seen"], 2, "unknown mask rule 'seen'"),
     "rule's number in words": (
         ["render", "c.nii", "-o", "out", "--rule", "thickness", "--rule-number", "thickness_mm=x"],
@@ -74,7 +110,7 @@ MISTAKES = {
     "typo in a key": (["train", "demo", "trainer.setps=3"], 2, "did you mean 'trainer.steps'"),
     "no such preset": (["train", "dmeo"], 2, "dmeo"),
     "no metadata": (["replay", "none.jsonl", "--ct", "a", "-o", "out"], 1, "none.jsonl"),
-    "no pairs": (["evaluate", "segmentation", "--train", "none", "--test", "none"], 1, "none"),
+    "no pairs": (["evaluate", "segmentation", "--train", "none", "--test", "other"], 1, "other"),
     "no images": (["evaluate", "fidelity", "none", "none", "--extractor", "efficientnet-lite0"], 1, "none"),
     "no such extractor": (["evaluate", "fidelity", "a", "b", "--extractor", "vgg"], 2, "vgg"),
     "nothing to report": (["report", "none"], 1, "none"),
@@ -94,6 +130,94 @@ def test_mistakes_get_one_line_and_leave_nothing(nerp, name, tmp_path, monkeypat
     assert err.count("\n") == 1
     assert out == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (DataError("no such\nthing"), 1, "nerp: no such thing"),
+        (PermissionError(13, "Permission denied", "/a/b"), 1, "/a/b: Permission denied; check the path"),
+        (OSError(28, "No space left on device", "/a/b"), 1, "No space left on device"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "not enough memory; give a smaller"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_happens_is_told_in_one_line(capsys, error, code, words):
+    def command():
+        raise error
+
+    assert guarded(command) == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_mistake_of_ours_is_not_hidden():
+    def command():
+        raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        guarded(command)
+
+
+@pytest.mark.parametrize(("script", "command"), [("fidelity", "fidelity"), ("segmentation", "segmentation")])
+def test_scripts_are_the_commands_with_json(monkeypatch, tmp_path, script, command):
+    called = []
+    monkeypatch.setattr("nerp.cli.main", lambda arguments: called.append(arguments))
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--seed", "3"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(FILE.parents[1] / "eval" / f"{script}.py"), run_name="__main__")
+    assert not stop.value.code
+    assert called == [["evaluate", command, "--json", "--seed", "3"]]
+
+
+def test_the_segmenters_script_keeps_weights_and_tells_mistakes(monkeypatch, tmp_path, capsys):
+    write_pairs(tmp_path / "pairs", 2)
+
+    def script(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segmenter.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(FILE.parents[1] / "train" / "segmenter.py"), run_name="__main__")
+        return stop.value.code
+
+    out = tmp_path / "deep" / "segmenter.safetensors"
+    assert script(tmp_path / "pairs", "-o", out, "--epochs", 1, "--side", 32) == 0
+    assert out.is_file()
+    assert json.loads(capsys.readouterr().out)["steps"] == 1
+    assert script(tmp_path / "pairs", "-o", tmp_path) == 1
+    assert "is a folder; expected the name of a file" in capsys.readouterr().err
+
+
+def test_pairs_of_awkward_names_survive_other_settings(nerp, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_chests(Path("my data"), ["anna smith"])
+    common = ["--ct", "my data/ct", "--labels", "my data/labels", "--views", 1, "--shape", "24x20", "-o", "my pairs"]
+    assert nerp("synthesize", *common, "--mask", "10", "--rule", "any")[0] == 0
+    before = contents(Path("my pairs"))
+    code, _, err = nerp("synthesize", *common, "--mask", "10,11", "--rule", "any")
+    assert code == 1
+    assert "mask is [10] there, [10, 11] here" in err
+    assert contents(Path("my pairs")) == before
+    code, out, err = nerp("report", "my pairs")
+    assert code == 0, err
+    assert "anna" not in (Path("my pairs") / "report.html").read_text()
+
+
+def test_a_ct_without_the_mask_is_named_and_may_be_allowed(nerp, tmp_path):
+    ct, labels = write_chests(tmp_path, ["anna", "bert"])
+    _, bare = chest(50.0)
+    bare.values[bare.values == HEART] = 0
+    write_volume(labels / "bert.nii.gz", bare)
+    common = ["--ct", ct, "--labels", labels, "--mask", HEART, "--rule", "any", "--views", 1, "--shape", "24"]
+    code, _, err = nerp("synthesize", *common, "-o", tmp_path / "pairs")
+    assert code == 1
+    assert "bert.nii.gz: the labels hold 10, 11 and none of the mask's 51" in err
+    assert "--allow-empty" in err
+    code, out, err = nerp("synthesize", *common, "--allow-empty", "-o", tmp_path / "pairs", "--json")
+    assert code == 0, err
+    assert json.loads(out)["counts"] == {"pairs": 2, "cts": 2}
+    assert json.loads(out)["quality"]["empty_masks"] == 1
 
 
 def test_pairs_are_made_and_replayed_by_commands(nerp, tmp_path):

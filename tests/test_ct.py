@@ -10,7 +10,7 @@ from dicom_series import write_series
 from test_volume import ORDER_NAMES, ORDERS, restored
 
 from nerp.data import ct as ct_module
-from nerp.data.ct import CTDataset, find_cts, mapper_grid, match_labels, window
+from nerp.data.ct import CTDataset, find_cts, mapper_grid, window
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.volume import Volume, read_labels, read_volume, write_volume
 
@@ -196,24 +196,6 @@ def test_grids_are_kept_across_runs_until_the_ct_changes(folder, tmp_path, monke
         entry.write_bytes(b"damaged")
     with pytest.raises(DataError, match="a damaged cache entry; delete the file"):
         CTDataset(folder / "one", size=16, cache_folder=cache)[0]
-
-
-def test_labels_are_matched_by_name(folder, tmp_path):
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    truth = Volume((smooth_ct().values > -600).float(), AFFINE, "label")
-    for name in ("ct_a.nrrd", "ct_b.nii.gz", "ct_c.nii"):
-        write_volume(labels / name, truth)
-    cts = find_cts(folder, pattern="ct_*")
-    assert [path.name for path in match_labels(cts, labels)] == ["ct_b.nii.gz", "ct_a.nrrd", "ct_c.nii"]
-    dataset = CTDataset(cts[:2], size=16, labels_folder=labels)
-    torch.testing.assert_close(dataset.labels(1).values, truth.values, rtol=0, atol=0)
-    torch.testing.assert_close(dataset.labels(0).values, restored(truth, (2, 0, 1), (1,)).values, rtol=0, atol=0)
-    write_volume(labels / "ct_a.mha", truth)
-    with pytest.raises(DataError, match=r"1 of 3 CTs have no label map or several, first ct_a.nii.gz"):
-        match_labels(cts, labels)
-    with pytest.raises(DataError, match="has no labels; give labels_folder"):
-        CTDataset(cts[:2], size=16).labels(0)
 
 
 def test_real_cts_come_upright(real_data):

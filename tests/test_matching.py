@@ -1,19 +1,12 @@
 """Which labels belong to which CT, and how each is known by its content."""
 
-from pathlib import Path
-
 import pytest
 from small_chests import SETTINGS, chest, write_chests
 
 from nerp.errors import DataError
 from nerp.synthesis import synthesize
-from nerp.synthesis.matching import cases, sha256
+from nerp.synthesis.matching import cases, volume_sha256
 from nerp.volume import write_volume
-
-
-@pytest.fixture(scope="module")
-def chests(tmp_path_factory) -> tuple[Path, Path]:
-    return write_chests(tmp_path_factory.mktemp("chests"))
 
 
 def test_unmatched_names_are_listed(chests, tmp_path):
@@ -74,5 +67,5 @@ def test_a_metaimage_header_counts_with_its_data(tmp_path):
     hashes = set()
     for data in (b"1", b"2"):
         (tmp_path / "x.raw").write_bytes(data)
-        hashes.add(sha256(tmp_path / "x.mhd"))
+        hashes.add(volume_sha256(tmp_path / "x.mhd"))
     assert len(hashes) == 2

@@ -11,21 +11,12 @@ import torch
 from small_chests import SETTINGS, chest, contents, write_chests, write_run
 
 from nerp.camera import chest_camera
-from nerp.data.pairs import read_png, read_records
+from nerp.data.images import read_grey
+from nerp.data.pairs import read_records
 from nerp.errors import CheckpointError, DataError, UsageError, VolumeError
 from nerp.projection import MaskRule, siddon
-from nerp.synthesis import render, replay, synthesize
+from nerp.synthesis import render, replay, single, synthesize
 from nerp.volume import attenuation, write_volume
-
-
-@pytest.fixture(scope="module")
-def chests(tmp_path_factory) -> tuple[Path, Path]:
-    return write_chests(tmp_path_factory.mktemp("chests"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +102,39 @@ def test_an_index_beyond_the_records_is_refused(pairs, chests, tmp_path, index):
         replay(pairs / "metadata.jsonl", index, ct=chests[0], labels=chests[1], out=tmp_path / "out")
 
 
+def test_an_index_into_no_records_says_so(chests, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text("")
+    with pytest.raises(UsageError, match="holds 0 records; make pairs first"):
+        replay(tmp_path / "metadata.jsonl", 0, ct=chests[0], out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(("text", "lacking"), [("[]", "backend, camera"), ('{"id": "a"}', "backend, camera")])
+def test_json_that_is_no_record_is_told_what_it_lacks(chests, tmp_path, text, lacking):
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match=f"record 0 of .*dataset.json lacks {lacking}, .*; give one that nerp wrote"):
+        replay(tmp_path / "dataset.json", ct=chests[0], out=tmp_path / "out")
+
+
+def test_images_of_others_are_not_overwritten(chests, tmp_path):
+    (tmp_path / "image.png").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"holds image\.png and no record\.json"):
+        render(chests[0] / "anna.nii.gz", out=tmp_path, settings=SETTINGS)
+    assert contents(tmp_path) == {"image.png": b"mine"}
+
+
+def test_a_write_that_fails_leaves_no_part(chests, tmp_path, monkeypatch):
+    def full_disk(path, data):
+        if path.suffix == ".npy":
+            raise OSError(28, "No space left on device")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+    monkeypatch.setattr(single, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        render(chests[0] / "anna.nii.gz", out=tmp_path / "out", settings=SETTINGS)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def altered(pairs: Path, folder: Path, **changes) -> Path:
     record = {**read_records(pairs / "metadata.jsonl")[0], **changes}
     (folder / "metadata.jsonl").write_text(json.dumps(record) + "\n")
@@ -162,7 +186,7 @@ def test_a_view_is_rendered_to_files_that_agree(chests, tmp_path):
     expected = siddon(attenuation(volume), chest_camera(volume, shape=(24, 20)))[0, 0]
     assert raw.dtype == np.float32
     assert np.abs(raw - expected.numpy()).max() < 1e-4
-    assert set(np.unique(read_png(tmp_path / "pa" / "mask.png"))) == {0, 255}
+    assert set(np.unique(read_grey(tmp_path / "pa" / "mask.png"))) == {0, 1}
     assert record["seed"] is None
 
 
@@ -198,7 +222,7 @@ def test_rendered_again_without_labels_the_former_mask_goes(chests, tmp_path):
         ({"settings": replace(SETTINGS, view="front")}, UsageError, "unknown view 'front'"),
         ({"settings": replace(SETTINGS, mask=())}, UsageError, "no mask is chosen; give label values"),
         ({"run": "somewhere"}, UsageError, "uses no trained run"),
-        ({"out": "taken"}, UsageError, "is a file; expected a folder"),
+        ({"out": "taken"}, DataError, "is a file; expected a folder"),
     ],
 )
 def test_bad_input_leaves_no_file(tmp_path, arguments, error, message):

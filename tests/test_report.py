@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from nerp.config import Config, save_config
+from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
-from nerp.data.pairs import png_bytes
 from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles
@@ -156,6 +156,23 @@ def test_report_of_a_run_that_has_only_begun(tmp_path):
     text = words(write_report(tmp_path))
     assert "0 of 100000 steps" in text
     assert not images_in(text)
+
+
+def test_report_of_damaged_pairs_says_what_is_lacking(pairs):
+    dataset = json.loads((pairs / "dataset.json").read_text())
+    del dataset["settings"]["view"]
+    (pairs / "dataset.json").write_text(json.dumps(dataset))
+    records = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text().splitlines()]
+    del records[-1]["mask_share"]
+    (pairs / "metadata.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(DataError, match="lacks mask_share, view in its settings or records; synthesize"):
+        write_report(pairs)
+    assert not (pairs / "report.html").exists()
+
+
+def test_report_shows_the_scores_of_an_evaluation(run):
+    (run / "scores.json").write_text('{"dice": {"mean": 0.8125, "ci95": [0.75, 0.875], "n": 7}}')
+    assert "0.8125" in words(write_report(run))
 
 
 def test_report_of_another_folder_is_refused(tmp_path):

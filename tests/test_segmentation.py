@@ -5,31 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from ellipses import write_pairs
 from PIL import Image
 
 from nerp.errors import DataError, UsageError
+from nerp.evaluation import segmentation
 from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import evaluate_segmentation, score, summarise
 from nerp.networks.segmenter import Segmenter
 from nerp.training.supervised import SegmenterPlan
 
-PLAN = SegmenterPlan(epochs=20, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
-
-
-def write_pairs(folder, count, *, shape=(40, 60), seed=0):
-    """Dark ellipses on a bright, noisy ground, and their masks."""
-    generator = np.random.default_rng(seed)
-    y, x = np.mgrid[: shape[0], : shape[1]] / np.reshape(shape, (2, 1, 1))
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    for index in range(count):
-        cy, cx = generator.uniform(0.4, 0.6, 2)
-        ry, rx = generator.uniform(0.2, 0.3, 2)
-        mask = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
-        image = np.clip(0.7 - 0.4 * mask + generator.normal(0, 0.05, mask.shape), 0, 1)
-        Image.fromarray((image * 255).astype(np.uint8)).save(folder / "images" / f"{index:02d}.png")
-        Image.fromarray((mask * 255).astype(np.uint8)).save(folder / "masks" / f"{index:02d}.png")
-    return folder
+PLAN = SegmenterPlan(epochs=12, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +104,29 @@ def test_training_or_weights_but_not_both_or_none(tmp_path):
     for train, weights in ((None, None), (tmp_path, tmp_path / "x.safetensors")):
         with pytest.raises(UsageError, match="either a folder of pairs to train on, or the weights"):
             evaluate_segmentation(train, tmp_path, weights=weights)
+
+
+def test_tests_are_never_what_is_learned(tmp_path, monkeypatch):
+    write_pairs(tmp_path / "pairs", 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is both the folder to train on and to test on"):
+        evaluate_segmentation(tmp_path / "pairs", "pairs", plan=PLAN)
+
+
+@pytest.mark.parametrize("spoiled", ["images/00.png", "masks/00.png"])
+def test_a_set_of_another_kind_is_met_before_the_training(tmp_path, monkeypatch, spoiled):
+    train, test = write_pairs(tmp_path / "train", 2), write_pairs(tmp_path / "test", 2, seed=1)
+    (test / spoiled).write_text("no picture")
+    monkeypatch.setattr(segmentation, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        evaluate_segmentation(train, test, plan=PLAN)
+
+
+def test_a_place_that_cannot_be_written_is_met_before_the_training(tmp_path, monkeypatch):
+    train, test = write_pairs(tmp_path / "train", 2), write_pairs(tmp_path / "test", 2, seed=1)
+    monkeypatch.setattr(segmentation, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataError, match=r"00\.png is a file; expected a folder"):
+        evaluate_segmentation(train, test, plan=PLAN, out=test / "images" / "00.png")
 
 
 def test_bad_test_folders_are_refused_before_training(tmp_path):

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dicom_series import NAME
 from small_chests import (
     HEART,
-    NAME,
     SETTINGS,
     SPACING_MM,
     chest,
     contents,
     write_chests,
-    write_run,
     write_series,
 )
 
@@ -27,22 +26,13 @@ from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.config import load_config, save_config
 from nerp.data.pairs import read_pair, read_records
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
+from nerp.files import sha256
 from nerp.projection import MaskRule
 from nerp.synthesis import PairSettings, Synthesiser, load_run, render, run_settings, synthesize
-from nerp.synthesis.matching import cases, sha256
+from nerp.synthesis.matching import cases
 from nerp.synthesis.records import repeatable
 from nerp.synthesis.synthesiser import label_points, outside_share
 from nerp.volume import Volume, read_volume, write_volume
-
-
-@pytest.fixture(scope="module")
-def chests(tmp_path_factory) -> tuple[Path, Path]:
-    return write_chests(tmp_path_factory.mktemp("chests"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"))
 
 
 def test_a_set_holds_every_pair_its_record_and_what_it_is(chests, tmp_path):
@@ -225,7 +215,7 @@ def test_killed_and_run_again_it_ends_as_if_never_killed(chests, tmp_path):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(here.parent), "OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=300,
     )
     assert done.stdout.split() == ["9"] * 6, done.stderr
     threads = torch.get_num_threads()
@@ -403,6 +393,6 @@ def assert_nothing_told(ct: Path, labels: Path, out: Path):
     outputs = contents(out)
     assert len(outputs) == 5 + 4
     for name, data in outputs.items():
-        for secret in (b"Doe", b"Jane", b"1970", b"1.2.826.0.1", str(ct.parent).encode()):
+        for secret in (b"Doe", b"Jane", b"1970", b"secret", b"1.2.826.0.1", str(ct.parent).encode()):
             assert secret not in data, name
             assert secret.decode() not in name

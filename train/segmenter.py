@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from nerp.errors import NerpError
+from nerp.cli import guarded
+from nerp.files import check_file
 from nerp.networks.segmenter import save_segmenter
 from nerp.training.supervised import SegmenterPlan, train_segmenter
 
@@ -18,7 +19,7 @@ def show(done: int, planned: int, loss: float) -> None:
         print(f"step {done} of {planned}, loss {loss:.4f}", file=sys.stderr)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path, help="folder with images/ and masks/")
     parser.add_argument("-o", "--out", type=Path, required=True, help="weights file to write, .safetensors")
@@ -27,17 +28,12 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=128, help="working resolution, a multiple of 32")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    try:
-        plan = SegmenterPlan(epochs=given.epochs, minutes=given.minutes, seed=given.seed, side=given.side)
-        trained = train_segmenter(given.pairs, plan=plan, progress=show)
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        save_segmenter(given.out, trained.network)
-    except NerpError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    check_file(given.out)
+    plan = SegmenterPlan(epochs=given.epochs, minutes=given.minutes, seed=given.seed, side=given.side)
+    trained = train_segmenter(given.pairs, plan=plan, progress=show)
+    save_segmenter(given.out, trained.network)
     print(json.dumps(trained.record(), indent=2))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from torch.utils.data import Dataset
 
 from nerp.dicom import holds_series
 from nerp.errors import DataError, GeometryError, UsageError
+from nerp.files import replacing
 from nerp.formats import ITK, NIFTI, extension
-from nerp.volume import Volume, read_labels, read_volume
+from nerp.volume import Volume, read_volume
 
 AIR_HU = -1000.0
 SIDE_MULTIPLE = 16
@@ -150,30 +150,6 @@ def find_cts(folder, *, pattern: str = "*") -> list[Path]:
     return sorted(files + folders)
 
 
-def match_labels(cts: list[Path], labels_folder) -> list[Path]:
-    """The label map of each CT: the file in `labels_folder` of the same name, whatever its format.
-
-    Raises:
-        DataError: CTs without labels (they are counted, the first is named), or two files for one CT.
-    """
-    found: dict[str, list[Path]] = {}
-    for path in sorted(Path(labels_folder).glob("*")):
-        if extension(path) in NIFTI + ITK:
-            found.setdefault(_stem(path), []).append(path)
-    matches = [found.get(_stem(ct), []) for ct in cts]
-    lonely = [ct.name for ct, match in zip(cts, matches, strict=True) if len(match) != 1]
-    if lonely:
-        raise DataError(
-            f"{labels_folder}: {len(lonely)} of {len(cts)} CTs have no label map or several, first {lonely[0]}; "
-            "expected one of the same name each"
-        )
-    return [match[0] for match in matches]
-
-
-def _stem(path: Path) -> str:
-    return path.name[: len(path.name) - len(extension(path))] if path.suffix and not path.is_dir() else path.name
-
-
 @dataclass(frozen=True)
 class MappedCT:
     """One CT ready for the mapper.
@@ -196,17 +172,13 @@ class CTDataset(Dataset):
         source:       a folder (searched by `find_cts`), or the paths themselves.
         size, spacing_mm: as for `mapper_grid`.
         window_hu:    (low, high) HU that become 0 and 1.
-        labels_folder: holds label maps with the CTs' names; see `match_labels`.
         cache_folder: keeps resampled grids across runs; a changed CT or size makes a new entry.
 
     Items are `MappedCT`. A file that is no CT raises its `VolumeError` when it is first asked for.
     """
 
-    def __init__(
-        self, source, *, size=None, spacing_mm=None, window_hu=(-1000.0, 1000.0), labels_folder=None, cache_folder=None
-    ):
+    def __init__(self, source, *, size=None, spacing_mm=None, window_hu=(-1000.0, 1000.0), cache_folder=None):
         self.paths = find_cts(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-        self.label_paths = None if labels_folder is None else match_labels(self.paths, labels_folder)
         self.size, self.spacing_mm, self.window_hu = size, spacing_mm, tuple(window_hu)
         self.cache_folder = None if cache_folder is None else Path(cache_folder)
         self._grids: dict[int, Volume] = {}
@@ -218,12 +190,6 @@ class CTDataset(Dataset):
         path = self.paths[index]
         ct = self._grids.setdefault(index, self._grids.get(index) or self._load(path))
         return MappedCT(path, ct, window(ct.values, self.window_hu))
-
-    def labels(self, index: int) -> Volume:
-        """The label map of one CT on that CT's own grid, read anew each time; `DataError` without labels."""
-        if self.label_paths is None:
-            raise DataError("this set of CTs has no labels; give labels_folder")
-        return read_labels(self.label_paths[index], like=read_volume(self.paths[index]))
 
     def _load(self, path: Path) -> Volume:
         entry = None if self.cache_folder is None else self._entry(path)
@@ -244,13 +210,8 @@ class CTDataset(Dataset):
 def _write_entry(entry: Path, ct: Volume) -> None:
     from safetensors.torch import save_file
 
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = entry.with_name(f".{entry.name}.{os.getpid()}.part")
-    try:
+    with replacing(entry) as unfinished:
         save_file({"values": ct.values.contiguous(), "affine": ct.affine.contiguous()}, unfinished)
-        os.replace(unfinished, entry)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read_entry(entry: Path) -> Volume:

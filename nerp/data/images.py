@@ -1,8 +1,10 @@
-"""Reading pictures and their masks for training and scores: every depth on one scale, nothing saturated."""
+"""Pictures on disk: the one place that lists, reads and encodes them. Every depth keeps its scale, none saturates."""
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +13,31 @@ from torch import Tensor
 
 from nerp.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """The picture files directly in `folder`, by name.
+def list_images(folder: str | Path, endings: Sequence[str] = PICTURES) -> list[Path]:
+    """The files directly in `folder` with one of the endings, by name; hidden ones are passed over.
 
     Raises:
-        DataError: the folder does not exist or holds no picture.
+        DataError: the folder does not exist or holds no such file.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no folder at {folder}: expected a folder of images; check the path")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and path.name[0] != ".")
     if not files:
-        raise DataError(f"no image in {folder}: expected files ending in {', '.join(SUFFIXES)}")
+        raise DataError(f"no image in {folder}: expected files ending in {', '.join(endings)}")
     return files
 
 
-def read_grey(path: str | Path) -> np.ndarray:
-    """A picture as (H, W) float32 in 0..1, colours by their luminance. Errors as `read_colour`."""
-    image = read_colour(path)
-    return image[..., 0] if _is_grey(image) else image @ np.array([0.299, 0.587, 0.114], np.float32)
+def read_stored(path: str | Path) -> tuple[np.ndarray, float]:
+    """A picture as its file holds it, and what white is in it.
 
-
-def read_colour(path: str | Path) -> np.ndarray:
-    """A picture as (H, W, 3) float32 in 0..1 of its file's full range: 255, or 65535 for 16 bit.
+    Returns:
+        (H, W) grey or (H, W, 3) colour, float32; and 255, 65535, or for whole numbers beyond and for fractions the
+        largest value, at least 1. Transparency is dropped.
 
     Raises:
         DataError: the file is missing, or is no picture.
@@ -45,19 +46,82 @@ def read_colour(path: str | Path) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            deep = image.mode.startswith("I")
-            pixels = np.asarray(image if deep else image.convert("RGB"), np.float32)
-    except (OSError, SyntaxError) as error:
-        raise DataError(
-            f"{path} cannot be read as an image ({error}); expected a PNG, JPEG, TIFF or BMP file"
-        ) from error
-    if deep:
-        return np.repeat(pixels[..., None] / 65535.0, 3, axis=2)
-    return pixels / 255.0
+            if image.mode.startswith(("I", "F")):
+                values = np.array(image, np.float32)
+                return values, _white(values, is_whole=image.mode[0] == "I")
+            is_grey = image.mode in ("1", "L", "LA")
+            return np.array(image.convert("L" if is_grey else "RGB"), np.float32), 255.0
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as an image ({reason}); fetch or write it again") from error
 
 
-def _is_grey(image: np.ndarray) -> bool:
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
+def _white(values: np.ndarray, *, is_whole: bool) -> float:
+    most = float(values.max(initial=1.0))
+    return 65535.0 if is_whole and most <= 65535.0 else most
+
+
+def read_colour(path: str | Path) -> np.ndarray:
+    """A picture as (H, W, 3) float32 in 0..1 of its file's full range. Errors as `read_stored`."""
+    values, white = read_stored(path)
+    values = (values / white).clip(0.0, 1.0)
+    return np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values
+
+
+def read_grey(path: str | Path) -> np.ndarray:
+    """A picture as (H, W) float32 in 0..1 of its file's full range, colours by luminance. Errors as `read_stored`."""
+    values, white = read_stored(path)
+    return (luminance(values) / white).clip(0.0, 1.0)
+
+
+def luminance(values: np.ndarray) -> np.ndarray:
+    """(H, W) of grey (H, W) or of colours (H, W, 3); grey pixels stored in colour stay exactly what they are."""
+    if values.ndim == 2:
+        return values
+    is_grey = (values == values[..., :1]).all(-1)
+    return np.where(is_grey, values[..., 0], values @ LUMINANCE)
+
+
+def read_binary(path: str | Path) -> np.ndarray:
+    """A mask file as (H, W) bool: the brighter of its two values is inside, so 0/1, 0/255 and 16 bit all serve.
+
+    Raises:
+        DataError: no picture, or more than two values, such as a map of several labels.
+    """
+    values = read_grey(path)
+    least, most = float(values.min()), float(values.max())
+    if least == most:
+        return values > 0
+    between = (values > least + 0.1 * (most - least)) & (values < most - 0.1 * (most - least))
+    if between.mean() > 0.05:  # compressed and resized masks have some at their edges
+        share = f"{between.mean():.0%}"
+        raise DataError(f"{path}: {share} of its pixels are neither dark nor bright; expected a mask of two values")
+    return values > (least + most) / 2
+
+
+def read_image(path: str | Path) -> Tensor:
+    """A picture as (1, 1, H, W) float32 in 0..1; beyond 8 bit its brightest pixel is 1, since 12 bits in 16 are dark.
+
+    Errors as `read_stored`.
+    """
+    values, white = read_stored(path)
+    values = luminance(values) / (white if white == 255.0 else max(float(values.max()), 1e-6))
+    return torch.from_numpy(values.clip(0.0, 1.0))[None, None]
+
+
+def read_mask(path: str | Path) -> Tensor:
+    """A mask file as (1, 1, H, W) float32, 0 or 1. Errors as `read_binary`."""
+    return torch.from_numpy(read_binary(path)).float()[None, None]
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """The PNG file of (H, W) bool, as 0 and 255, or of (H, W) or (H, W, 3) uint8; equal pixels give equal bytes."""
+    from PIL import Image
+
+    pixels = image.astype(np.uint8) * 255 if image.dtype == bool else image
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def find_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
@@ -70,13 +134,21 @@ def find_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
         The (image, mask) paths by name, and the stems of images that have no mask.
 
     Raises:
-        DataError: a folder is missing or empty, or a listed image is missing.
+        DataError: a folder is missing or empty, a listed image is missing, or two files share a stem.
     """
     folder = Path(folder)
-    images = _listed(folder) or list_images(folder / "images")
-    masks = {path.stem: path for path in list_images(folder / "masks")}
-    pairs = [(image, masks[image.stem]) for image in images if image.stem in masks]
-    return pairs, [image.stem for image in images if image.stem not in masks]
+    images = _by_stem(_listed(folder) or list_images(folder / "images"))
+    masks = _by_stem(list_images(folder / "masks"))
+    pairs = [(image, masks[stem]) for stem, image in images.items() if stem in masks]
+    return pairs, [stem for stem in images if stem not in masks]
+
+
+def _by_stem(paths: list[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if found.setdefault(path.stem, path) != path:
+            raise DataError(f"{path.parent} holds both {found[path.stem].name} and {path.name}; keep one")
+    return found
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -84,7 +156,7 @@ def _listed(folder: Path) -> list[Path]:
     if not records.is_file():
         return []
     try:
-        names = [json.loads(line)["file_name"] for line in records.read_text().splitlines() if line.strip()]
+        names = [json.loads(line)["file_name"] for line in _whole_lines(records)]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{records} has a line without a `file_name` ({error}); synthesize the pairs again") from error
     missing = [name for name in names if not (folder / name).is_file()]
@@ -95,13 +167,9 @@ def _listed(folder: Path) -> list[Path]:
     return sorted(folder / name for name in names)
 
 
-def read_image(path: str | Path) -> Tensor:
-    """A picture as (1, 1, H, W) float32 in 0..1."""
-    return torch.from_numpy(read_grey(path))[None, None]
-
-
-def read_mask(path: str | Path) -> Tensor:
-    """A mask file as (1, 1, H, W) float32, 0 or 1: inside is above half of the file's largest value, so that 0/1,
-    0/255 and 16-bit masks all serve."""
-    values = torch.from_numpy(read_grey(path))[None, None]
-    return (values > values.max() / 2).float()
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file without empty ones, and without a last one that an interrupted writer tore."""
+    *lines, last = path.read_bytes().split(b"\n")
+    if last.rstrip().endswith(b"}"):
+        lines.append(last)
+    return [line for line in lines if line.strip()]

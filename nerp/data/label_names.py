@@ -51,10 +51,10 @@ def select_labels(text: str, names: dict[int, str]) -> tuple[int, ...]:
     chosen: set[int] = set()
     for part in (part.strip() for part in text.split(",")):
         fitting = {value for value, name in names.items() if fnmatchcase(name, part)}
-        if not part.isdigit() and not fitting:
+        if not part.isdecimal() and not fitting:
             known = "give --label-names for names" if not names else f"names are {', '.join(sorted(names.values()))}"
             raise UsageError(f"mask {part!r} is no label; expected values such as 10,11,12 ({known})")
-        chosen |= {int(part)} if part.isdigit() else fitting
+        chosen |= {int(part)} if part.isdecimal() else fitting
     return tuple(sorted(chosen))
 
 

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from nerp.data.images import png_bytes
 from nerp.data.pairs import (
     DATASET,
     FILE_KEYS,
     FOLDERS,
     RECORDS,
-    json_bytes,
     pair_path,
-    png_bytes,
     read_dataset,
     read_records,
-    write_durably,
 )
 from nerp.errors import DataError
+from nerp.files import check_folder, json_bytes, write_bytes
 
 
 def canonical_order(record: dict) -> tuple:
@@ -51,8 +50,7 @@ class PairWriter:
         self._made: list[Path] = []
 
     def __enter__(self) -> PairWriter:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise DataError(f"{self.folder} is a file; expected a folder for the pairs")
+        check_folder(self.folder)
         self._make_folder(self.folder)
         self._lock = os.open(self.folder, os.O_RDONLY)
         try:
@@ -85,7 +83,7 @@ class PairWriter:
                 f"torch {known['torch']}); synthesize into a new folder"
             )
         for key, pixels in zip(FILE_KEYS, (image, mask), strict=True):
-            write_durably(pair_path(self.folder, record, key), png_bytes(pixels))
+            write_bytes(pair_path(self.folder, record, key), png_bytes(pixels))
         if known is None:
             self._append(record)
 
@@ -93,9 +91,9 @@ class PairWriter:
         """Put the records in canonical order and write `dataset.json` with the set's final `facts`."""
         ordered = sorted(self.records.values(), key=canonical_order)
         if list(self.records.values()) != ordered:
-            write_durably(self.folder / RECORDS, b"".join(_line(record) for record in ordered))
+            write_bytes(self.folder / RECORDS, b"".join(_line(record) for record in ordered))
         dataset = {"settings": self.settings, "complete": True, **facts}
-        write_durably(self.folder / DATASET, json_bytes(dataset))
+        write_bytes(self.folder / DATASET, json_bytes(dataset))
         return dataset
 
     def _append(self, record: dict) -> None:
@@ -116,7 +114,7 @@ class PairWriter:
         path = self.folder / RECORDS
         if not path.exists():
             self._made.append(path)
-            write_durably(path, b"")
+            write_bytes(path, b"")
         _cut_torn_line(path)
         self.records = {record["id"]: record for record in read_records(path)}
 
@@ -127,14 +125,14 @@ class PairWriter:
             self._write_opening()
             return
         dataset = read_dataset(self.folder)
-        self._complete, there = dataset.get("complete", False), dataset.get("settings", {})
+        self._complete, there = dataset.get("complete", False), dataset["settings"]
         keys = sorted(key for key in there.keys() | self.settings.keys() if there.get(key) != self.settings.get(key))
         if keys:
             told = "; ".join(f"{key} is {there.get(key)!r} there, {self.settings.get(key)!r} here" for key in keys)
             raise DataError(f"{self.folder} holds pairs of other settings: {told}; repeat those or choose a new folder")
 
     def _write_opening(self) -> None:
-        write_durably(self.folder / DATASET, json_bytes({"settings": self.settings, "complete": False}))
+        write_bytes(self.folder / DATASET, json_bytes({"settings": self.settings, "complete": False}))
         self._complete = False
 
     def _make_folder(self, folder: Path) -> None:

@@ -11,54 +11,18 @@ only whole pairs behind; opened again with the same settings, the folder is comp
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 
+from nerp.data.images import read_binary, read_grey
 from nerp.errors import DataError
-from nerp.files import replacing
 
 RECORDS = "metadata.jsonl"
 DATASET = "dataset.json"
 FOLDERS = ("images", "masks")
 FILE_KEYS = ("file_name", "mask_file_name")
-
-
-def png_bytes(image: np.ndarray) -> bytes:
-    """The PNG file of an 8 bit image `(H, W)` uint8; the same bytes for the same pixels."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def read_png(path: Path) -> np.ndarray:
-    """The pixels `(H, W)` uint8 of an 8 bit PNG.
-
-    Raises:
-        DataError: the file is missing or is no image.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
-
-
-def json_bytes(value) -> bytes:
-    """Indented JSON, ready to be written; numbers keep every bit of a float64."""
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file that is either whole or absent, even when the power goes."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def read_records(path: str | Path) -> list[dict]:
@@ -94,11 +58,16 @@ def read_dataset(folder: str | Path) -> dict:
     """
     path = Path(folder) / DATASET
     try:
-        return json.loads(path.read_bytes())
+        dataset = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{folder} holds no {DATASET}: it is no folder of pairs that nerp synthesize wrote") from error
+        raise DataError(
+            f"{folder} holds no {DATASET}: it is no folder of pairs that nerp synthesize wrote; choose another"
+        ) from error
     except ValueError as error:
         raise DataError(f"{path} is no JSON ({error}); restore it or synthesize into a new folder") from error
+    if not isinstance(dataset, dict) or not isinstance(dataset.get("settings"), dict):
+        raise DataError(f"{path} is not what nerp synthesize writes: it has no settings; choose another folder")
+    return dataset
 
 
 def pair_path(folder: str | Path, record: dict, key: str = "file_name") -> Path:
@@ -120,8 +89,8 @@ def read_pair(folder: str | Path, record: dict) -> tuple[np.ndarray, np.ndarray]
     Raises:
         DataError: a file is missing, is no image, or lies outside the folder.
     """
-    image = read_png(pair_path(folder, record))
-    mask = read_png(pair_path(folder, record, "mask_file_name")) > 127
+    image = np.rint(255 * read_grey(pair_path(folder, record))).astype(np.uint8)
+    mask = read_binary(pair_path(folder, record, "mask_file_name"))
     if image.shape != mask.shape:
         raise DataError(f"pair {record['id']} has an image of {image.shape} and a mask of {mask.shape} pixels")
     return image, mask

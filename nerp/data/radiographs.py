@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nerp.data.images import PICTURES, list_images, luminance, read_binary, read_stored
 from nerp.errors import DataError, UsageError
 from nerp.projection.display import display_image
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
 DICOM, JSRT = (".dcm", ".dicom"), (".img",)
 JSRT_SIDE, JSRT_WHITE = 2048, 4095
 
@@ -69,7 +69,7 @@ def read_mask(paths, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
     paths = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     if not paths:
         raise DataError("read_mask() got no files; expected at least one")
-    parts = [_read_binary(path) for path in paths]
+    parts = [read_binary(path) for path in paths]
     if len({part.shape for part in parts}) != 1:
         sizes = ", ".join(f"{path.name} {tuple(part.shape)}" for path, part in zip(paths, parts, strict=True))
         raise DataError(f"masks to be united differ in size: {sizes}; expected one size")
@@ -83,26 +83,12 @@ def _read_grey(path: Path) -> np.ndarray:
         raise DataError(f"{path}: no such file; check the path")
     ending = path.suffix.lower()
     if ending in PICTURES:
-        return _read_picture(path)
+        return luminance(read_stored(path)[0])
     if ending in DICOM:
         return _read_dicom(path)
     if ending in JSRT:
         return _read_jsrt(path)
     raise DataError(f"{path}: unknown extension {ending!r}; expected {', '.join(PICTURES + DICOM + JSRT)}")
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith(("I", "F")):
-                return np.asarray(picture, dtype=np.float32)
-            if picture.mode in ("RGBA", "PA", "P"):
-                picture = picture.convert("RGB")
-            return np.asarray(picture.convert("L"), dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); fetch or write it again") from error
 
 
 def _read_dicom(path: Path) -> np.ndarray:
@@ -147,15 +133,6 @@ def _read_jsrt(path: Path) -> np.ndarray:
     return (JSRT_WHITE - stored).astype(np.float32)
 
 
-def _read_binary(path: Path) -> np.ndarray:
-    values = _read_grey(path)
-    least, most = float(values.min()), float(values.max())
-    between = (values > least + 0.1 * (most - least)) & (values < most - 0.1 * (most - least))
-    if between.mean() > 0.05:
-        raise DataError(f"{path}: {between.mean():.0%} of its pixels are neither dark nor bright; expected a mask")
-    return values > most / 2
-
-
 def _resized(values: Tensor, shape: tuple[int, int], *, fit: str, mode: str) -> Tensor:
     """(1, 1, h, w), resized once without distortion: all of `shape`, or what of it the whole source fills."""
     if fit not in FITS:
@@ -186,15 +163,8 @@ def find_radiographs(folder) -> list[Path]:
     Raises:
         DataError: no such folder, or no image in it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give one that holds radiographs")
-    inner = folder / "images" if (folder / "images").is_dir() else folder
-    endings = PICTURES + DICOM + JSRT
-    found = [path for path in sorted(inner.iterdir()) if path.suffix.lower() in endings and path.name[0] != "."]
-    if not found:
-        raise DataError(f"{inner}: holds no radiographs; expected {', '.join(endings)} files directly in it")
-    return found
+    inner = Path(folder) / "images"
+    return list_images(inner if inner.is_dir() else folder, PICTURES + DICOM + JSRT)
 
 
 class RadiographDataset(Dataset):

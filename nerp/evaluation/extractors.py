@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import warnings
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from nerp.data.images import read_colour
 from nerp.errors import EvaluationError, UsageError
+from nerp.files import sha256
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -117,11 +117,6 @@ def _checked(features, count: int, name: str) -> Tensor:
             f"extractor {name} returned features that are not finite; check the images and the weights"
         )
     return features
-
-
-def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _known(path: Path, expected: str, name: str) -> Path:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nerp.data.images import list_images
-from nerp.errors import EvaluationError
+from nerp.errors import EvaluationError, UsageError
 from nerp.evaluation.bootstrap import percentile_interval, resamples
 from nerp.evaluation.extractors import Extractor, extract, load_extractor
 
@@ -53,8 +53,10 @@ def evaluate_fidelity(
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
         EvaluationError: fewer than two images, or features that cannot be compared.
-        UsageError: an unknown extractor.
+        UsageError: an unknown extractor, or a seed that cannot be.
     """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed is {seed}; expected 0 to {2**32 - 1}")
     fake, real = _images(fake_dir), _images(real_dir)
     if isinstance(extractor, str):
         extractor = load_extractor(extractor)

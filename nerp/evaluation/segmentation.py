@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nerp.data.images import find_pairs, read_image, read_mask
+from nerp.data.images import find_pairs, png_bytes, read_image, read_mask
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.bootstrap import mean_interval
 from nerp.evaluation.overlap import METRICS, overlap
+from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter, resize, save_segmenter
 from nerp.training.supervised import Progress, SegmenterPlan, TrainedSegmenter, train_segmenter
 
@@ -43,14 +41,13 @@ def evaluate_segmentation(
         the mask files); `training`, or null; `weights`; `images_without_mask`; `empty` (counts of empty masks).
 
     Raises:
-        UsageError: both or neither of `train_dir` and `weights`.
+        UsageError: both or neither of `train_dir` and `weights`, or tests among what is trained on.
         DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
     """
-    if (train_dir is None) == (weights is None):
-        raise UsageError(
-            "give either a folder of pairs to train on, or the weights of an earlier run, not both or none"
-        )
+    _check_sources(train_dir, test_dir, weights)
     plan = plan or SegmenterPlan()
+    if out is not None:
+        check_folder(Path(out) / "predictions")
     tests, unmatched = _test_pairs(test_dir)
     trained = train_segmenter(train_dir, plan=plan, progress=progress) if weights is None else None
     network = load_segmenter(weights) if trained is None else trained.network
@@ -59,7 +56,7 @@ def evaluate_segmentation(
     result |= {"distance_unit": "px", "training": trained and trained.record(), "empty": empty}
     result |= {"weights": None if weights is None else Path(weights).name, "images_without_mask": unmatched}
     if out is not None:
-        _write(Path(out) / "scores.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+        write_bytes(Path(out) / "scores.json", json_bytes(result))
     return result
 
 
@@ -82,7 +79,7 @@ def score(network: Segmenter, pairs: Sequence[tuple[Path, Path]], *, predictions
         empty["predicted"] += int(not predicted.any())
         empty["target"] += int(not target.any())
         if predictions is not None:
-            _write(predictions / f"{image_path.stem}.png", _png(predicted))
+            write_bytes(predictions / f"{image_path.stem}.png", png_bytes(predicted))
     return scores, empty
 
 
@@ -114,33 +111,30 @@ def summarise(scores: dict[str, dict[str, float]], *, seed: int = 0, groups: dic
     return result
 
 
+def _check_sources(train_dir, test_dir, weights) -> None:
+    if (train_dir is None) == (weights is None):
+        raise UsageError(
+            "give either a folder of pairs to train on, or the weights of an earlier run, not both or none"
+        )
+    if train_dir is not None and Path(train_dir).resolve() == Path(test_dir).resolve():
+        raise UsageError(f"{test_dir} is both the folder to train on and to test on; give images that were not learned")
+
+
 def _test_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     pairs, unmatched = find_pairs(folder)
     if not pairs:
         raise DataError(
             f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems"
         )
+    image, mask = pairs[0]  # a set of another kind is met before the training, not after
+    read_image(image)
+    read_mask(mask)
     return pairs, unmatched
 
 
 def _new_folder(out: str | Path, trained: TrainedSegmenter | None) -> Path:
-    """Make `out`/predictions, and keep what was learned before anything else can fail."""
+    """Where predictions go; what was learned is kept before anything else can fail."""
     folder = Path(out) / "predictions"
-    folder.mkdir(parents=True, exist_ok=True)
     if trained is not None:
         save_segmenter(Path(out) / "segmenter.safetensors", trained.network)
     return folder
-
-
-def _png(mask: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)

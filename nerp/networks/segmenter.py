@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nerp.errors import CheckpointError, GeometryError, UsageError
+from nerp.files import replacing
+from nerp.networks.adaptation import replace_batch_norm
 
 ENCODERS = ("resnet18", "resnet34", "tu-resnet10t")
 """Encoders that train from nothing within minutes on a few CPU cores; none needs a download."""
@@ -43,7 +44,7 @@ class Segmenter(nn.Module):
         unet = segmentation_models_pytorch.Unet(
             encoder, encoder_weights=None, in_channels=1, classes=1, decoder_channels=channels
         )
-        self.unet = _group_normalised(unet).to(memory_format=torch.channels_last)
+        self.unet = replace_batch_norm(unet).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images (B, 1, H, W), H and W multiples of 32, any scale. Returns: logits (B, 1, H, W)."""
@@ -75,17 +76,6 @@ def standardise(images: Tensor) -> Tensor:
     return (images - mean) / (deviation + 1e-3)
 
 
-def _group_normalised(module: nn.Module) -> nn.Module:
-    """`module` with every batch normalisation replaced by group normalisation of at most 8 groups."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            groups = next(n for n in (8, 4, 2, 1) if child.num_features % n == 0)
-            setattr(module, name, nn.GroupNorm(groups, child.num_features))
-        else:
-            _group_normalised(child)
-    return module
-
-
 KIND = "nerp segmenter"
 
 
@@ -93,18 +83,17 @@ def save_segmenter(path: str | Path, network: Segmenter) -> None:
     """Write the weights as safetensors, with encoder and side in its metadata; never half-done."""
     from safetensors.torch import save_file
 
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, temporary, metadata={"kind": KIND, "encoder": network.encoder, "side": str(network.side)})
-    os.replace(temporary, path)
+    metadata = {"kind": KIND, "encoder": network.encoder, "side": str(network.side)}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata)
 
 
 def load_segmenter(path: str | Path) -> Segmenter:
     """The segmenter of a weights file, in evaluation mode.
 
     Raises:
-        CheckpointError: the file is missing, is no safetensors file, or is no segmenter's.
+        CheckpointError: the file is missing, is no safetensors file, is no segmenter's, or another version's.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -116,6 +105,10 @@ def load_segmenter(path: str | Path) -> Segmenter:
         raise CheckpointError(f"{path} cannot be read ({error}); expected a segmenter.safetensors file") from error
     if metadata.get("kind") != KIND:
         raise CheckpointError(f"{path} holds no segmenter; expected the segmenter.safetensors that training writes")
-    network = Segmenter(metadata["encoder"], int(metadata["side"]))
-    network.load_state_dict(weights)
+    try:
+        network = Segmenter(metadata["encoder"], int(metadata["side"]))
+        network.load_state_dict(weights)
+    except (KeyError, ValueError, RuntimeError, UsageError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path} does not fit this version's segmenter ({reason}); train it again") from error
     return network.eval()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nerp.data.pairs import DATASET, write_durably
+from nerp.data.pairs import DATASET
 from nerp.errors import DataError
+from nerp.files import write_text
 
 REPORT = "report.html"
 
@@ -15,7 +16,7 @@ def write_report(folder: str | Path) -> Path:
 
     Args:
         folder: RUN, as `nerp train` leaves it, or PAIRS, as `nerp synthesize` does. Results of
-            evaluations lying in it as `evaluation*.json` are shown too.
+            evaluations lying in it as `evaluation*.json` or `scores.json` are shown too.
 
     Returns:
         Where the page lies. Every image is within it.
@@ -31,5 +32,5 @@ def write_report(folder: str | Path) -> Path:
     else:
         raise DataError(f"{folder} is no run and no folder of pairs: expected config.yaml or {DATASET} in it")
     path = folder / REPORT
-    write_durably(path, make(folder).encode())
+    write_text(path, make(folder))
     return path

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nerp.data.pairs import png_bytes
+from nerp.data.images import png_bytes
 
 INK, SOFT, LINE = "#1c2024", "#5b646d", "#d9dde1"
 BLUE, PALE, AMBER = "#2b6ca3", "#b9d0e4", (255, 176, 0)

@@ -26,6 +26,7 @@ def pairs_page(folder: Path) -> str:
     if not records:
         raise DataError(f"{folder} holds no pair yet; run nerp synthesize to its end first")
     settings = dataset["settings"]
+    _check_whole(folder, settings, records)
     n_cts = len({record["ct_sha256"] for record in records})
     title = f"{_count(len(records), 'labelled radiograph')} from {_count(n_cts, 'CT')}"
     return page.page(
@@ -42,6 +43,18 @@ def pairs_page(folder: Path) -> str:
         ],
     )
 
+
+def _check_whole(folder: Path, settings: dict, records: list[dict]) -> None:
+    missing = {"mode", "view", "rule"} - settings.keys()
+    for record in records:
+        missing |= _SHOWN_KEYS - record.keys()
+    if missing:
+        lacking = ", ".join(sorted(missing))
+        raise DataError(f"{folder} lacks {lacking} in its settings or records; synthesize the pairs again")
+
+
+_ENVIRONMENT = ("nerp", "torch", "device", "threads", "backend")
+_SHOWN_KEYS = {"ct_sha256", "mask_share", "mask_outside_share", "camera", *_ENVIRONMENT}
 
 _CAMERAS = (
     "Read back from the records: angles of the central beam against the patient's axes, the source's distance from "
@@ -66,7 +79,8 @@ def _lead(settings: dict, dataset: dict) -> str:
         "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
     )
     view, rule = _VIEWS.get(settings["view"], settings["view"]), settings["rule"]["name"]
-    return f"{how[settings['mode']]}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
+    made = how.get(settings["mode"], settings["mode"])
+    return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
 
 
 def _facts(records: list[dict], n_cts: int) -> dict[str, str]:
@@ -180,7 +194,7 @@ def _labels(dataset: dict) -> list[tuple[str, str, str]]:
 def _made_by(records: list[dict]) -> list[tuple[str, str]]:
     """Each environment that rendered part of the set, with how many pairs it made."""
     rows = []
-    for key in ("nerp", "torch", "device", "threads", "backend"):
+    for key in _ENVIRONMENT:
         counts = Counter(str(record[key]) for record in records)
         told = ", ".join(value if len(counts) == 1 else f"{value} ({n} pairs)" for value, n in sorted(counts.items()))
         rows.append((key, told))

@@ -10,8 +10,8 @@ from nerp.report import page
 
 
 def score_sections(folder: Path) -> list[str]:
-    """One section for each `evaluation*.json` of a folder, with mean or value, interval and count."""
-    return [_section(path) for path in sorted(folder.glob("evaluation*.json"))]
+    """One section for each `evaluation*.json` and `scores.json` of a folder, with mean or value, interval and count."""
+    return [_section(path) for pattern in ("evaluation*.json", "scores.json") for path in sorted(folder.glob(pattern))]
 
 
 def _section(path: Path) -> str:
@@ -23,7 +23,7 @@ def _section(path: Path) -> str:
         raise DataError(f"{path} holds no scores: expected an object such as {{'dice': {{'mean': 0.9}}}}")
     rows = [_row(name, value) for name, value in scores.items() if _is_score(value)]
     rest = [(name, _plain(value)) for name, value in scores.items() if not _is_score(value) and name != "per_image"]
-    name = path.stem.removeprefix("evaluation").strip("-_ ").replace("_", " ")
+    name = path.stem.removeprefix("scores").removeprefix("evaluation").strip("-_ ").replace("_", " ")
     return page.section(
         f"Scores: {name}" if name else "Scores",
         page.table(rows, ("score", "value", "95 % interval", "n")),

@@ -8,6 +8,7 @@ from pathlib import Path
 from nerp import __version__
 from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError, UsageError
+from nerp.files import check_folder
 from nerp.synthesis.matching import Case, cases
 from nerp.synthesis.records import pair_generator, pair_id, whole_record
 from nerp.synthesis.run import Run, load_run
@@ -50,6 +51,7 @@ def synthesize(
         VolumeError: a file that cannot be read as CT or labels.
     """
     settings.check_mask()
+    check_folder(out)
     trained = run_for(settings, run)
     found = cases(ct, labels)
     with PairWriter(out, _whole_settings(settings, trained)) as writer:
@@ -103,7 +105,11 @@ def _pairs(found: list[Case], settings: PairSettings, trained: Run | None, write
 
 def _render_views(case: Case, views: list[int], settings: PairSettings, trained) -> Iterator[tuple[dict, Pair]]:
     volume = read_volume(case.ct)
-    synthesiser = Synthesiser(volume, read_labels(case.labels, volume), settings=settings, run=trained)
+    labels = read_labels(case.labels, volume)
+    try:
+        synthesiser = Synthesiser(volume, labels, settings=settings, run=trained)
+    except DataError as error:
+        raise DataError(f"{case.labels}: {error}") from error
     base = settings.base_camera(volume)
     for view in views:
         camera = settings.cameras.sample(base, 1, pair_generator(settings.seed, case.ct_sha256, view))
@@ -123,7 +129,7 @@ def _in_view(pairs: Iterable[tuple[dict, Pair]], case: Case, may_be_empty: bool)
     if waiting:
         raise DataError(
             f"the mask is empty on all {len(waiting)} views of {case.ct}: its labels or the rule's numbers are wrong; "
-            "correct them, or allow empty masks"
+            "correct them, or allow empty masks (--allow-empty)"
         )
 
 

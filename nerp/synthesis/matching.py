@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nerp.data.ct import find_cts
 from nerp.errors import DataError
+from nerp.files import sha256
 from nerp.formats import extension
 
 
@@ -22,8 +23,8 @@ class Case:
     labels_sha256: str
 
 
-def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, as `sha256sum` prints it; of a volume in several files, that of their sorted hashes.
+def volume_sha256(path: str | Path) -> str:
+    """The SHA-256 of a volume's file; of a volume in several files, that of their sorted hashes.
 
     Several are a DICOM folder's, and a `.mhd` header with its data. Their names take no part, so a
     renamed CT is still found.
@@ -31,8 +32,8 @@ def sha256(path: str | Path) -> str:
     path = Path(path)
     parts = _parts(path)
     if parts == [path]:
-        return _digest(path)
-    return hashlib.sha256("\n".join(sorted(map(_digest, parts))).encode()).hexdigest()
+        return sha256(path)
+    return hashlib.sha256("\n".join(sorted(map(sha256, parts))).encode()).hexdigest()
 
 
 def _parts(path: Path) -> list[Path]:
@@ -43,14 +44,6 @@ def _parts(path: Path) -> list[Path]:
     named = re.search(rb"ElementDataFile *= *([^\r\n]+)", path.read_bytes()[:65536])
     data = path.parent / named[1].decode(errors="replace").strip() if named else path
     return [path, data] if data.is_file() and data != path else [path]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:
@@ -115,7 +108,7 @@ def cases(ct: str | Path, labels: str | Path) -> list[Case]:
     Raises:
         DataError: as `match`, or the same CT twice.
     """
-    found = [Case(path, label_path, sha256(path), sha256(label_path)) for path, label_path in match(ct, labels)]
+    found = [Case(*pair, *map(volume_sha256, pair)) for pair in match(ct, labels)]
     found.sort(key=lambda case: case.ct_sha256)
     for one, other in zip(found, found[1:], strict=False):
         if one.ct_sha256[:12] == other.ct_sha256[:12]:
@@ -131,7 +124,7 @@ def find_by_hash(path: str | Path, expected: str, what: str) -> Path:
     """
     looked_at = find_volumes(path, what)
     for candidate in looked_at:
-        if sha256(candidate) == expected:
+        if volume_sha256(candidate) == expected:
             return candidate
     n = len(looked_at)
     raise DataError(

@@ -14,8 +14,8 @@ from nerp.camera import Camera
 from nerp.config import Config, load_config
 from nerp.data.ct import mapper_grid, window
 from nerp.errors import CheckpointError
+from nerp.files import sha256
 from nerp.networks import Mapper, Viewer
-from nerp.synthesis.matching import sha256
 from nerp.volume import Fields, Volume
 
 WEIGHTS, CONFIG = "generator.safetensors", "config.yaml"

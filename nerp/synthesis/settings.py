@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.errors import UsageError
 from nerp.projection import MaskRule, hiding_labels, lung_labels
-from nerp.volume import Volume
+from nerp.volume import MAX_LABEL, Volume
 
 MODES = ("drr", "vrr", "physics")
+MAX_SIDE = 4096
+"""Pixels; the largest flat detectors have about as many."""
 TERMS = "The terms of the CTs and of the labels they were made from hold for these pairs."
 
 
@@ -64,10 +67,18 @@ class PairSettings:
             raise UsageError(f"mode is {self.mode!r}; expected drr or vrr")
         if self.views < 1 or self.seed < 0:
             raise UsageError(f"views is {self.views}, seed {self.seed}; expected views >= 1 and seed >= 0")
-        if any(label < 1 for label in self.mask) or len(set(self.mask)) != len(self.mask):
-            raise UsageError(f"mask is {list(self.mask)}; expected distinct label values >= 1, such as 10,11")
+        if not math.isfinite(self.angle_deg):
+            raise UsageError(f"angle is {self.angle_deg} degrees; expected a finite number")
+        if not all(1 <= side <= MAX_SIDE for side in self.shape):
+            raise UsageError(f"shape is {'x'.join(map(str, self.shape))} pixels; expected sides of 1 to {MAX_SIDE}")
+        self._check_mask_values()
         if self.rule.name == "rendered" and self.mode != "vrr":
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
+
+    def _check_mask_values(self) -> None:
+        if not all(1 <= label < MAX_LABEL for label in self.mask) or len(set(self.mask)) != len(self.mask):
+            expected = f"distinct label values from 1 to {MAX_LABEL - 1}, such as 10,11"
+            raise UsageError(f"mask is {list(self.mask)}; expected {expected}")
 
     def check_mask(self) -> None:
         """Refuse labels without a choice among them, with a UsageError."""
@@ -75,10 +86,13 @@ class PairSettings:
             raise UsageError("no mask is chosen; give label values such as 10,11, or label names that tell the lungs")
 
     def as_json(self) -> dict:
-        """What decides the pairs, as JSON values, for `dataset.json` and for comparing."""
+        """What decides the pairs, as JSON values, for `dataset.json` and for comparing.
+
+        Not what only tells of them, nor `allow_empty`, which may be allowed when a set is taken up again.
+        """
         values = {**asdict(self), "rule": self.rule.to_dict(), "hiding": self.hiding_labels()}
-        told_elsewhere = ("label_names", "licence")
-        return json.loads(json.dumps({key: value for key, value in values.items() if key not in told_elsewhere}))
+        left_out = ("label_names", "licence", "allow_empty")
+        return json.loads(json.dumps({key: value for key, value in values.items() if key not in left_out}))
 
     def hiding_labels(self) -> list[int]:
         """The label values that hide lung from a reader, for the rule `visible`."""

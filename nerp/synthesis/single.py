@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nerp.data.pairs import json_bytes, png_bytes, read_records, write_durably
+from nerp.data.images import png_bytes
+from nerp.data.pairs import read_records
 from nerp.errors import CheckpointError, DataError, UsageError
+from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.projection import MaskRule
 from nerp.synthesis.dataset import run_for
-from nerp.synthesis.matching import find_by_hash, sha256
+from nerp.synthesis.matching import find_by_hash, volume_sha256
 from nerp.synthesis.records import camera_of, differences, environment, pair_generator, repeatable, whole_record
 from nerp.synthesis.run import Run
 from nerp.synthesis.settings import PairSettings
@@ -20,6 +22,12 @@ from nerp.synthesis.synthesiser import Pair, Synthesiser
 from nerp.volume import read_labels, read_volume
 
 RECORD = "record.json"
+FILES = ("image.png", "image.npy", "mask.png")
+NEEDED = frozenset(
+    ("id", "mode", "view", "mask_labels", "rule", "hiding_labels", "device", "backend", "threads", "camera")
+    + ("ct_sha256", "labels_sha256", "image_sha256", "mask_sha256", "weights_sha256", "config_sha256")
+)
+"""What a record must say to be rendered again."""
 
 
 def render(
@@ -48,16 +56,17 @@ def render(
     Raises:
         VolumeError, DataError, UsageError, CheckpointError: as `synthesize`.
     """
+    _check_place(out)
     trained = run_for(settings, run)
     volume = read_volume(ct)
     label_volume = None if labels is None else read_labels(labels, volume)
     synthesiser = Synthesiser(volume, label_volume, settings=settings, run=trained)
-    ct_sha256, camera = sha256(ct), settings.base_camera(volume)
+    ct_sha256, camera = volume_sha256(ct), settings.base_camera(volume)
     if seed is not None:
         camera = settings.cameras.sample(camera, 1, pair_generator(seed, ct_sha256, 0))
     pair = synthesiser.pair(camera)
     files = ("image.png", None if labels is None else "mask.png")
-    hashes = (ct_sha256, None if labels is None else sha256(labels))
+    hashes = (ct_sha256, None if labels is None else volume_sha256(labels))
     record = whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=0)
     write_single(out, pair, record)
     return record
@@ -91,6 +100,7 @@ def replay(
         CheckpointError: a run with other weights.
         UsageError: a run or labels missing, or a device that is not there.
     """
+    _check_place(out)
     record = _record(Path(metadata), index)
     settings = _settings_of(record)
     trained = run_for(settings, run)
@@ -110,28 +120,48 @@ def replay(
 
 
 def write_single(out: str | Path, pair: Pair, record: dict) -> None:
-    """Write a pair's files into a folder; the record comes last, so that one with a record is whole."""
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; expected a folder for the image and its record")
-    out.mkdir(parents=True, exist_ok=True)
-    raw = io.BytesIO()
+    """Write a pair's files into a folder, all or none; what an earlier rendering left there goes.
+
+    Raises:
+        DataError: the place is taken by a file, or by images that no rendering left.
+    """
+    _check_place(out)
+    out, raw = Path(out), io.BytesIO()
     np.save(raw, pair.raw)
     files = {"image.png": png_bytes(pair.image), "image.npy": raw.getvalue()}
     if pair.mask is not None:
         files["mask.png"] = png_bytes(pair.mask)
-    if (out / RECORD).exists():
-        for name in (RECORD, "mask.png"):
-            (out / name).unlink(missing_ok=True)
-    for name, data in {**files, RECORD: json_bytes(record)}.items():
-        write_durably(out / name, data)
+    _remove(out)
+    try:
+        for name, data in {**files, RECORD: json_bytes(record)}.items():
+            write_bytes(out / name, data)
+    except BaseException:
+        _remove(out)
+        raise
+
+
+def _remove(out: Path) -> None:
+    for name in (RECORD, *FILES):
+        (out / name).unlink(missing_ok=True)
+
+
+def _check_place(out: str | Path) -> None:
+    check_folder(out)
+    foreign = [name for name in FILES if (Path(out) / name).exists()]
+    if foreign and not (Path(out) / RECORD).exists():
+        raise DataError(f"{out} holds {foreign[0]} and no {RECORD}: nerp did not finish it; choose another folder")
 
 
 def _record(path: Path, index: int) -> dict:
     records = [_whole(path)] if path.suffix == ".json" else read_records(path)
     if not 0 <= index < len(records):
-        raise UsageError(f"index is {index}, but {path} holds {len(records)} records; expected 0 to {len(records) - 1}")
-    return records[index]
+        told = f"expected 0 to {len(records) - 1}" if records else "make pairs first"
+        raise UsageError(f"index is {index}, but {path} holds {len(records)} records; {told}")
+    record = records[index]
+    missing = NEEDED - record.keys() if isinstance(record, dict) else NEEDED
+    if missing:
+        raise DataError(f"record {index} of {path} lacks {', '.join(sorted(missing))}; give one that nerp wrote")
+    return record
 
 
 def _whole(path: Path) -> dict:

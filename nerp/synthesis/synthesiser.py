@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nerp.camera import Camera
-from nerp.data.pairs import png_bytes
+from nerp.data.images import png_bytes
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.projection import hiding_tissue, project_mask, siddon
 from nerp.projection.dispatch import choose_backend
@@ -93,7 +93,10 @@ class Synthesiser:
         if not self.settings.allow_empty and not torch.isin(values, torch.tensor(self.settings.mask).to(values)).any():
             held = ", ".join(f"{value:g}" for value in values[values > 0][:20].tolist())
             wanted = ", ".join(map(str, self.settings.mask))
-            raise DataError(f"the labels hold {held} and none of the mask's {wanted}; choose --mask among them")
+            raise DataError(
+                f"the labels hold {held} and none of the mask's {wanted}; choose --mask among them, "
+                "or allow empty masks (--allow-empty)"
+            )
         return labels
 
     def _prepare(self):

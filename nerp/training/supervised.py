@@ -52,6 +52,8 @@ class SegmenterPlan:
             raise UsageError(f"minutes is {self.minutes}; expected a number above 0")
         if self.side < 32 or self.side % 32:
             raise UsageError(f"side is {self.side}; expected a multiple of 32, such as 128")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is {self.seed}; expected 0 or more, below 2^63")
         if self.encoder not in ENCODERS:
             raise UsageError(f"encoder is {self.encoder!r}; expected one of {', '.join(ENCODERS)}")
         if self.batch_size < 1 or self.learning_rate <= 0:
