@@ -57,6 +57,7 @@ Shape = Annotated[
     str | None, typer.Option(help="Pixels: rows, or ROWSxCOLUMNS. Default 256, or the run's own for vrr.")
 ]
 Backend = Annotated[str, typer.Option(help="Projection: auto, reference, cpu or cuda.")]
+Save = Annotated[Path | None, typer.Option(help="Keep the result as JSON in this file, too.")]
 LabelNames = Annotated[Path | None, typer.Option(help="CSV with the columns id,structure naming the label values.")]
 Run = Annotated[Path | None, typer.Option(help="Run folder of `nerp train`; for --mode vrr.")]
 
@@ -82,9 +83,14 @@ def complain(message: str, code: int) -> int:
     return code
 
 
-def answer(result: dict, as_json: bool, lines: list[str]) -> None:
-    """Print a result: JSON for machines, a few lines for people."""
-    print(json.dumps(result, indent=2) if as_json else "\n".join(lines))
+def answer(result: dict, as_json: bool, lines: list[str], save: Path | None = None) -> None:
+    """Print a result: JSON for machines, a few lines for people; keep it in a file where one is named."""
+    text = json.dumps(result, indent=2)
+    if save:
+        from nerp.files import write_text
+
+        write_text(save, text + "\n")
+    print(text if as_json else "\n".join(lines))
 
 
 @contextmanager
@@ -278,6 +284,7 @@ def segmentation(
     minutes: Annotated[float, typer.Option(help="Limit of the training time.")] = 10.0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep weights, scores and predictions here.")] = None,
     seed: Seed = 0,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a U-Net on pairs, score it on other masks: Dice, Jaccard, HD95, ASD."""
@@ -290,7 +297,8 @@ def segmentation(
             train, test, plan=plan, weights=weights, out=out, progress=lambda done, total, loss: tick(done, total)
         )
     names = ("dice", "jaccard", "hd95", "asd")
-    answer(result, as_json, [f"{name:8} {score_line(result[name], 'mean')} n={result[name]['n']}" for name in names])
+    lines = [f"{name:8} {score_line(result[name], 'mean')} n={result[name]['n']}" for name in names]
+    answer(result, as_json, lines, save)
 
 
 @evaluate.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json")
@@ -301,6 +309,7 @@ def fidelity(
     weights: Annotated[Path | None, typer.Option(help="The extractor's weights file.")] = None,
     download: Annotated[bool, typer.Option(help="Fetch missing weights; never done unasked.")] = False,
     seed: Seed = 0,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two sets of images: IS, FID, KID."""
@@ -311,7 +320,8 @@ def fidelity(
     with progress("images") as tick:
         result = evaluate_fidelity(fake, real, extractor=loaded, seed=seed, progress=tick)
     names = [name for name in ("fid", "kid", "isc") if result[name]["value"] is not None]
-    answer(result, as_json, [f"{name} {score_line(result[name], 'value')}" for name in names] + result["warnings"])
+    lines = [f"{name:8} {score_line(result[name], 'value')}" for name in names]
+    answer(result, as_json, lines + [f"warning: {text}" for text in result["warnings"]], save)
 
 
 @app.command(epilog="Example: nerp data ~/datasets")
