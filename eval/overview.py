@@ -30,7 +30,7 @@ def main(run: str, data: str, out: str) -> int:
         ("real CT, DRR", drr.image, None),
         ("learned (VRR)", vrr.image, None),
         ("its visible lungs", vrr.image, vrr.mask),
-        ("real radiograph", read_radiograph(find_radiographs(folder / "cxr-nih")[2], SHAPE)[0], None),
+        ("real radiograph", read_radiograph(find_radiographs(folder / "cxr-nih")[0], SHAPE)[0], None),
     ]
     draw(panels, Path(out))
     return 0
