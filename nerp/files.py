@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nerp.errors import DataError
@@ -17,15 +17,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what is written there takes its place at the end.
 
     The bytes reach the disk before the name does, so a power cut or `kill -9` at any moment leaves
-    the former file or the new one, never a part. On an error the temporary file is removed.
-    The suffix is kept, since many writers choose their format by it.
+    the former file or the new one, never a part. On an error the temporary file is removed; what a
+    killed process leaves is found by `remove_partial`. The temporary name ends as the file's does,
+    since many writers choose their format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
+        temporary.touch()
+        usual = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(0o644)  # safetensors writes for its user alone
+        temporary.chmod(usual)  # safetensors writes for its user alone, whatever the umask
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
@@ -82,6 +85,38 @@ def sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextmanager
+def held(folder: str | Path) -> Iterator[None]:
+    """Hold a folder, made if need be, against other processes until the end, when it is removed if empty.
+
+    The system lets go when the process ends, however it ends. Outside Unix nothing is held.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def remove_partial(folder: str | Path) -> None:
+    """Remove what killed writers left directly in `folder`; nothing else may be writing there."""
+    for path in Path(folder).glob(".*.partial.*"):
+        path.unlink()
 
 
 def _sync(path: Path) -> None:

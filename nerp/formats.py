@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from nerp.errors import VolumeError
+from nerp.files import replacing
 
 MAX_VOXELS = 2**29
 """Voxels a file may promise before it is refused: 512 x 512 x 2048, 2 GiB in float32."""
@@ -129,7 +128,8 @@ def read_itk(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
     except RuntimeError as error:
         raise VolumeError(f"{path}: cannot be read ({_one_line(error)}); fetch or write it again") from error
     lps = np.eye(4)
-    lps[:3, :3] = np.reshape(image.GetDirection()[:9], (3, 3)) * image.GetSpacing()[:3]
+    directions = np.reshape(image.GetDirection(), (image.GetDimension(), -1))[:3, :3]
+    lps[:3, :3] = directions * image.GetSpacing()[:3]
     lps[:3, 3] = image.GetOrigin()[:3]
     return sitk.GetArrayFromImage(image).T.reshape(shape), RAS_FROM_LPS @ lps
 
@@ -155,20 +155,11 @@ def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
         raise VolumeError(f"{path}: unknown extension {ending!r}; expected one of {', '.join(WRITABLE)}")
     if not path.parent.is_dir():
         raise VolumeError(f"{path}: its folder does not exist; make {path.parent} first")
-    with _replacing(path, ending) as unfinished:
-        (_write_nifti if ending in NIFTI else _write_itk)(unfinished, values, affine)
-
-
-@contextmanager
-def _replacing(path: Path, ending: str):
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
     try:
-        yield unfinished
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            (_write_nifti if ending in NIFTI else _write_itk)(unfinished, values, affine)
     except (OSError, RuntimeError) as error:
         raise VolumeError(f"{path}: cannot be written ({_one_line(error)})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write_nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -230,7 +230,7 @@ def _placed(path: Path, affine: np.ndarray) -> Tensor:
 
 
 def _check_finite(path: Path, values: np.ndarray) -> None:
-    if not np.isfinite(values.min() + values.max()):  # min and max both carry NaN; no mask of the whole volume
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):  # both carry NaN; no mask of the whole volume
         raise VolumeError(f"{path}: holds NaN or infinite values; replace them (air is -1000 HU) and try again")
 
 

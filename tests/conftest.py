@@ -23,6 +23,18 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture(scope="session")
+def training_data(tmp_path_factory) -> list[str]:
+    """Overrides of a tiny run that name phantoms and stand-ins made once."""
+    from tiny_run import tiny
+
+    from nerp.training.sources import prepare
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare(tiny(folder), advance=lambda: None)
+    return [f"data.ct_dir={folder}/data/ct", f"data.radiographs_dir={folder}/data/radiographs"]
+
+
+@pytest.fixture(scope="session")
 def chests(tmp_path_factory) -> tuple[Path, Path]:
     """Folders of two small CTs and of their labels, to be read only."""
     from small_chests import write_chests  # loads the networks' packages, which few tests need

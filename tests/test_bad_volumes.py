@@ -321,7 +321,7 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(tmp_path, error, call
     assert "\n" not in message
     if "write_volume" in call.__code__.co_names:
         assert not list(tmp_path.iterdir())
-    assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
+    assert not [path for path in tmp_path.rglob("*") if ".partial." in path.name]
 
 
 def test_the_table_holds_many_distinct_inputs():

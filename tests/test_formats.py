@@ -56,6 +56,17 @@ def test_a_header_and_its_raw_file_are_read(tmp_path, hounsfield):
     np.testing.assert_allclose(affine, np.diag([-1.0, -1.0, 1.0, 1.0]))
 
 
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
+def test_a_fourth_axis_of_one_is_left_out(tmp_path, hounsfield, name):
+    image = sitk.GetImageFromArray(hounsfield.T[None], isVector=False)
+    image.SetSpacing((1.0, 2.0, 3.0, 1.0))
+    image.SetOrigin((4.0, 5.0, 6.0, 0.0))
+    sitk.WriteImage(image, str(tmp_path / name))
+    values, affine = read_grid(tmp_path / name)
+    np.testing.assert_array_equal(values, hounsfield)
+    np.testing.assert_allclose(affine, [[-1, 0, 0, -4], [0, -2, 0, -5], [0, 0, 3, 6], [0, 0, 0, 1]])
+
+
 def test_a_sheared_affine_fits_nifti_only(tmp_path, hounsfield):
     sheared = np.array([[1.0, 0.0, 0.3, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
     write_grid(tmp_path / "ct.nii", hounsfield, sheared)

@@ -49,6 +49,11 @@ def test_batch_of_two_is_two_batches_of_one_in_training(arch):
         assert torch.allclose(both.matter[index], alone.matter[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("arch", ["vnet", "unet"])
+def test_mapper_is_all_parameters_so_that_its_average_is_whole(arch):
+    assert list(Mapper(arch).buffers()) == []
+
+
 def test_vnet_has_no_dropout_and_no_batch_norm():
     mapper = Mapper("vnet")
     unwanted = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)

@@ -90,3 +90,23 @@ def test_trilinear_is_twice_differentiable_and_equals_its_plain_form(generator, 
     plain = torch.autograd.grad(trilinear(values, points).pow(2).sum(), (values, points))
     twice = torch.autograd.grad(trilinear(values, points).pow(2).sum(), (values, points), create_graph=True)
     assert all(torch.allclose(one, other) for one, other in zip(plain, twice, strict=True))
+
+
+def test_an_input_made_from_another_counts_once():
+    """`march(v, v / 30)` with a graph: the gradient in v is the same as without one."""
+    affine = torch.eye(4, dtype=torch.float64)
+    camera = Camera(
+        *(torch.tensor([part], dtype=torch.float64) for part in ([1.7, 1.6, -40.0], [1.5, 1.5, 9.0], [1.0, 0, 0])),
+        torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64),
+        (3, 3),
+        (1.0, 1.0),
+    )
+    for dtype in (torch.float32, torch.float64):
+        value = torch.linspace(0.1, 0.9, 64, dtype=dtype).reshape(1, 4, 4, 4).requires_grad_()
+
+        def image(value=value):
+            return march(Fields(value, value / 30, affine), camera, 16).square().sum()
+
+        (plain,) = torch.autograd.grad(image(), value)
+        (with_graph,) = torch.autograd.grad(image(), value, create_graph=True)
+        torch.testing.assert_close(with_graph, plain, rtol=1e-4, atol=1e-7)

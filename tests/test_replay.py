@@ -61,6 +61,15 @@ def test_another_runs_weights_are_refused(chests, run, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+def test_the_run_is_found_by_its_weights_where_runs_lie(chests, run, tmp_path, monkeypatch):
+    synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr", views=1), run=run)
+    write_run(tmp_path / "runs" / "another", n_samples=8)
+    shutil.copytree(run, tmp_path / "runs" / "mine")
+    monkeypatch.chdir(tmp_path)
+    told = replay("pairs/metadata.jsonl", 0, ct=chests[0], labels=chests[1], out=tmp_path / "again")
+    assert told["identical"]
+
+
 def test_renamed_and_moved_files_are_found_by_their_hash(pairs, chests, tmp_path):
     for number, path in enumerate((*chests[0].iterdir(), *chests[1].iterdir())):
         folder = tmp_path / "anywhere" / str(number)

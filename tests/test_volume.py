@@ -186,3 +186,11 @@ def test_real_labels_of_another_grid_land_on_their_organs(real_data):
     lungs, lungs_carried = (own >= 10) & (own <= 14), (carried >= 10) & (carried <= 14)
     dice = 2 * (lungs & lungs_carried).sum() / (lungs.sum() + lungs_carried.sum())
     assert dice > 0.98
+
+
+@pytest.mark.parametrize(("low", "high", "kind"), [(1, 255, np.uint8), (100, 120, np.int8), (1, 70_000, ">u4")])
+def test_labels_of_every_type_are_read_without_overflow(tmp_path, low, high, kind):
+    stored = np.random.default_rng(0).integers(low, high + 1, (4, 5, 6)).astype(kind)
+    stored[0, 0, :2] = low, high
+    nib.Nifti1Image(stored, np.eye(4)).to_filename(tmp_path / "labels.nii")
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii").values[0].numpy(), stored.astype(np.float32))

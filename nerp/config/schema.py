@@ -128,7 +128,7 @@ class LossConfig:
 class OptimizerConfig:
     lr: float = _number(2e-4, 0.0, 1.0)  # of the mapper
     discriminator_lr: float = _number(2e-4, 0.0, 1.0)
-    betas: list[float] = _number([0.5, 0.999], 0.0, 1.0)
+    betas: list[float] = _number([0.5, 0.999], 0.0, 0.999999)
     weight_decay: float = _number(0.0, 0.0, 1.0)
     schedule: str = _choice("constant", "cosine")
     period_steps: int = _number(20_000, 2)  # of the cosine: down and up again

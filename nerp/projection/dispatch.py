@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nerp.errors import UsageError
-from nerp.projection.backends import cpu, reference
+from nerp.projection.backends import cpu, cuda, reference
 
 BACKENDS = ("reference", "cpu", "cuda")
 
-_MODULES = {"reference": reference, "cpu": cpu}
+_MODULES = {"reference": reference, "cpu": cpu, "cuda": cuda}
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,13 @@ def choose_backend(backend: str, values: Tensor) -> ModuleType:
 
 def _best(values: Tensor) -> str:
     """The fastest backend that keeps the precision of `values`: double precision stays in plain PyTorch."""
-    if values.device.type != "cpu" or values.dtype == torch.float64:
+    if values.device.type not in ("cpu", "cuda") or values.dtype == torch.float64:
         return "reference"
-    reason = _missing("cpu")
+    fastest = values.device.type
+    reason = _missing(fastest)
     if reason:
         _log_once(f"projecting with the slower 'reference' backend: {reason}")
-    return "reference" if reason else "cpu"
+    return "reference" if reason else fastest
 
 
 @cache
@@ -61,6 +62,4 @@ def _log_once(message: str) -> None:
 
 def _missing(backend: str) -> str | None:
     """Why a backend cannot run, or None where it can."""
-    if backend == "cpu":
-        return cpu.missing()
-    return None if backend == "reference" else "this version of nerp does not have it"
+    return None if backend == "reference" else _MODULES[backend].missing()

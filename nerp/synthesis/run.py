@@ -77,6 +77,12 @@ def load_run(folder: str | Path) -> Run:
     return Run(mapper.eval().requires_grad_(False), config, sha256(folder / WEIGHTS))
 
 
+def find_run(weights_sha256: str, among: str | Path = "runs") -> Path | None:
+    """The run folder directly in `among` whose weights have this hash, or None."""
+    weights = sorted(Path(among).glob(f"*/{WEIGHTS}"))
+    return next((path.parent for path in weights if sha256(path) == weights_sha256), None)
+
+
 def run_settings(folder: str | Path) -> dict:
     """The settings that pairs of a run take from it unless told otherwise: `shape` and `cameras`.
 

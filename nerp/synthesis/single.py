@@ -16,7 +16,7 @@ from nerp.projection import MaskRule
 from nerp.synthesis.dataset import run_for
 from nerp.synthesis.matching import find_by_hash, volume_sha256
 from nerp.synthesis.records import camera_of, differences, environment, pair_generator, repeatable, whole_record
-from nerp.synthesis.run import Run
+from nerp.synthesis.run import Run, find_run
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.synthesiser import Pair, Synthesiser
 from nerp.volume import read_labels, read_volume
@@ -88,7 +88,7 @@ def replay(
         index:    which of its records, from 0.
         ct:       where the CT lies: the file, or a folder that is searched for its hash.
         labels:   likewise the labels, for a pair with a mask.
-        run:      RUN, for a pair of mode `vrr`.
+        run:      RUN, for a pair of mode `vrr`; None looks among `runs/*` for the recorded weights.
         out:      DIR; gets the files that `render` writes.
 
     Returns:
@@ -103,6 +103,8 @@ def replay(
     _check_place(out)
     record = _record(Path(metadata), index)
     settings = _settings_of(record)
+    if run is None and settings.mode == "vrr":
+        run = find_run(record["weights_sha256"])
     trained = run_for(settings, run)
     _check_weights(record, trained, run)
     volume = read_volume(find_by_hash(ct, record["ct_sha256"], "CT"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,11 @@ import torch
 
 from nerp.config import Config, flatten, save_config
 from nerp.errors import CheckpointError
+from nerp.files import held, remove_partial
 from nerp.networks import Discriminator, Mapper, Viewer
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_checkpoint, save_generator
 from nerp.training.journal import Journal, write_picture
+from nerp.training.launch import launch
 from nerp.training.randomness import stream
 from nerp.training.sources import n_to_prepare, open_sources, prepare
 from nerp.training.trainer import AdversarialTrainer, Networks, Recipe, Sources
@@ -57,13 +59,15 @@ def train(config: Config, *, progress: bool | None = None) -> Path:
         generator.safetensors, the averaged mapper of the last checkpoint.
 
     Raises:
-        CheckpointError: the folder holds a run with other settings, or with more steps than asked for.
+        CheckpointError: the folder holds a run with other settings, or with more steps than asked for, or
+            another process trains into it.
+        ConfigError: settings that cannot be trained on this machine or at all; see `launch`.
         TrainingError: a loss or gradient is no longer finite.
         DataError, VolumeError: the data cannot be used.
     """
-    fabric = _launch(config)
+    fabric = launch(config)
     shown = sys.stderr.isatty() if progress is None else progress
-    with _progress(shown and fabric.is_global_zero) as bars:
+    with _alone(config, fabric), _progress(shown and fabric.is_global_zero) as bars:
         if fabric.is_global_zero:
             bar = bars.add_task("data", total=n_to_prepare(config), visible=n_to_prepare(config) > 0)
             prepare(config, lambda: bars.advance(bar))
@@ -93,45 +97,46 @@ class _Run:
         if found is not None:
             self.trainer.restore(found.tensors)
         if fabric.is_global_zero:
+            for written in (self.folder, self.folder / "checkpoints", self.folder / "samples"):
+                remove_partial(written)
             save_config(config, self.folder / "config.yaml")
 
     def remaining(self) -> Iterator[int]:
         """Do the steps that are left, yielding each when done."""
-        if self.fabric.is_global_zero:
-            journal = Journal(self.folder, self.step)
-        if self.step == 0:
-            self._write_picture(0)
-        last_step, last_time = self.step, perf_counter()
-        try:
-            for step in range(self.step + 1, self.config.trainer.steps + 1):
+        steps = range(self.step + 1, self.config.trainer.steps + 1)
+        is_writer = self.fabric.is_global_zero
+        with Journal(self.folder, self.step) if is_writer and steps else nullcontext() as journal:
+            if is_writer and self.step == 0:
+                self._write_picture(0)
+            last_step, last_time = self.step, perf_counter()
+            for step in steps:
                 metrics = self.trainer.step(step)
-                if self._due(step, self.config.trainer.log_every) and self.fabric.is_global_zero:
+                if is_writer and self._due(step, self.config.trainer.log_every):
                     seconds = (perf_counter() - last_time) / (step - last_step)
                     journal.write(step, {**metrics, "seconds": round(seconds, 4)})
                     last_step, last_time = step, perf_counter()
-                self._keep(step)
+                if is_writer:
+                    self._keep(step, journal)
+                if self._due(step, self.config.trainer.checkpoint_every):
+                    self.fabric.barrier()  # no process ends before the last checkpoint is written
                 yield step
-        finally:
-            if self.fabric.is_global_zero:
-                journal.close()
 
     def _due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.config.trainer.steps
 
-    def _keep(self, step: int) -> None:
+    def _keep(self, step: int, journal: Journal) -> None:
+        """Write what is due. The checkpoint comes last: what lies beside it is never older than it."""
         if self._due(step, self.config.trainer.sample_every):
             self._write_picture(step)
         if self._due(step, self.config.trainer.checkpoint_every):
-            if self.fabric.is_global_zero:
-                save_checkpoint(self.folder / "checkpoints", Checkpoint(step, self.settings, self.trainer.state()))
-                path = self.folder / "generator.safetensors"
-                save_generator(path, self.trainer.averaged, step=step, settings=self.settings)
-            self.fabric.barrier()
+            journal.flush()
+            path = self.folder / "generator.safetensors"
+            save_generator(path, self.trainer.averaged, step=step, settings=self.settings)
+            save_checkpoint(self.folder / "checkpoints", Checkpoint(step, self.settings, self.trainer.state()))
 
     def _write_picture(self, step: int) -> None:
-        if self.fabric.is_global_zero:
-            path = self.folder / "samples" / f"step-{step:08d}.png"
-            write_picture(path, self.trainer.picture(self.config.trainer.sample_columns))
+        path = self.folder / "samples" / f"step-{step:08d}.png"
+        write_picture(path, self.trainer.picture(self.config.trainer.sample_columns))
 
     def _check(self, found: Checkpoint) -> None:
         check_settings(found.settings, self.settings, self.folder)
@@ -160,18 +165,16 @@ def _settings(config: Config, sources: Sources) -> dict[str, Any]:
     return {**settings, "CTs": len(sources.patients), "radiographs": len(sources.radiographs)}
 
 
-def _launch(config: Config) -> Fabric:
-    from lightning_fabric import Fabric
-
-    fabric = Fabric(
-        accelerator=config.device,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
-        precision=config.precision,
-    )
-    fabric.launch()
-    return fabric
+@contextmanager
+def _alone(config: Config, fabric: Fabric) -> Iterator[None]:
+    """Hold the run folder; `CheckpointError` where another training does."""
+    try:
+        with held(config.run_dir) if fabric.is_global_zero else nullcontext():
+            yield
+    except BlockingIOError as error:
+        raise CheckpointError(
+            f"another process is training into {config.run_dir}; wait for it or give another run_dir"
+        ) from error
 
 
 @contextmanager
@@ -188,5 +191,7 @@ def _progress(shown: bool) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *times, console=Console(stderr=True), disable=not shown) as bars:
+    ten_minutes = 600.0  # rich's half minute is too short to tell the speed of slow steps
+    console = Console(stderr=True)
+    with Progress(*columns, *times, console=console, disable=not shown, speed_estimate_period=ten_minutes) as bars:
         yield bars

@@ -42,12 +42,8 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
     path = Path(folder) / f"step-{checkpoint.step:08d}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    metadata = {
-        "format": FORMAT,
-        "step": str(checkpoint.step),
-        "settings": json.dumps(checkpoint.settings),
-        "sha256": _digest(tensors),
-    }
+    header = json.dumps({"step": checkpoint.step, "settings": checkpoint.settings})
+    metadata = {"format": FORMAT, "header": header, "sha256": _digest(header, tensors)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata)
     for old in _newest_first(path.parent)[_KEPT:]:
@@ -56,7 +52,7 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read one checkpoint and verify its digest.
+    """Read one checkpoint and verify the digest of its tensors, step and settings.
 
     Raises:
         CheckpointError: the file is truncated, altered, or of another kind.
@@ -71,9 +67,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); delete it") from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {metadata.get('format')!r}; expected a checkpoint of {FORMAT!r}")
-    if metadata.get("sha256") != _digest(tensors):
+    header = metadata.get("header", "")
+    if metadata.get("sha256") != _digest(header, tensors):
         raise CheckpointError(f"checkpoint {path} is damaged (its content does not match its digest); delete it")
-    return Checkpoint(int(metadata["step"]), json.loads(metadata["settings"]), tensors)
+    return Checkpoint(**json.loads(header), tensors=tensors)
 
 
 def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
@@ -99,18 +96,22 @@ def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
 
 
 def save_generator(path: str | Path, mapper: nn.Module, *, step: int, settings: dict[str, Any]) -> None:
-    """Write a mapper's weights alone, whole or not at all; the header says what they are and where from."""
+    """Write a mapper's weights alone, whole or not at all; the header says what they are and where from.
+
+    Equal weights, step and settings make equal bytes: all of the header is one text, since safetensors
+    writes several in any order.
+    """
     from safetensors.torch import save_file
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in mapper.state_dict().items()}
-    metadata = {
+    header = {
         "format": GENERATOR_FORMAT,
-        "step": str(step),
-        "mapper": json.dumps({key: value for key, value in settings.items() if key.startswith("mapper.")}),
+        "step": step,
+        "mapper": {key: value for key, value in settings.items() if key.startswith("mapper.")},
         "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
     }
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata)
+        save_file(weights, temporary, {"header": json.dumps(header)})
 
 
 def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str | Path) -> None:
@@ -164,8 +165,8 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(header: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nerp.files import replacing, write_text
+
+TILE, MARGIN, HEADING, GAP = 192, 88, 28, 4
+"""Of a picture, in pixels: shorter side of its images at least, room for names, for numbers, between images."""
 
 
 class Journal:
@@ -27,6 +31,13 @@ class Journal:
         self._file = self._path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
 
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._file.close()
+        self._events.close()
+
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """One line for one step."""
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
@@ -34,10 +45,10 @@ class Journal:
         for name, value in metrics.items():
             self._events.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Flush and close both."""
-        self._file.close()
-        self._events.close()
+    def flush(self) -> None:
+        """Bring all lines to the disk: called before a checkpoint, after which they are not written again."""
+        os.fsync(self._file.fileno())
+        self._events.flush()
 
 
 def trim_metrics(path: Path, step: int) -> None:
@@ -56,29 +67,35 @@ def _step_of(line: str) -> float:
 
 
 def write_picture(path: Path, rows: dict[str, Tensor]) -> None:
-    """Write rows of display images, each named at its left.
+    """Write rows of display images as tiles of at least `TILE` pixels, rows named at the left, columns numbered above.
 
     Args:
         path: the PNG.
-        rows: name to (B, 1, H, W) in 0 to 1; one height, widths of the rows may differ in B.
+        rows: name to (B, 1, H, W) in 0 to 1; all of one shape.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
-    height = next(iter(rows.values())).shape[-2]
-    bands = [_side_by_side(images) for images in rows.values()]
-    width = max(band.shape[1] for band in bands)
-    margin, gap = 40, 2
-    picture = Image.new("L", (margin + width, len(bands) * (height + gap)), 0)
+    tiles = [[_tile(image) for image in images[:, 0]] for images in rows.values()]
+    width, height = tiles[0][0].size
+    size = (MARGIN + len(tiles[0]) * (width + GAP), HEADING + len(tiles) * (height + GAP))
+    picture, font = Image.new("L", size, 0), ImageFont.load_default(18)
     draw = ImageDraw.Draw(picture)
-    for index, (name, band) in enumerate(zip(rows, bands, strict=True)):
-        top = index * (height + gap)
-        picture.paste(Image.fromarray(band.numpy(), "L"), (margin, top))
-        draw.text((2, top + height // 2 - 6), name, fill=255)
+    for row, (name, band) in enumerate(zip(rows, tiles, strict=True)):
+        top = HEADING + row * (height + GAP)
+        draw.text((MARGIN / 2, top + height / 2), name, fill=255, font=font, anchor="mm")
+        for column, tile in enumerate(band):
+            left = MARGIN + column * (width + GAP)
+            draw.text((left + width / 2, HEADING / 2), str(column + 1), fill=255, font=font, anchor="mm")
+            picture.paste(tile, (left, top))
     with replacing(path) as temporary:
         picture.save(temporary)
 
 
-def _side_by_side(images: Tensor) -> Tensor:
-    """(H, B * W) bytes of (B, 1, H, W) in 0 to 1."""
-    bytes_ = (images.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return torch.cat(list(bytes_[:, 0]), dim=1)
+def _tile(image: Tensor):
+    """A picture of (H, W) in 0 to 1, enlarged by a whole number until its shorter side has `TILE` pixels."""
+    from PIL import Image
+
+    bytes_ = (image.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    tile = Image.fromarray(bytes_.numpy())
+    factor = -(-TILE // min(tile.size))
+    return tile.resize((factor * tile.width, factor * tile.height), Image.Resampling.BICUBIC)

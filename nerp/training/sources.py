@@ -11,7 +11,7 @@ from nerp.data.ct import CTDataset, find_cts
 from nerp.data.radiographs import RadiographDataset
 from nerp.phantom import write_phantoms
 from nerp.training.patients import Patients
-from nerp.training.stand_in import make_radiographs
+from nerp.training.stand_in import STAND_IN_NOTE, make_radiographs
 from nerp.training.trainer import Sources
 from nerp.volume import Volume
 
@@ -68,5 +68,7 @@ def open_sources(config: Config) -> Sources:
     paths = find_cts(data.ct_dir or made / "ct", pattern=data.ct_pattern)
     volumes = GridVolumes(paths, data)
     patients = Patients(volumes, config.camera, shape=shape, window_hu=window_hu, kept=data.cached_volumes)
-    radiographs = RadiographDataset(data.radiographs_dir or made / "radiographs" / "images", shape)
-    return Sources(patients, radiographs, config.camera.distribution())
+    folder = Path(data.radiographs_dir or made / "radiographs")
+    radiographs = RadiographDataset(folder, shape)
+    name = "stand-in" if (folder / STAND_IN_NOTE).is_file() else "real"
+    return Sources(patients, radiographs, config.camera.distribution(), name)

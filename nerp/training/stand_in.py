@@ -23,6 +23,9 @@ from nerp.projection.display import display_image
 from nerp.training.randomness import stream
 from nerp.volume import attenuation
 
+STAND_IN_NOTE = "STAND-IN.txt"
+"""File beside stand-ins that says what they are."""
+
 _OTHER_SEEDS = 1_000_000
 _NOTE = """These images are NOT radiographs of people. They are a stand-in, so that training can be
 tried without data: phantoms (other seeds than the CTs'), rendered by a fixed pipeline with scatter,
@@ -53,7 +56,7 @@ def make_radiographs(
     folder: Path, *, count: int, seed: int, spacing_mm: float, shape: tuple[int, int], advance: Callable[[], None]
 ) -> None:
     """Write stand-ins and their lung masks as `images/` and `masks/` of a folder, with a note of what they are."""
-    write_text(folder / "STAND-IN.txt", _NOTE)
+    write_text(folder / STAND_IN_NOTE, _NOTE)
     for index in range(count):
         name = f"stand-in-{seed + index:04d}.png"
         if not (folder / "masks" / name).exists():
@@ -63,11 +66,9 @@ def make_radiographs(
         advance()
 
 
-def stand_in(
-    seed: int, *, spacing_mm: float, shape: tuple[int, int], film: Film | None = None
-) -> tuple[Tensor, Tensor]:
+def stand_in(seed: int, *, spacing_mm: float, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Stand-in radiograph of the phantom `_OTHER_SEEDS + seed`, (H, W) 0 to 1, and its visible lung fields, 0 or 1."""
-    film, phantom = film or Film(), thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm)
+    film, phantom = Film(), thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm)
     camera = chest_camera(phantom.ct, "pa", shape=shape)
     depth = siddon(attenuation(phantom.ct), camera)
     hidden = hiding_tissue(phantom.labels, LUNG_LABELS, HIDING_LABELS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nerp.camera import Camera
 from nerp.config import LossConfig, OptimizerConfig, TrainerConfig
@@ -18,6 +18,7 @@ from nerp.projection.display import display_image
 from nerp.training import losses
 from nerp.training.augment import sample_zoom_shift, zoom_shift
 from nerp.training.checkpoint import pack_module, unpack_module
+from nerp.training.forwards import FieldValues, Judging
 from nerp.training.learner import Learner, Terms
 from nerp.training.patients import Patient
 from nerp.training.randomness import choose, stream
@@ -46,11 +47,13 @@ class Sources:
         patients:    CTs on the mapper's grid, each with its base camera.
         radiographs: real display images, each (1, H, W) in 0 to 1.
         cameras:     what is drawn around a patient's base camera.
+        real_name:   what the radiographs are called in pictures.
     """
 
     patients: Sequence[Patient]
     radiographs: Sequence[Tensor]
     cameras: CameraDistribution
+    real_name: str = "real"
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,10 @@ class AdversarialTrainer:
         self.networks, self.sources, self.recipe = networks, sources, recipe
         self.seed, self.fabric = seed, fabric
         rates = recipe.optimizer
-        self._mapper = Learner("mapper", _FieldValues(networks.mapper), rate=rates.lr, settings=rates, fabric=fabric)
+        self._mapper = Learner("mapper", FieldValues(networks.mapper), rate=rates.lr, settings=rates, fabric=fabric)
+        judging = Judging(networks.discriminator)
         self._discriminator = Learner(
-            "discriminator", networks.discriminator, rate=rates.discriminator_lr, settings=rates, fabric=fabric
+            "discriminator", judging, rate=rates.discriminator_lr, settings=rates, fabric=fabric
         )
         self.averaged = copy.deepcopy(networks.mapper).requires_grad_(False).eval()
 
@@ -149,7 +153,7 @@ class AdversarialTrainer:
             drr.append(self._drr(patient, camera))
         chosen = choose(n, len(self.sources.radiographs), stream(self.seed, 0, "picture of radiographs"))
         real = torch.stack([self.sources.radiographs[index] for index in chosen])
-        return {"VRR": torch.cat(vrr), "DRR": torch.cat(drr), "real": real}
+        return {"VRR": torch.cat(vrr), "DRR": torch.cat(drr), self.sources.real_name: real}
 
     def _stream(self, step: int, name: str) -> torch.Generator:
         return stream(self.seed, step, name, self.fabric.global_rank)
@@ -183,18 +187,16 @@ class AdversarialTrainer:
     def _teach_discriminator(self, step: int, fake: Tensor, real: Tensor, moves: tuple[Tensor, Tensor]) -> dict:
         weights, n = self.recipe.loss, len(real)
         penalised = weights.r1 > 0 and step % weights.r1_every == 0
-        real = zoom_shift(real, moves[0][:n], moves[1][:n]).requires_grad_(penalised)
+        real = zoom_shift(real, moves[0][:n], moves[1][:n])
         fake = zoom_shift(fake, moves[0][n:], moves[1][n:])
-        per_pixel, whole = self._discriminator.module(torch.cat([real, fake]))  # one forward: DDP allows no second
-        judged_real, judged_fake = (per_pixel[:n], whole[:n]), (per_pixel[n:], whole[n:])
+        judged_real, judged_fake, penalty = self._discriminator.module(real, fake, penalised)
         form = losses.DISCRIMINATOR_LOSSES[weights.form]
         terms: Terms = {"discriminator": (1.0, losses.over_heads(form, judged_real, judged_fake))}
         if penalised:
-            terms["r1"] = (weights.r1 * weights.r1_every, losses.r1(judged_real, real))
+            terms["r1"] = (weights.r1 * weights.r1_every, penalty)
         metrics = self._discriminator.update(step, terms)
-        with torch.no_grad():
-            metrics["logit_real"], metrics["logit_fake"] = (whole[:n].mean().item(), whole[n:].mean().item())
-        return metrics
+        logits = {"logit_real": judged_real[1], "logit_fake": judged_fake[1]}
+        return metrics | {name: whole.detach().mean().item() for name, whole in logits.items()}
 
     def _teach_mapper(self, step: int, views: Views, moves: tuple[Tensor, Tensor]) -> dict[str, float]:
         weights, n = self.recipe.loss, len(views.vrr)
@@ -226,17 +228,6 @@ class AdversarialTrainer:
         decay = min(self.recipe.trainer.ema_decay, step / (step + 9.0))
         for kept, new in zip(self.averaged.parameters(), self.networks.mapper.parameters(), strict=True):
             kept.lerp_(new, 1.0 - decay)
-
-
-class _FieldValues(nn.Module):
-    """The mapper as plain tensors in, plain tensors out, which is what Fabric can wrap."""
-
-    def __init__(self, mapper: Mapper):
-        super().__init__()
-        self.mapper = mapper
-
-    def forward(self, ct01: Tensor) -> tuple[Tensor, Tensor]:
-        return self.mapper.field_values(ct01)
 
 
 def _mean(terms) -> Tensor:

@@ -7,6 +7,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from nerp.projection.backends.second_order import gradients
+
 _LINEAR, _BORDER, _CORNERS_ALIGNED = 0, 1, False
 
 
@@ -37,7 +39,7 @@ class _Trilinear(torch.autograd.Function):
     def backward(ctx, upstream):
         values, points = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _differentiable_backward((values, points), ctx.needs_input_grad, upstream)
+            return tuple(gradients(_by_corners, (values, points), ctx.needs_input_grad, upstream))
         for_values, for_grid = torch.ops.aten.grid_sampler_3d_backward(
             upstream[:, :, None, None],
             values,
@@ -48,14 +50,6 @@ class _Trilinear(torch.autograd.Function):
             ctx.needs_input_grad,
         )
         return for_values, for_grid[:, 0, 0].flip(-1) * 2 / _sizes(values) if ctx.needs_input_grad[1] else None
-
-
-def _differentiable_backward(
-    inputs: tuple[Tensor, Tensor], needs: tuple[bool, ...], upstream: Tensor
-) -> tuple[Tensor | None, ...]:
-    needed = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
-    grads = iter(torch.autograd.grad(_by_corners(*inputs), needed, upstream, create_graph=True))
-    return tuple(next(grads) if need else None for need in needs)
 
 
 def _normalised(values: Tensor, points: Tensor) -> Tensor:

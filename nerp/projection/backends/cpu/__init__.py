@@ -46,10 +46,13 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     return operators.label_lengths(_single(maps), labels, *_dense(rays), _image_shape(rays))
 
 
-@torch.compiler.assume_constant_result
+_REASON = library.missing()
+"""Known from the start, so that compiled graphs take it for the constant it is."""
+
+
 def missing() -> str | None:
     """Why this backend cannot run here, or None where it can."""
-    return library.missing()
+    return _REASON
 
 
 def _parts(rays: Rays) -> tuple[Tensor, Tensor, Tensor]:

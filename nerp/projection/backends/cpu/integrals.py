@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from nerp.projection.backends import reference
+from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cpu import library
-from nerp.projection.backends.cpu.operators import differentiable, keep
+from nerp.projection.backends.cpu.operators import keep
 from nerp.projection.rays import Rays
 
 
@@ -80,8 +80,11 @@ def _siddon_gradients(ctx, grad_image):
     values, *lines = ctx.saved_tensors
     needs = ctx.needs_input_grad[:4]
     if torch.is_grad_enabled():
-        again = reference.siddon(values, Rays(*lines)).movedim(-1, 0)
-        return (*differentiable(again, (values, *lines), needs, grad_image), None)
+
+        def again(values, *lines):
+            return reference.siddon(values, Rays(*lines)).movedim(-1, 0)
+
+        return (*second_order.gradients(again, (values, *lines), needs, grad_image), None)
     grad_image = grad_image.contiguous()
     to_volume, to_rays = None, (None, None, None)
     if needs[0]:

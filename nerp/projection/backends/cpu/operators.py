@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from nerp.projection.backends import reference
+from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cpu import library
 from nerp.projection.rays import Rays
 
@@ -97,9 +97,11 @@ def _march_gradients(ctx, grad_image):
     *tensors, image = ctx.saved_tensors
     needs = ctx.needs_input_grad[:5]
     if torch.is_grad_enabled():
-        matter, opacity, *lines = tensors
-        again = reference.march(matter, opacity, Rays(*lines), n_samples=ctx.n_samples, per_sample=ctx.per_sample)
-        return (*differentiable(again, tensors, needs, grad_image), None, None, None)
+
+        def again(matter, opacity, *lines):
+            return reference.march(matter, opacity, Rays(*lines), n_samples=ctx.n_samples, per_sample=ctx.per_sample)
+
+        return (*second_order.gradients(again, tensors, needs, grad_image), None, None, None)
     options = (ctx.image_shape, ctx.n_samples, ctx.per_sample, any(needs[:2]), any(needs[2:]))
     grads = march_backward(grad_image.contiguous(), image, *tensors, *options)
     return (*keep(grads, needs), None, None, None)
@@ -108,13 +110,6 @@ def _march_gradients(ctx, grad_image):
 def keep(grads, needs) -> list[Tensor | None]:
     """The gradients that are needed, None in place of the others."""
     return [grad if need else None for grad, need in zip(grads, needs, strict=True)]
-
-
-def differentiable(result: Tensor, tensors, needs, upstream: Tensor) -> list[Tensor | None]:
-    """Gradients of `result` that can be differentiated again; None where not needed."""
-    wanted = [tensor for tensor, need in zip(tensors, needs, strict=True) if need]
-    grads = iter(torch.autograd.grad(result, wanted, upstream, create_graph=True, allow_unused=True))
-    return [next(grads) if need else None for need in needs]
 
 
 march.register_autograd(_march_gradients, setup_context=_keep_march)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from nerp.projection.backends import reference
+from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cuda import launch
 from nerp.projection.rays import Rays
 
@@ -92,15 +92,9 @@ def _by_kernel(gradient: Callable, plain: Callable, ctx, upstream: Tensor) -> tu
 def _by_reference(plain: Callable, ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients of an operator's inputs, differentiable any number of times where grad is enabled."""
     _, *tensors = ctx.saved_tensors
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # A view stands for the input alone: an input may itself have been made from another one.
-        inputs = [part.view_as(part) for part in tensors]
-        wanted = [k for k, need in enumerate(ctx.needs_input_grad[: len(tensors)]) if need]
-        result = plain(*inputs, *ctx.numbers)
-        found = torch.autograd.grad(result, [inputs[k] for k in wanted], upstream, create_graph=create_graph)
-    by_input = dict(zip(wanted, found, strict=True))
-    return *(by_input.get(k) for k in range(len(tensors))), *(None for _ in ctx.numbers)
+    needs = ctx.needs_input_grad[: len(tensors)]
+    found = second_order.gradients(lambda *inputs: plain(*inputs, *ctx.numbers), tensors, needs, upstream)
+    return *found, *(None for _ in ctx.numbers)
 
 
 def _keep(ctx, inputs: tuple, output: Tensor) -> None:

@@ -40,7 +40,9 @@ HOT void lengthen(Runs& runs, Floats label, Floats height, const NerpLabels& lab
 }
 
 HOT void measure(Climb& packet, int n_slabs, const float* map, const NerpLabels& labels, Runs& runs) {
-    traverse(packet, n_slabs, [&](const Slab& slab) __attribute__((always_inline)) {
+    const Lookahead ask(packet);
+    traverse(packet, n_slabs, [&](const Slab& slab) ALWAYS {
+        ask(map, slab.last);
         const Floats first = gather(map, slab.first), middle = gather(map, slab.middle), last = gather(map, slab.last);
         if (!any((first != runs.label) | (middle != runs.label) | (last != runs.label))) {
             runs.height += slab.high - slab.low;

@@ -46,7 +46,8 @@ inline Padded padded(const NerpScene& scene) {
     return Padded{(scene.shape[1] + 2) * stride_h, stride_h};
 }
 
-HOT Cells cells_at(const Padded& grid, const MarchPacket& p, float sample) {
+HOT Cells cells_at(const Padded& grid, const MarchPacket& p, int number) {
+    const float sample = float(number);
     return locate(grid, p.first[0] + sample * p.advance[0], p.first[1] + sample * p.advance[1],
                   p.first[2] + sample * p.advance[2]);
 }
@@ -57,14 +58,37 @@ HOT Floats alpha_of(Floats x) {
     return per_sample ? x : absorbed(x);
 }
 
+// Asks for the memory of samples further on. Neighbouring lanes mostly share it, so that one lane at
+// a time, each in its turn, is enough.
+class Foresight {
+public:
+    Foresight(const Padded& grid, const MarchPacket& packet) {
+        const Cells here = cells_at(grid, packet, 0), there = cells_at(grid, packet, samples_ahead);
+        for (int lane = 0; lane < lanes; ++lane) shift_[lane] = there.at[lane] - here.at[lane];
+    }
+
+    HOT void operator()(const float* fields, const Cells& cells, int sample) const {
+        const int lane = sample % lanes;
+        __builtin_prefetch(fields + cells.at[lane] + shift_[lane]);
+    }
+
+private:
+    static constexpr int samples_ahead = 16;
+    int32_t shift_[lanes];
+};
+
+// The cells of the next sample are found while those of the last are still being read.
 template <bool per_sample>
 inline Floats march_packet(const Padded& grid, const float* fields, const MarchPacket& packet, int n_samples) {
     Floats light = broadcast(0.0f), transmittance = broadcast(1.0f);
+    const Foresight ask(grid, packet);
     Cells cells[2];
-    cells[0] = cells_at(grid, packet, 0.0f);
+    cells[0] = cells_at(grid, packet, 0);
     for (int i = 0; i < n_samples; ++i) {
-        cells[(i + 1) & 1] = cells_at(grid, packet, float(i + 1));
-        const Sample s = sample(grid, fields, cells[i & 1]);
+        const Cells& now = cells[i % 2];
+        ask(fields, now, i);
+        cells[(i + 1) % 2] = cells_at(grid, packet, i + 1);
+        const Sample s = sample(grid, fields, now);
         const Floats stopped = transmittance * alpha_of<per_sample>(s.opacity * packet.step_mm);
         light += stopped * s.matter;
         transmittance -= stopped;

@@ -52,41 +52,53 @@ HOT void hand_on(const Walk& walk, const Cells& cells, const SlopedSample& s, Sa
     add_slopes(sums, 2, s.along_w, g, i);
 }
 
-template <bool to_fields, bool to_rays>
-inline RaySums walk_out(const Walk& walk) {
+// Walks all samples, the last one first if `reversed`; gradient_of(i, sample) tells what to hand on.
+// The next sample is read between the two, and so waits for neither: without that, most of the time
+// would go by in the one long chain from a sample's address to its gradient.
+template <bool to_fields, bool to_rays, typename GradientOf>
+HOT RaySums for_samples(const Walk& walk, bool reversed, GradientOf gradient_of) {
+    const int last = walk.n_samples - 1;
+    const auto number = [&](int i) { return reversed ? last - (i < last ? i : last) : i < last ? i : last; };
     RaySums sums;
-    Floats remaining = walk.light, transmittance = broadcast(1.0f);
-    for (int i = 0; i < walk.n_samples; ++i) {
-        const Cells cells = cells_at(walk.grid, *walk.packet, float(i));
-        const SlopedSample s = look<to_rays>(walk, cells);
-        const Floats stopped = transmittance * absorbed(s.value.opacity * walk.packet->step_mm);
-        transmittance -= stopped;
-        remaining -= stopped * s.value.matter;
-        const Sample g{walk.weight * stopped, walk.weight * (transmittance * s.value.matter - remaining)};
-        hand_on<to_fields, to_rays>(walk, cells, s, g, float(i), sums);
+    Cells cells[2];
+    cells[0] = cells_at(walk.grid, *walk.packet, number(0));
+    SlopedSample next = look<to_rays>(walk, cells[0]);
+    for (int i = 0; i <= last; ++i) {
+        const SlopedSample now = next;
+        const Sample g = gradient_of(number(i), now.value);
+        cells[(i + 1) % 2] = cells_at(walk.grid, *walk.packet, number(i + 1));
+        next = look<to_rays>(walk, cells[(i + 1) % 2]);
+        hand_on<to_fields, to_rays>(walk, cells[i % 2], now, g, float(number(i)), sums);
     }
     return sums;
+}
+
+template <bool to_fields, bool to_rays>
+inline RaySums walk_out(const Walk& walk) {
+    Floats remaining = walk.light, transmittance = broadcast(1.0f);
+    return for_samples<to_fields, to_rays>(walk, false, [&](int, const Sample& s) ALWAYS {
+        const Floats stopped = transmittance * absorbed(s.opacity * walk.packet->step_mm);
+        transmittance -= stopped;
+        remaining -= stopped * s.matter;
+        return Sample{walk.weight * stopped, walk.weight * (transmittance * s.matter - remaining)};
+    });
 }
 
 // For opacity read as alpha. `before` is scratch for the transmittance before each sample.
 template <bool to_fields, bool to_rays>
 inline RaySums walk_back(const Walk& walk, float* before) {
     Floats transmittance = broadcast(1.0f), behind = broadcast(0.0f);
-    for (int i = 0; i < walk.n_samples; ++i) {
+    for_samples<false, false>(walk, false, [&](int i, const Sample& s) ALWAYS {
         store(before + i * lanes, transmittance);
-        const Sample s = sample(walk.grid, walk.fields, cells_at(walk.grid, *walk.packet, float(i)));
         transmittance -= transmittance * s.opacity * walk.packet->step_mm;
-    }
-    RaySums sums;
-    for (int i = walk.n_samples - 1; i >= 0; --i) {
-        const Cells cells = cells_at(walk.grid, *walk.packet, float(i));
-        const SlopedSample s = look<to_rays>(walk, cells);
-        const Floats alpha = s.value.opacity * walk.packet->step_mm, weight = walk.weight * load(before + i * lanes);
-        const Sample g{weight * alpha, weight * (s.value.matter - behind)};
-        behind += alpha * (s.value.matter - behind);
-        hand_on<to_fields, to_rays>(walk, cells, s, g, float(i), sums);
-    }
-    return sums;
+        return s;
+    });
+    return for_samples<to_fields, to_rays>(walk, true, [&](int i, const Sample& s) ALWAYS {
+        const Floats alpha = s.opacity * walk.packet->step_mm, weight = walk.weight * load(before + i * lanes);
+        const Sample g{weight * alpha, weight * (s.matter - behind)};
+        behind += alpha * (s.matter - behind);
+        return g;
+    });
 }
 
 template <bool to_fields, bool to_rays>
@@ -136,8 +148,8 @@ inline void march_patch_backward(const NerpScene& scene, const NerpMarch& march,
         light[lane] = to.image[packet.rays[lane].number];
         weight[lane] = to.grad_image[packet.rays[lane].number];
     }
-    const Walk walk{padded(scene), fields, gradient, &packet, packet.hits ? march.n_samples : 0, load(light),
-                    load(weight)};
+    const int n_samples = packet.hits ? march.n_samples : 0;
+    const Walk walk{padded(scene), fields, gradient, &packet, n_samples, load(light), load(weight)};
     if (!to.rays.start) {
         walk_packet<true, false>(walk, march.per_sample, before);
         return;

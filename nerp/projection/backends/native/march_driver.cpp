@@ -133,6 +133,10 @@ NERP_API int nerp_march_backward(const NerpScene* scene, const NerpMarch* march,
         Workspace fields(padded), gradients(to->grad_matter ? padded * scene->threads : 0);
         Workspace scratch(march->per_sample ? size_t(march->n_samples) * kernels().lanes * scene->threads : 0);
         const size_t voxels = size_t(scene->shape[0]) * scene->shape[1] * scene->shape[2];
+        if (to->grad_matter) {
+            prefer_huge_pages(to->grad_matter, scene->n_volumes * voxels * sizeof(float));
+            prefer_huge_pages(to->grad_opacity, scene->n_volumes * voxels * sizeof(float));
+        }
         float* const sums = to->grad_matter ? gradients.data() : nullptr;
         for (int volume = 0; volume < scene->n_volumes; ++volume) {
             const size_t at = volume * voxels;

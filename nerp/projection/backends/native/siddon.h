@@ -14,7 +14,9 @@ inline double fastest_speed(const Ray& ray) {
 
 HOT void integrate(Climb& packet, int n_slabs, const float* values, Floats& total) {
     Floats sum = total;
-    traverse(packet, n_slabs, [&](const Slab& slab) __attribute__((always_inline)) {
+    const Lookahead ask(packet);
+    traverse(packet, n_slabs, [&](const Slab& slab) ALWAYS {
+        ask(values, slab.last);
         const Floats before = slab.before(), after = slab.after();
         sum += (before - slab.low) * gather(values, slab.first);
         sum += (after - before) * gather(values, slab.middle);
@@ -36,7 +38,9 @@ inline void siddon_tile(const NerpScene& scene, const Tile& tile, const float* v
 
 // The transpose of `integrate`: adds each ray's weight times its path to every voxel it meets.
 HOT void spread_out(Climb& packet, int n_slabs, Floats weight, float* gradient) {
-    traverse(packet, n_slabs, [&](const Slab& slab) __attribute__((always_inline)) {
+    const Lookahead ask(packet);
+    traverse(packet, n_slabs, [&](const Slab& slab) ALWAYS {
+        ask(gradient, slab.last);
         const Floats before = slab.before(), after = slab.after();
         scatter_add(gradient, slab.first, (before - slab.low) * weight);
         scatter_add(gradient, slab.middle, (after - before) * weight);

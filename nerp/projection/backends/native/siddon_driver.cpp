@@ -57,6 +57,7 @@ NERP_API int nerp_siddon(const NerpScene* scene, int n_channels, const float* va
 // The gradient of all channels; returns 1 when memory ran out.
 NERP_API int nerp_siddon_to_volume(const NerpScene* scene, int n_channels, const float* grad_image, float* gradient) {
     try {
+        prefer_huge_pages(gradient, n_channels * count_voxels(*scene) * sizeof(float));
         Workspace spare(count_voxels(*scene) * (scene->threads - 1));
         for (int c = 0; c < n_channels; ++c)
             siddon_to_volume(*scene, grad_image + c * count_rays(*scene), gradient + c * count_voxels(*scene),
@@ -81,6 +82,7 @@ NERP_API int nerp_siddon_to_rays(const NerpScene* scene, int n_channels, const f
 // Adds path lengths in mm to `lengths` (n_views, rows, columns, labels->n_channels).
 NERP_API int nerp_label_lengths(const NerpScene* scene, int n_maps, const float* maps, const NerpLabels* labels,
                                 float* lengths) {
+    prefer_huge_pages(lengths, count_rays(*scene) * labels->n_channels * sizeof(float));
     for (int m = 0; m < n_maps; ++m) {
         const float* const map = maps + m * count_voxels(*scene);
         for_tiles(*scene, [&](const Tile& tile) { kernels().label_lengths(*scene, tile, map, *labels, lengths); });

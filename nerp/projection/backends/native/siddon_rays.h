@@ -30,7 +30,9 @@ HOT void add_jump(Jumps& jumps, int axis, Floats jump, Floats height) {
 }
 
 HOT void collect_jumps(Climb& packet, int n_slabs, const float* values, Jumps& jumps) {
-    traverse(packet, n_slabs, [&](const Slab& slab) __attribute__((always_inline)) {
+    const Lookahead ask(packet);
+    traverse(packet, n_slabs, [&](const Slab& slab) ALWAYS {
+        ask(values, slab.last);
         const Floats first = gather(values, slab.first), middle = gather(values, slab.middle);
         const Floats last = gather(values, slab.last);
         if (jumps.begun) add_jump(jumps, 0, jumps.last - first, slab.low);

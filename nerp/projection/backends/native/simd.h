@@ -17,7 +17,8 @@
 #endif
 
 // A call in the innermost loop would spill every vector register: compilers are not left the choice.
-#define HOT inline __attribute__((always_inline))
+#define ALWAYS __attribute__((always_inline))
+#define HOT inline ALWAYS
 
 namespace nerp {
 namespace NERP_ISA {
@@ -50,6 +51,18 @@ HOT void store(int32_t* to, Ints v) { std::memcpy(to, &v, sizeof v); }
 template <typename T>
 HOT void keep_in_memory(T& array) {
     asm volatile("" : "+m"(array));
+}
+
+// Offsets of element j of every quad, held in address registers.
+struct Places {
+    int64_t at[quads];
+};
+
+template <int j>
+HOT Places places(const int32_t* at) {
+    Places p;
+    for (int quad = 0; quad < quads; ++quad) p.at[quad] = at[4 * quad + j];
+    return p;
 }
 
 HOT Ints truncate(Floats v) { return __builtin_convertvector(v, Ints); }

@@ -25,17 +25,15 @@ HOT Floats spread(Floats v) {
     return _mm256_permute_ps(v, j * 0x55);
 }
 
-template <int j>
-HOT Floats load_quads(const float* base, const int32_t* at) {
-    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(base + at[j])), _mm_loadu_ps(base + at[4 + j]), 1);
+HOT Floats load_quads(const float* base, const Places& p) {
+    return _mm256_set_m128(_mm_loadu_ps(base + p.at[1]), _mm_loadu_ps(base + p.at[0]));
 }
 
-template <int j>
-HOT void add_quads(float* base, const int32_t* at, Floats v) {
-    float* const low = base + at[j];
-    _mm_storeu_ps(low, _mm_loadu_ps(low) + _mm256_castps256_ps128(v));
-    float* const high = base + at[4 + j];
-    _mm_storeu_ps(high, _mm_loadu_ps(high) + _mm256_extractf128_ps(v, 1));
+HOT void add_quad(float* to, __m128 v) { _mm_storeu_ps(to, _mm_loadu_ps(to) + v); }
+
+HOT void add_quads(float* base, const Places& p, Floats v) {
+    add_quad(base + p.at[0], _mm256_castps256_ps128(v));
+    add_quad(base + p.at[1], _mm256_extractf128_ps(v, 1));
 }
 
 HOT Floats low_pairs(Floats a, Floats b) { return _mm256_unpacklo_ps(a, b); }

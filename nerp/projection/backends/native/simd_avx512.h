@@ -27,22 +27,19 @@ HOT Floats spread(Floats v) {
     return _mm512_permute_ps(v, j * 0x55);
 }
 
-template <int j>
-HOT Floats load_quads(const float* base, const int32_t* at) {
-    const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(base + at[j])), _mm_loadu_ps(base + at[4 + j]), 1);
-    const __m256 high =
-        _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(base + at[8 + j])), _mm_loadu_ps(base + at[12 + j]), 1);
+HOT Floats load_quads(const float* base, const Places& p) {
+    const __m256 low = _mm256_set_m128(_mm_loadu_ps(base + p.at[1]), _mm_loadu_ps(base + p.at[0]));
+    const __m256 high = _mm256_set_m128(_mm_loadu_ps(base + p.at[3]), _mm_loadu_ps(base + p.at[2]));
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
 HOT void add_quad(float* to, __m128 v) { _mm_storeu_ps(to, _mm_loadu_ps(to) + v); }
 
-template <int j>
-HOT void add_quads(float* base, const int32_t* at, Floats v) {
-    add_quad(base + at[j], _mm512_castps512_ps128(v));
-    add_quad(base + at[4 + j], _mm512_extractf32x4_ps(v, 1));
-    add_quad(base + at[8 + j], _mm512_extractf32x4_ps(v, 2));
-    add_quad(base + at[12 + j], _mm512_extractf32x4_ps(v, 3));
+HOT void add_quads(float* base, const Places& p, Floats v) {
+    add_quad(base + p.at[0], _mm512_castps512_ps128(v));
+    add_quad(base + p.at[1], _mm512_extractf32x4_ps(v, 1));
+    add_quad(base + p.at[2], _mm512_extractf32x4_ps(v, 2));
+    add_quad(base + p.at[3], _mm512_extractf32x4_ps(v, 3));
 }
 
 HOT Floats low_pairs(Floats a, Floats b) { return _mm512_unpacklo_ps(a, b); }

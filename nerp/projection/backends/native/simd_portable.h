@@ -23,15 +23,9 @@ HOT Floats spread(Floats v) {
     return NERP_SHUFFLE(v, v, j, j, j, j);
 }
 
-template <int j>
-HOT Floats load_quads(const float* base, const int32_t* at) {
-    return load(base + at[j]);
-}
+HOT Floats load_quads(const float* base, const Places& p) { return load(base + p.at[0]); }
 
-template <int j>
-HOT void add_quads(float* base, const int32_t* at, Floats v) {
-    store(base + at[j], load(base + at[j]) + v);
-}
+HOT void add_quads(float* base, const Places& p, Floats v) { store(base + p.at[0], load(base + p.at[0]) + v); }
 
 HOT Floats low_pairs(Floats a, Floats b) { return NERP_SHUFFLE(a, b, 0, 4, 1, 5); }
 HOT Floats high_pairs(Floats a, Floats b) { return NERP_SHUFFLE(a, b, 2, 6, 3, 7); }

@@ -49,10 +49,10 @@ struct Sample {
 template <int j>
 HOT Floats interpolate_plane(const Padded& grid, const float* fields, const Cells& cells) {
     const Floats d = spread<j>(cells.d), h = spread<j>(cells.h);
+    const Places at = places<j>(cells.at);
     const float* const further = fields + grid.stride_d;
-    const Floats near = lerp(load_quads<j>(fields, cells.at), load_quads<j>(further, cells.at), d);
-    const Floats far = lerp(load_quads<j>(fields + grid.stride_h, cells.at),
-                            load_quads<j>(further + grid.stride_h, cells.at), d);
+    const Floats near = lerp(load_quads(fields, at), load_quads(further, at), d);
+    const Floats far = lerp(load_quads(fields + grid.stride_h, at), load_quads(further + grid.stride_h, at), d);
     return lerp(near, far, h);
 }
 
@@ -72,10 +72,11 @@ template <int j>
 HOT void slope_plane(const Padded& grid, const float* fields, const Cells& cells, Floats* value, Floats* along_d,
                         Floats* along_h) {
     const Floats d = spread<j>(cells.d), h = spread<j>(cells.h);
+    const Places at = places<j>(cells.at);
     const float* const further = fields + grid.stride_d;
-    const Floats a = load_quads<j>(fields, cells.at), b = load_quads<j>(fields + grid.stride_h, cells.at);
-    const Floats near_d = load_quads<j>(further, cells.at) - a;
-    const Floats far_d = load_quads<j>(further + grid.stride_h, cells.at) - b;
+    const Floats a = load_quads(fields, at), b = load_quads(fields + grid.stride_h, at);
+    const Floats near_d = load_quads(further, at) - a;
+    const Floats far_d = load_quads(further + grid.stride_h, at) - b;
     const Floats near = a + d * near_d;
     *along_h = b + d * far_d - near;
     *along_d = lerp(near_d, far_d, h);
@@ -105,10 +106,11 @@ template <int j>
 HOT void scatter_plane(const Padded& grid, float* gradient, const Cells& cells, Floats v) {
     const Floats far_h = v * spread<j>(cells.h), near_h = v - far_h, d = spread<j>(cells.d);
     const Floats far_near = near_h * d, far_far = far_h * d;
-    add_quads<j>(gradient, cells.at, near_h - far_near);
-    add_quads<j>(gradient + grid.stride_h, cells.at, far_h - far_far);
-    add_quads<j>(gradient + grid.stride_d, cells.at, far_near);
-    add_quads<j>(gradient + grid.stride_d + grid.stride_h, cells.at, far_far);
+    const Places at = places<j>(cells.at);
+    add_quads(gradient, at, near_h - far_near);
+    add_quads(gradient + grid.stride_h, at, far_h - far_far);
+    add_quads(gradient + grid.stride_d, at, far_near);
+    add_quads(gradient + grid.stride_d + grid.stride_h, at, far_far);
 }
 
 // The transpose of `sample`: spreads one number per field and lane over the eight corners.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -14,8 +15,20 @@
 
 namespace nerp {
 
-// A buffer freed with its scope. Large ones ask for huge pages: marching visits a new page every few
-// samples, and the kernel would otherwise spend its time on address translation.
+// Asks for huge pages where memory has not been touched yet: rays visit a new page every few
+// samples, and would otherwise wait for its first touch and for address translation.
+inline void prefer_huge_pages(void* data, size_t bytes) {
+#if defined(__linux__)
+    constexpr uintptr_t page = uintptr_t(2) << 20;
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+    (void)data, (void)bytes;
+#endif
+}
+
+// A buffer freed with its scope.
 class Workspace {
 public:
     explicit Workspace(size_t n_floats) {
@@ -23,9 +36,7 @@ public:
         const size_t bytes = (n_floats * sizeof(float) + page - 1) / page * page;
         data_ = static_cast<float*>(std::aligned_alloc(page, bytes ? bytes : page));
         if (!data_) throw std::bad_alloc();
-#if defined(__linux__)
-        madvise(data_, bytes, MADV_HUGEPAGE);
-#endif
+        prefer_huge_pages(data_, bytes);
     }
     ~Workspace() { std::free(data_); }
     Workspace(const Workspace&) = delete;

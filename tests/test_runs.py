@@ -1,0 +1,269 @@
+"""Whole training runs: what they leave, that they resume bit for bit, and what is refused."""
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_run import event_steps, metrics, state, tiny
+
+from nerp.config import load_config, save_config
+from nerp.errors import CheckpointError, ConfigError, DataError, TrainingError
+from nerp.training import adversarial as adversarial_module
+from nerp.training import losses
+from nerp.training.adversarial import AdversarialTrainer, build_networks, train
+from nerp.training.launch import accelerator
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, training_data):
+    """An uninterrupted run."""
+    return train(tiny(tmp_path_factory.mktemp("whole"), *training_data), progress=False)
+
+
+def assert_same_run(run_dir, whole):
+    """Every tensor, every number and the generator's file equal, to the last bit."""
+    found, expected = state(run_dir), state(whole)
+    assert found.step == expected.step
+    assert found.tensors.keys() == expected.tensors.keys()
+    differing = [name for name, tensor in expected.tensors.items() if not torch.equal(found.tensors[name], tensor)]
+    assert differing == []
+    assert metrics(run_dir) == metrics(whole)
+    files = [(folder / "generator.safetensors").read_bytes() for folder in (run_dir, whole)]
+    assert files[0] == files[1]
+
+
+def test_run_folder_holds_what_it_should(whole):
+    from PIL import Image
+
+    names = {path.name for path in whole.iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl", "tensorboard", "samples", "checkpoints", "generator.safetensors"}
+    rows = metrics(whole)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {"adversarial", "l1", "discriminator", "lr_mapper", "gradient_mapper", "logit_fake"} <= rows[0].keys()
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert sorted(path.name for path in (whole / "samples").iterdir()) == ["step-00000000.png", "step-00000006.png"]
+    with Image.open(whole / "samples" / "step-00000006.png") as picture:
+        assert picture.size[0] > 2 * 192 and picture.size[1] > 3 * 192
+    assert load_config(whole / "config.yaml").trainer.steps == 6
+    assert list((whole / "tensorboard").iterdir())
+
+
+def test_generator_is_the_averaged_mapper(whole):
+    with safe_open(whole / "generator.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["header"])
+    assert (header["step"], header["mapper"]["mapper.arch"], len(header["settings_sha256"])) == (6, "unet", 64)
+    tensors = state(whole).tensors
+    assert all(torch.equal(weight, tensors[f"averaged/{name}"]) for name, weight in weights.items())
+    assert not all(torch.equal(weight, tensors[f"mapper/{name}"]) for name, weight in weights.items())
+    build_networks(load_config(whole / "config.yaml")).mapper.load_state_dict(weights)
+
+
+def test_finished_run_is_left_alone(whole):
+    def written():
+        files = (path for path in whole.rglob("*") if path.is_file() and path.name != "config.yaml")
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = written()
+    train(load_config(whole / "config.yaml"), progress=False)
+    assert written() == before
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_interrupted_run_resumes_bit_for_bit(tmp_path, training_data, whole, monkeypatch, last):
+    original = AdversarialTrainer.step
+
+    def interrupted(self, step):
+        if step > last:
+            raise KeyboardInterrupt
+        return original(self, step)
+
+    config = tiny(tmp_path, *training_data)
+    monkeypatch.setattr(AdversarialTrainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, progress=False)
+    monkeypatch.setattr(AdversarialTrainer, "step", original)
+    torch.rand(7)  # whatever the global generator has been used for
+    train(config, progress=False)
+    assert_same_run(tmp_path, whole)
+
+
+def test_killed_run_resumes_bit_for_bit(tmp_path, training_data, whole):
+    config = tiny(tmp_path, *training_data)
+    code = (
+        "import sys; from tiny_run import tiny; from nerp.training.adversarial import train;"
+        "train(tiny(*sys.argv[1:]), progress=False)"
+    )
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), *training_data, "trainer.steps=100000"], env=environment
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "checkpoints").glob("step-*")) and time.monotonic() < deadline:
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGSTOP)
+    with pytest.raises(CheckpointError) as refusal:
+        train(config, progress=False)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    killed_after = state(tmp_path).step
+    assert "another process is training into" in str(refusal.value)
+    assert killed_after in (2, 4), "the machine stalled: the child outran this test"
+    (tmp_path / "checkpoints" / ".1.partial.step-00000006.safetensors").write_bytes(b"half")
+    train(config, progress=False)
+    assert_same_run(tmp_path, whole)
+    assert not list(tmp_path.rglob("*.partial.*"))
+    assert event_steps(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("writer", ["save_checkpoint", "save_generator"])
+def test_run_stopped_while_writing_its_end_is_completed(tmp_path, training_data, whole, monkeypatch, writer):
+    original, step, done = getattr(adversarial_module, writer), AdversarialTrainer.step, []
+
+    def counted(self, number):
+        done.append(number)
+        return step(self, number)
+
+    def interrupted(*args, **kwargs):
+        if 6 in done:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(AdversarialTrainer, "step", counted)
+    monkeypatch.setattr(adversarial_module, writer, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path, *training_data), progress=False)
+    monkeypatch.setattr(adversarial_module, writer, original)
+    train(tiny(tmp_path, *training_data), progress=False)
+    assert_same_run(tmp_path, whole)
+    last = Path("samples") / "step-00000006.png"
+    assert (tmp_path / last).read_bytes() == (whole / last).read_bytes()
+
+
+def test_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, training_data, whole, caplog):
+    config = tiny(tmp_path, *training_data)
+    train(config, progress=False)
+    newest = tmp_path / "checkpoints" / "step-00000006.safetensors"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    with caplog.at_level(logging.WARNING, "nerp"):
+        train(config, progress=False)
+    assert "step-00000006.safetensors is damaged" in caplog.text
+    assert_same_run(tmp_path, whole)
+
+
+def test_steps_may_grow_and_not_shrink(tmp_path, training_data, whole):
+    train(tiny(tmp_path, *training_data, "trainer.steps=4"), progress=False)
+    train(tiny(tmp_path, *training_data), progress=False)
+    assert_same_run(tmp_path, whole)
+    with pytest.raises(CheckpointError, match=r"is trained for 6 steps, trainer.steps is 3; ask for more"):
+        train(tiny(tmp_path, *training_data, "trainer.steps=3"), progress=False)
+
+
+def test_other_settings_are_refused_by_name(whole, training_data):
+    config = tiny(whole, *training_data, "loss.l1=2", "seed=1")
+    with pytest.raises(
+        CheckpointError, match=r"other settings: loss.l1 \(1.0 in the run, 2.0 now\), seed \(0 in the run"
+    ):
+        train(config, progress=False)
+    assert load_config(whole / "config.yaml").loss.l1 == 1.0
+
+
+def test_term_that_is_not_finite_stops_the_run(tmp_path, training_data, monkeypatch):
+    calls = []
+
+    def poisoned(images, targets):
+        calls.append(1)
+        return (images - targets).abs().mean() * (math.nan if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(losses, "l1", poisoned)
+    with pytest.raises(
+        TrainingError, match=r"step 4: 'l1' is nan; expected a finite number. The last checkpoint is int"
+    ):
+        train(tiny(tmp_path, *training_data), progress=False)
+    assert state(tmp_path).step == 2
+    assert [row["step"] for row in metrics(tmp_path)] == [1, 2, 3]
+
+
+def test_script_trains_and_reports_mistakes_in_one_line(tmp_path, training_data, capsys):
+    import runpy
+
+    main = runpy.run_path(str(ROOT / "train" / "gan.py"))["main"]
+    assert main(["nonsense"]) == 2
+    assert capsys.readouterr().err.startswith("error: no config 'nonsense'")
+    config = tmp_path / "config.yaml"
+    config.write_text("{}")
+    assert main([str(config), "trainer.setps=1"]) == 2
+    assert "did you mean 'trainer.steps'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "viewer.shape=[16,20]",
+            r"viewer.shape is \[16, 20\]; expected multiples of 8, since discriminator.depth is 3",
+        ),
+        ("loss={adversarial: 0, l1: 0}", "every loss of the mapper has weight 0; expected at least one above"),
+        ("precision=bf16-mixed", "precision is bf16-mixed, which needs a GPU; on a CPU give precision=32-true"),
+        ("device=cuda", "device is cuda, but torch finds no GPU here; give device=cpu"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_data_is_made(tmp_path, monkeypatch, override, message):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=message):
+        train(tiny(tmp_path / "run", override), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_gpus_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = [accelerator(tiny(tmp_path, *more)) for more in (["device=auto"], ["device=cuda", "devices=2"], [])]
+    assert found == ["cuda", "cuda", "cpu"]
+    with pytest.raises(ConfigError, match=r"devices is 3, but torch finds 2 GPU\(s\) here; ask for no more"):
+        accelerator(tiny(tmp_path, "device=auto", "devices=3"))
+
+
+def test_missing_folder_is_named(tmp_path):
+    overrides = [f"data.ct_dir={tmp_path}/nowhere", f"data.radiographs_dir={tmp_path}"]
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        train(tiny(tmp_path / "run", *overrides), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "code", "chest", "demo"])
+def test_presets_train_at_a_reduced_size(tmp_path, training_data, preset):
+    reduced = ["data.size=32", "viewer.shape=[32,32]", "viewer.n_samples=32", "trainer.steps=2", "loss.r1_every=1"]
+    config = load_config(
+        preset,
+        [f"run_dir={tmp_path}", "device=cpu", "precision=32-true", "trainer.log_every=1", *training_data, *reduced],
+    )
+    train(config, progress=False)
+    assert state(tmp_path).step == 2
+    assert all(math.isfinite(value) for row in metrics(tmp_path) for value in row.values())
+    assert ("r1" in metrics(tmp_path)[0]) == (config.loss.r1 > 0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path, training_data):
+    config = tmp_path / "config.yaml"
+    overrides = ["devices=2", "trainer.steps=2", "trainer.volumes_per_step=2", "loss.r1=1", "loss.r1_every=2"]
+    save_config(tiny(tmp_path / "run", *training_data, *overrides), config)
+    command = [sys.executable, str(ROOT / "train" / "gan.py"), str(config)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, timeout=300)
+    assert state(tmp_path / "run").step == 2
+    assert math.isfinite(metrics(tmp_path / "run")[1]["r1"])

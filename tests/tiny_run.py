@@ -1,0 +1,49 @@
+"""A training run of a second, and how its folder is read, for the tests of training."""
+
+import json
+
+from nerp.config import load_config
+from nerp.training.checkpoint import latest_checkpoint
+
+
+def tiny(run_dir, *overrides):
+    """A run of a second: 32-voxel grids, 16 x 16 images."""
+    return load_config(
+        None,
+        [
+            f"run_dir={run_dir}",
+            "device=cpu",
+            "phantom.count=2",
+            "phantom.stand_ins=3",
+            "phantom.spacing_mm=10",
+            "data.size=32",
+            "mapper.arch=unet",
+            "mapper.channels=4",
+            "viewer.n_samples=16",
+            "viewer.shape=[16,16]",
+            "discriminator.depth=3",
+            "discriminator.channels=4",
+            "trainer.views_per_volume=2",
+            "trainer.steps=6",
+            "trainer.log_every=1",
+            "trainer.checkpoint_every=2",
+            *overrides,
+        ],
+    )
+
+
+def state(run_dir):
+    return latest_checkpoint(run_dir / "checkpoints")
+
+
+def metrics(run_dir):
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def event_steps(run_dir):
+    """Steps whose L1 TensorBoard shows, a killed run's included."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    return [event.step for event in events.Scalars("l1")]
