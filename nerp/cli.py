@@ -283,9 +283,7 @@ def replay(
     out: Out,
     labels: Annotated[Path | None, typer.Option(help="Label map, or a folder to search; found by its hash.")] = None,
     index: Annotated[int, typer.Option(min=0, help="Which record, from 0.")] = 0,
-    run: Annotated[
-        Path | None, typer.Option(help="Run of a vrr pair; default: by its weights in runs/.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run of a vrr pair; default: by its weights in runs/.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Render a recorded pair again, bit for bit; the CT is found by its hash."""
