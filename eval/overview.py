@@ -24,14 +24,13 @@ def main(run: str, data: str, out: str) -> int:
     shown = pair(phantom.ct, phantom.labels, PairSettings(mask=LUNG_LABELS, hiding=HIDING_LABELS, shape=SHAPE))
     drr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE))
     vrr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE, mode="vrr"), load_run(run))
-    real = read_radiograph(find_radiographs(folder / "cxr-nih")[2], SHAPE)[0]
     panels = [
         ("phantom, DRR", shown.image, None),
         ("its visible lungs", shown.image, shown.mask),
         ("real CT, DRR", drr.image, None),
         ("learned (VRR)", vrr.image, None),
         ("its visible lungs", vrr.image, vrr.mask),
-        ("real radiograph", real.numpy(), None),
+        ("real radiograph", read_radiograph(find_radiographs(folder / "cxr-nih")[2], SHAPE)[0], None),
     ]
     draw(panels, Path(out))
     return 0
@@ -54,7 +53,7 @@ def draw(panels: list, out: Path) -> None:
             axis.contour(mask, [0.5], colors="#ff7043", linewidths=1.0)
         axis.set_title(title, fontsize=9)
         axis.axis("off")
-    figure.savefig(out, dpi=130, facecolor="white")
+    figure.savefig(out, dpi=130)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ SPACING_LIMITS_MM = (0.5, 10.0)
 def thorax(seed: int, *, spacing_mm: float = 2.0, findings=()) -> Phantom:
     """One phantom: the same seed is the same patient at every spacing, and the same bytes at the same spacing.
 
+    The bytes depend on no number of threads, but may on the processor's vector instructions.
+
     Args:
         seed:       any integer >= 0; decides sex, size, heart, breath, posture, vessels, texture.
         spacing_mm: distance between voxel centres, 0.5 to 10 mm. About 200 x 150 x 180 voxels at 2 mm.
