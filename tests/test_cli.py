@@ -161,15 +161,15 @@ def test_a_mistake_of_ours_is_not_hidden():
         guarded(command)
 
 
-@pytest.mark.parametrize(("script", "command"), [("fidelity", "fidelity"), ("segmentation", "segmentation")])
-def test_scripts_are_the_commands_with_json(monkeypatch, tmp_path, script, command):
+@pytest.mark.parametrize("script", ["fidelity", "segmentation"])
+def test_scripts_are_the_commands_with_json(monkeypatch, script):
     called = []
     monkeypatch.setattr("nerp.cli.main", lambda arguments: called.append(arguments))
     monkeypatch.setattr(sys, "argv", [f"{script}.py", "--seed", "3"])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(FILE.parents[1] / "eval" / f"{script}.py"), run_name="__main__")
     assert not stop.value.code
-    assert called == [["evaluate", command, "--json", "--seed", "3"]]
+    assert called == [["evaluate", script, "--json", "--seed", "3"]]
 
 
 def test_the_segmenters_script_keeps_weights_and_tells_mistakes(monkeypatch, tmp_path, capsys):

@@ -68,6 +68,7 @@ def section(title: str, *parts: str) -> str:
 
 
 def paragraph(text: str) -> str:
+    """Plain text, escaped."""
     return f"<p>{escape(text)}</p>"
 
 
@@ -107,10 +108,12 @@ def figure(png: bytes, caption: str = "", *, alt: str) -> str:
 
 
 def wide(content: str) -> str:
+    """A picture over the page's whole width."""
     return f'<div class="wide">{content}</div>' if content else ""
 
 
 def grid(figures: list[str]) -> str:
+    """Small pictures, as many in a row as fit."""
     return f'<div class="grid">{"".join(figures)}</div>' if figures else ""
 
 
