@@ -121,6 +121,38 @@ def test_march_equals_the_reference(instruction_set, case, n_samples, opacity_is
     close(found, expected, 1e-5)
 
 
+generic = geometries.filter(lambda case: case[3] in ("anywhere", "inside") and case[2] == "oblique")
+
+
+@relaxed
+@given(case=geometries)
+def test_rays_equal_the_reference(instruction_set, case):
+    _, shape, affine, camera = geometry(case)
+    found, expected = (cast(camera, affine, shape) for cast in (cpu.cast_rays, cast_rays))
+    for name in ("starts", "directions", "lengths_mm"):
+        close(getattr(found, name), getattr(expected, name), 1e-10)
+
+
+def gradients_of_rays(cast, affine, shape, camera, seed: int):
+    """Of a random sum over the rays that hit; a ray on an edge, between two faces, would have two answers."""
+    vectors = [part.clone().requires_grad_() for part in camera._vectors().values()]
+    rays = cast(Camera(*vectors, camera.shape, camera.pixel_mm), affine, shape)
+    noise, total = np.random.default_rng(seed), 0.0
+    for line in (rays.starts, rays.directions, rays.lengths_mm[..., None]):
+        hits = rays.lengths_mm.detach()[..., None] > 0
+        total = total + (line * hits * torch.from_numpy(noise.normal(size=line.shape))).sum()
+    return torch.autograd.grad(total, vectors)
+
+
+@relaxed
+@given(case=generic)
+def test_gradients_of_rays_equal_the_reference(instruction_set, case):
+    _, shape, affine, camera = geometry(case)
+    both = [gradients_of_rays(cast, affine, shape, camera, case[0]) for cast in (cpu.cast_rays, cast_rays)]
+    for found, expected in zip(*both, strict=True):
+        close(found, expected, 1e-10)
+
+
 def gradients(project, tensors, camera, upstream):
     """Gradients of a projection in its tensors and in its camera's vectors."""
     tensors = [tensor.clone().requires_grad_() for tensor in tensors]
@@ -128,9 +160,6 @@ def gradients(project, tensors, camera, upstream):
     moved = Camera(*vectors, camera.image_down, camera.shape, camera.pixel_mm)
     image = project(*tensors, moved)
     return torch.autograd.grad((image * upstream.to(image)).sum(), [*tensors, *vectors])
-
-
-generic = geometries.filter(lambda case: case[3] in ("anywhere", "inside") and case[2] == "oblique")
 
 
 @relaxed

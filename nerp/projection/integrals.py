@@ -7,7 +7,6 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.dispatch import choose_backend
-from nerp.projection.rays import cast_rays
 from nerp.volume import Fields, Volume
 
 OPACITIES = ("per_mm", "per_sample")
@@ -35,8 +34,9 @@ def siddon(volume: Volume, camera: Camera, *, backend: str = "auto") -> Tensor:
     if volume.unit != "1/mm":
         repair = "use attenuation(volume) first" if volume.unit == "hu" else "labels go through project_labels"
         raise GeometryError(f"siddon() needs a volume in '1/mm', found {volume.unit!r}; {repair}")
-    rays = cast_rays(camera, volume.affine, volume.shape)
-    return as_images(choose_backend(backend, volume.values).siddon(volume.values, rays), camera)
+    kernels = choose_backend(backend, volume.values)
+    rays = kernels.cast_rays(camera, volume.affine, volume.shape)
+    return as_images(kernels.siddon(volume.values, rays), camera)
 
 
 def march(
@@ -70,10 +70,12 @@ def march(
     if opacity_is not in OPACITIES:
         raise UsageError(f"unknown opacity_is {opacity_is!r}; expected one of {', '.join(OPACITIES)}")
     check_march(fields, camera, n_samples)
-    rays = cast_rays(camera, fields.affine, fields.shape).reshape(len(fields.matter), -1)
-    kernel = choose_backend(backend, fields.matter).march
+    kernels = choose_backend(backend, fields.matter)
+    rays = kernels.cast_rays(camera, fields.affine, fields.shape).reshape(len(fields.matter), -1)
     per_sample = opacity_is == "per_sample"
-    return as_images(kernel(fields.matter, fields.opacity, rays, n_samples=n_samples, per_sample=per_sample), camera)
+    return as_images(
+        kernels.march(fields.matter, fields.opacity, rays, n_samples=n_samples, per_sample=per_sample), camera
+    )
 
 
 def check_march(fields: Fields, camera: Camera, n_samples: int) -> None:

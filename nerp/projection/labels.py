@@ -11,7 +11,6 @@ from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.integrals import as_images, check_march
-from nerp.projection.rays import cast_rays
 from nerp.volume import Fields, Volume
 
 
@@ -38,8 +37,9 @@ def project_labels(label_volume: Volume, camera: Camera, labels: Sequence[int], 
     Source: Siddon 1985, with the lengths gathered by label.
     """
     wanted, places = _ascending(label_volume, labels)
-    rays = cast_rays(camera, label_volume.affine, label_volume.shape)
-    lengths_mm = choose_backend(backend, label_volume.values).label_lengths(label_volume.values, wanted, rays)
+    kernels = choose_backend(backend, label_volume.values)
+    rays = kernels.cast_rays(camera, label_volume.affine, label_volume.shape)
+    lengths_mm = kernels.label_lengths(label_volume.values, wanted, rays)
     return _in_order(as_images(lengths_mm, camera), places)
 
 
@@ -77,9 +77,9 @@ def march_labels(
         raise GeometryError(f"march_labels() found {len(fields.matter)} fields; expected 1, that of the labels' CT")
     wanted, places = _ascending(label_volume, labels)
     carry = torch.linalg.inv(label_volume.affine) @ fields.affine
-    rays = cast_rays(camera, fields.affine, fields.shape)
-    kernel = choose_backend(backend, fields.opacity).label_weights
-    shares = kernel(fields.opacity[0], label_volume.values, wanted, carry, rays, n_samples=n_samples)
+    kernels = choose_backend(backend, fields.opacity)
+    rays = kernels.cast_rays(camera, fields.affine, fields.shape)
+    shares = kernels.label_weights(fields.opacity[0], label_volume.values, wanted, carry, rays, n_samples=n_samples)
     return _in_order(as_images(shares, camera), places)
 
 

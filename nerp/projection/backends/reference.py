@@ -9,6 +9,7 @@ from nerp.projection.backends.chunks import over_rays
 from nerp.projection.backends.segments import BYTES_PER_SLAB, segments
 from nerp.projection.backends.trilinear import trilinear
 from nerp.projection.rays import Rays
+from nerp.projection.rays import cast_rays as cast_rays
 
 BYTES_PER_SAMPLE = 120
 """What marching allocates for one sample of one ray, backward pass included."""

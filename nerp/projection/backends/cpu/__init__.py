@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from nerp.projection.backends import reference
-from nerp.projection.backends.cpu import integrals, library, operators
+from nerp.projection.backends.cpu import casting, integrals, library, operators
 from nerp.projection.rays import Rays
 
+cast_rays = casting.cast_rays
 label_weights = reference.label_weights
 
 _MOST_FLOATS = 2**31 - 1

@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import Structure, byref, c_char_p, c_int, c_int32, c_void_p
+from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -34,6 +34,24 @@ class RayGradient(Structure):
     """`NerpRayGradient`: three float64 tensors laid out as the rays are, or null."""
 
     _fields_ = [("start", c_void_p), ("direction", c_void_p), ("length_mm", c_void_p)]
+
+
+class CameraBatch(Structure):
+    """`NerpCamera`: cameras whose rays are to be cast through a grid."""
+
+    _fields_ = [
+        ("shape", c_int32 * 3),
+        ("n_views", c_int32),
+        ("rows", c_int32),
+        ("columns", c_int32),
+        ("threads", c_int32),
+        ("pixel_mm", c_double * 2),
+        ("to_index", c_double * 12),
+        ("source", c_void_p),
+        ("centre", c_void_p),
+        ("right", c_void_p),
+        ("down", c_void_p),
+    ]
 
 
 class March(Structure):
@@ -67,6 +85,8 @@ SIGNATURES = {
     "nerp_siddon_to_volume": (c_void_p, c_int, c_void_p, c_void_p),
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
+    "nerp_cast_rays": (c_void_p, c_void_p),
+    "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),
 }
 

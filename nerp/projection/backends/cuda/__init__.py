@@ -43,6 +43,7 @@ from torch import Tensor
 
 from nerp.projection.backends import reference
 from nerp.projection.rays import Rays
+from nerp.projection.rays import cast_rays as cast_rays
 
 OLDEST_TRITON = (3, 3)
 """The first whose kernels may keep tuples over the turns of a loop."""

@@ -1,6 +1,7 @@
 // Compiled once per instruction set, with -DNERP_ISA=baseline, avx2 or avx512 and its flags.
 #include "kernels.h"
 
+#include "cast.h"
 #include "label_lengths.h"
 #include "march_backward.h"
 #include "siddon_rays.h"
@@ -20,6 +21,8 @@ extern const Kernels NERP_TABLE(NERP_ISA) = {
     NERP_ISA::siddon_tile,
     NERP_ISA::siddon_tile_to_volume,
     NERP_ISA::siddon_tile_to_rays,
+    NERP_ISA::cast_row,
+    NERP_ISA::cast_row_backward,
     NERP_ISA::label_tile,
 };
 

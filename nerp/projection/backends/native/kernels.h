@@ -15,6 +15,8 @@ struct Kernels {
     void (*siddon_to_volume)(const NerpScene&, const Tile&, const float* grad_image, float* gradient);
     void (*siddon_to_rays)(const NerpScene&, const Tile&, const float* values, const float* grad_image,
                            const NerpRayGradient& to);
+    void (*cast_row)(const NerpCamera&, int view, int row, const NerpRayGradient& to);
+    void (*cast_row_backward)(const NerpCamera&, int view, int row, const NerpRayGradient& from, double* to);
     void (*label_lengths)(const NerpScene&, const Tile&, const float* map, const NerpLabels&, float* lengths);
 };
 

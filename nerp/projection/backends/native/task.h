@@ -22,6 +22,15 @@ struct NerpScene {
     const double* length_mm;  // (n_views, rows * columns), path inside the volume; 0 for a miss
 };
 
+// Cameras whose rays are to be cast through a grid; vectors are (n_views, 3), mm.
+struct NerpCamera {
+    int32_t shape[3];                               // voxels along d, h, w
+    int32_t n_views, rows, columns, threads;
+    double pixel_mm[2];                             // between rows, between columns
+    double to_index[12];                            // the upper three rows of the matrix from mm to voxels
+    const double *source, *centre, *right, *down;
+};
+
 // Gradients with respect to the rays, laid out as they are; null when not wanted.
 struct NerpRayGradient {
     double* start;
