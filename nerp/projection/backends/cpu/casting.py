@@ -8,8 +8,9 @@ from torch.library import custom_op
 
 from nerp.camera import Camera
 from nerp.projection import rays
+from nerp.projection.backends import second_order
 from nerp.projection.backends.cpu import library
-from nerp.projection.backends.cpu.operators import differentiable, keep
+from nerp.projection.backends.cpu.operators import keep
 from nerp.projection.rays import Rays
 
 
@@ -102,11 +103,14 @@ def _cast_gradients(ctx, *upstream):
 
 def _differentiable_gradients(ctx, upstream) -> list[Tensor | None]:
     *vectors, to_index = ctx.saved_tensors
-    camera = Camera(*vectors, tuple(ctx.image_shape), tuple(ctx.pixel_mm))
-    again = rays.cast_rays(camera, torch.linalg.inv(to_index), tuple(ctx.shape))
-    results = (again.starts, again.directions, again.lengths_mm)
-    total = sum((result * part).sum() for result, part in zip(results, upstream, strict=True))
-    return differentiable(total, vectors, ctx.needs_input_grad[:4], torch.ones_like(total))
+
+    def weighted(*vectors):
+        camera = Camera(*vectors, tuple(ctx.image_shape), tuple(ctx.pixel_mm))
+        again = rays.cast_rays(camera, torch.linalg.inv(to_index), tuple(ctx.shape))
+        results = (again.starts, again.directions, again.lengths_mm)
+        return sum((result * part).sum() for result, part in zip(results, upstream, strict=True))
+
+    return second_order.gradients(weighted, vectors, ctx.needs_input_grad[:4], upstream[-1].new_ones(()))
 
 
 _cast.register_autograd(_cast_gradients, setup_context=_keep_cast)
