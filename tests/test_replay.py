@@ -61,6 +61,14 @@ def test_another_runs_weights_are_refused(chests, run, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+def test_a_backend_that_was_asked_for_made_the_mask_too_and_replays(chests, tmp_path):
+    for backend in ("auto", "reference"):
+        out = tmp_path / backend
+        synthesize(*chests, out=out, settings=replace(SETTINGS, views=1, backend=backend))
+        told = replay(out / "metadata.jsonl", 0, ct=chests[0], labels=chests[1], out=tmp_path / f"{backend}-again")
+        assert told["identical"]
+
+
 def test_the_run_is_found_by_its_weights_where_runs_lie(chests, run, tmp_path, monkeypatch):
     synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr", views=1), run=run)
     write_run(tmp_path / "runs" / "another", n_samples=8)

@@ -77,6 +77,7 @@ def project_mask(
     *,
     hidden: Volume | None = None,
     fields: Fields | None = None,
+    backend: str = "auto",
 ) -> Tensor:
     """The mask of a union of labels, on the rays of the image from the same camera.
 
@@ -88,6 +89,7 @@ def project_mask(
         hidden:       of `visible`: what hides the lungs, from `hiding_tissue`, which is called
                       with `labels` where nothing is given; make it once for many views.
         fields:       of `rendered`: the fields that the image is marched through.
+        backend:      `auto`, `reference`, `cpu` or `cuda`.
 
     Returns:
         (B, 1, H, W) bool.
@@ -99,12 +101,14 @@ def project_mask(
     if rule.name == "rendered":
         if fields is None:
             raise UsageError("mask rule 'rendered' needs the fields of the image; give fields=... or another rule")
-        return rendered_mask(_union(march_labels(fields, label_volume, camera, labels)), **rule.numbers)
+        return rendered_mask(
+            _union(march_labels(fields, label_volume, camera, labels, backend=backend)), **rule.numbers
+        )
     if rule.name != "visible":
-        lengths_mm = _union(project_labels(label_volume, camera, labels))
+        lengths_mm = _union(project_labels(label_volume, camera, labels, backend=backend))
         return any_mask(lengths_mm) if rule.name == "any" else thickness_mask(lengths_mm, **rule.numbers)
     hidden = hiding_tissue(label_volume, labels) if hidden is None else hidden
-    lengths_mm = project_labels(_stacked(label_volume, hidden), camera, [*labels, HIDDEN])
+    lengths_mm = project_labels(_stacked(label_volume, hidden), camera, [*labels, HIDDEN], backend=backend)
     seen = visible_mask(_union(lengths_mm[:, :-1]), lengths_mm[:, -1:], rule)
     return smooth_mask(seen, rule.numbers["smooth_mm"], pixel_mm=camera.pixel_mm)
 

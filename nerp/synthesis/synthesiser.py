@@ -120,9 +120,8 @@ class Synthesiser:
     def _mask(self, camera: Camera) -> np.ndarray:
         """(H, W) 0 or 255."""
         fields = self._source if isinstance(self._source, Fields) else None
-        mask = project_mask(
-            self.settings.rule, self.labels, camera, self.settings.mask, hidden=self._hidden, fields=fields
-        )
+        options = {"hidden": self._hidden, "fields": fields, "backend": self.settings.backend}
+        mask = project_mask(self.settings.rule, self.labels, camera, self.settings.mask, **options)
         return _bytes(mask)
 
     def _record(self, camera: Camera, image: np.ndarray, mask: np.ndarray | None) -> dict:
