@@ -13,25 +13,25 @@ namespace NERP_ISA {
 
 // A packet's rays as the marcher steps along them, in padded voxel coordinates.
 struct MarchPacket {
-    Ray rays[lanes];
+    PatchRays patch;
     Floats first[3], advance[3];  // sample i lies at first + i advance
-    Floats step_mm;               // 0 for a lane without a ray in the volume: such a lane absorbs nothing
-    bool hits;
+    Floats step_mm;               // 0 for a lane whose ray misses: it absorbs nothing
+    bool hits() const { return patch.guide >= 0; }
 };
 
 inline MarchPacket aim(const NerpScene& scene, const NerpMarch& march, int view, const Patch& patch) {
     alignas(64) float first[3][lanes], advance[3][lanes], step_mm[lanes];
-    MarchPacket packet;
-    packet.hits = false;
+    MarchPacket packet{PatchRays(scene, view, patch), {}, {}, {}};
+    if (!packet.hits()) return packet;
     for (int lane = 0; lane < lanes; ++lane) {
-        const Ray ray = packet.rays[lane] = ray_of_lane(scene, view, patch, lane);
-        const double step = ray.hits() ? ray.length_mm / march.n_samples : 0;
+        const Ray& path = packet.patch.path(lane);
+        const double step = path.length_mm / march.n_samples;
         for (int axis = 0; axis < 3; ++axis) {
-            first[axis][lane] = ray.hits() ? float(ray.start[axis] + 0.5 * step * ray.direction[axis] + 1) : 1.0f;
-            advance[axis][lane] = float(step * ray.direction[axis]);
+            first[axis][lane] = float(path.start[axis] + 0.5 * step * path.direction[axis] + 1);
+            advance[axis][lane] = float(step * path.direction[axis]);
         }
-        step_mm[lane] = march.per_sample ? float(ray.hits()) : float(step);
-        packet.hits |= ray.hits();
+        const double weight = march.per_sample ? 1 : step;
+        step_mm[lane] = packet.patch.rays[lane].hits() ? float(weight) : 0.0f;
     }
     for (int axis = 0; axis < 3; ++axis) {
         packet.first[axis] = load(first[axis]);
@@ -101,13 +101,13 @@ inline void march_patch(const NerpScene& scene, const NerpMarch& march, const fl
     const Padded grid = padded(scene);
     const MarchPacket packet = aim(scene, march, view, patch);
     alignas(64) float light[lanes] = {};
-    if (packet.hits) {
+    if (packet.hits()) {
         const Floats sum = march.per_sample ? march_packet<true>(grid, fields, packet, march.n_samples)
                                             : march_packet<false>(grid, fields, packet, march.n_samples);
         store(light, sum);
     }
     for (int lane = 0; lane < lanes; ++lane)
-        if (packet.rays[lane].number >= 0) image[packet.rays[lane].number] = light[lane];
+        if (packet.patch.rays[lane].number >= 0) image[packet.patch.rays[lane].number] = light[lane];
 }
 
 inline void march_tile(const NerpScene& scene, const Tile& tile, const NerpMarch& march, const float* fields,

@@ -128,7 +128,7 @@ inline void write_nothing(const NerpRayGradient& to, const Ray& ray) {
 inline void write_gradients(const NerpMarch& march, const NerpRayGradient& to, const MarchPacket& packet,
                             const RaySums& sums) {
     for (int lane = 0; lane < lanes; ++lane) {
-        const Ray& ray = packet.rays[lane];
+        const Ray& ray = packet.patch.rays[lane];
         if (ray.number < 0) continue;
         if (!ray.hits()) {
             write_nothing(to, ray);
@@ -144,11 +144,11 @@ inline void march_patch_backward(const NerpScene& scene, const NerpMarch& march,
     const MarchPacket packet = aim(scene, march, view, patch);
     alignas(64) float light[lanes] = {}, weight[lanes] = {};
     for (int lane = 0; lane < lanes; ++lane) {
-        if (!packet.rays[lane].hits()) continue;
-        light[lane] = to.image[packet.rays[lane].number];
-        weight[lane] = to.grad_image[packet.rays[lane].number];
+        if (!packet.patch.rays[lane].hits()) continue;
+        light[lane] = to.image[packet.patch.rays[lane].number];
+        weight[lane] = to.grad_image[packet.patch.rays[lane].number];
     }
-    const int n_samples = packet.hits ? march.n_samples : 0;
+    const int n_samples = packet.hits() ? march.n_samples : 0;
     const Walk walk{padded(scene), fields, gradient, &packet, n_samples, load(light), load(weight)};
     if (!to.rays.start) {
         walk_packet<true, false>(walk, march.per_sample, before);

@@ -1,9 +1,8 @@
 // The march over a batch: interleaves the fields, shares tiles among threads, folds gradients back.
-#include <cstring>
 #include <vector>
 
 #include "machine.h"
-
+#include "strips.h"
 #include "workspace.h"
 
 namespace nerp {
@@ -45,8 +44,8 @@ struct Replicas {
     Replicas(int i, int n) : first(i == 0 ? 0 : i + 1), last(i == n - 1 ? n + 1 : i + 1) {}
 };
 
-static void add_row(const float* from, size_t n, float* to) {
-    for (size_t i = 0; i < n; ++i) to[i] += from[i];
+static void add_row(const float* from, std::vector<float>& sum) {
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += from[i];
 }
 
 static void split_row(float* sum, int width, float* matter, float* opacity) {
@@ -58,8 +57,8 @@ static void split_row(float* sum, int width, float* matter, float* opacity) {
     }
 }
 
-// Sums the threads' padded gradients, always in the same order, into two dense ones.
-static void unpack(const NerpScene& scene, const float* gradients, int n_gradients, float* matter, float* opacity) {
+// Folds the padded gradient into two dense ones: replicas count for the voxels that they repeat.
+static void unpack(const NerpScene& scene, const float* gradient, float* matter, float* opacity) {
     const PaddedGrid grid(scene);
     const int depth = scene.shape[0], height = scene.shape[1], width = scene.shape[2];
 #pragma omp parallel for num_threads(scene.threads) if (scene.threads > 1) schedule(static)
@@ -69,43 +68,31 @@ static void unpack(const NerpScene& scene, const float* gradients, int n_gradien
         for (int h = 0; h < height; ++h) {
             std::fill(sum.begin(), sum.end(), 0.0f);
             const Replicas high(h, height);
-            for (int n = 0; n < n_gradients; ++n)
-                for (int i = deep.first; i <= deep.last; ++i)
-                    for (int j = high.first; j <= high.last; ++j) {
-                        const size_t row = (size_t(n) * grid.depth + i) * grid.height + j;
-                        add_row(gradients + row * grid.row_floats(), grid.row_floats(), sum.data());
-                    }
+            for (int i = deep.first; i <= deep.last; ++i)
+                for (int j = high.first; j <= high.last; ++j)
+                    add_row(gradient + (size_t(i) * grid.height + j) * grid.row_floats(), sum);
             const size_t to = (size_t(d) * height + h) * width;
             split_row(sum.data(), width, matter + to, opacity + to);
         }
     }
 }
 
-static void march_volume(const NerpScene& scene, const NerpMarch& march, int volume, const float* fields,
-                         float* image) {
-    const Tiling tiles(scene, volume);
-#pragma omp parallel for num_threads(scene.threads) if (scene.threads > 1) schedule(dynamic, 1)
-    for (int i = 0; i < tiles.count(); ++i) kernels().march(scene, tiles[i], march, fields, image);
-}
+// Samples this far apart touch different voxels: twice the diagonal of a voxel, and some.
+constexpr double voxels_apart = 3.5;
 
-// Tiles are dealt out in turn, never by who is free, so that the sums repeat bit for bit. Returns the
-// number of gradients written, which is the number of threads that came.
-static int march_volume_backward(const NerpScene& scene, const NerpMarch& march, int volume, const float* fields,
-                                 const NerpMarchGradient& to, float* gradients, float* scratch) {
-    const Tiling tiles(scene, volume);
-    const size_t floats = gradients ? PaddedGrid(scene).floats() : 0;
-    const size_t scratch_floats = size_t(march.n_samples) * kernels().lanes;
-    int came = 1;
-#pragma omp parallel num_threads(scene.threads) if (scene.threads > 1)
-    {
-        const int thread = thread_number(), team = team_size();
-        float* const gradient = gradients ? gradients + thread * floats : nullptr;
-        if (gradient) std::memset(gradient, 0, floats * sizeof(float));
-        for (int i = thread; i < tiles.count(); i += team)
-            kernels().march_backward(scene, tiles[i], march, fields, to, gradient, scratch + thread * scratch_floats);
-        if (thread == 0) came = team;
+static void march_volume_backward(const NerpScene& scene, const NerpMarch& march, int volume, const float* fields,
+                                  const NerpMarchGradient& to, float* gradient) {
+    const size_t own = march.per_sample ? size_t(march.n_samples) * kernels().lanes : 0;
+    Workspace scratch(own * scene.threads);
+    const auto visit = [&](const Tile& tile) {
+        kernels().march_backward(scene, tile, march, fields, to, gradient, scratch.data() + own * thread_number());
+    };
+    if (gradient) {
+        clear(gradient, PaddedGrid(scene).floats(), scene.threads);
+        for_tiles_apart(scene, volume, voxels_apart, visit);
+    } else {
+        for_tiles(scene, volume, visit);
     }
-    return came;
 }
 
 }  // namespace nerp
@@ -116,10 +103,12 @@ using namespace nerp;
 NERP_API int nerp_march(const NerpScene* scene, const NerpMarch* march, float* image) {
     try {
         Workspace fields(PaddedGrid(*scene).floats());
-        const size_t voxels = size_t(scene->shape[0]) * scene->shape[1] * scene->shape[2];
         for (int volume = 0; volume < scene->n_volumes; ++volume) {
-            pack(*scene, march->matter + volume * voxels, march->opacity + volume * voxels, fields.data());
-            march_volume(*scene, *march, volume, fields.data(), image);
+            const size_t at = volume * count_voxels(*scene);
+            pack(*scene, march->matter + at, march->opacity + at, fields.data());
+            for_tiles(*scene, volume, [&](const Tile& tile) {
+                kernels().march(*scene, tile, *march, fields.data(), image);
+            });
         }
     } catch (const std::bad_alloc&) {
         return 1;
@@ -129,20 +118,16 @@ NERP_API int nerp_march(const NerpScene* scene, const NerpMarch* march, float* i
 
 NERP_API int nerp_march_backward(const NerpScene* scene, const NerpMarch* march, const NerpMarchGradient* to) {
     try {
-        const size_t padded = PaddedGrid(*scene).floats();
-        Workspace fields(padded), gradients(to->grad_matter ? padded * scene->threads : 0);
-        Workspace scratch(march->per_sample ? size_t(march->n_samples) * kernels().lanes * scene->threads : 0);
-        const size_t voxels = size_t(scene->shape[0]) * scene->shape[1] * scene->shape[2];
-        if (to->grad_matter) {
-            prefer_huge_pages(to->grad_matter, scene->n_volumes * voxels * sizeof(float));
-            prefer_huge_pages(to->grad_opacity, scene->n_volumes * voxels * sizeof(float));
-        }
-        float* const sums = to->grad_matter ? gradients.data() : nullptr;
+        const size_t padded = PaddedGrid(*scene).floats(), bytes = count_voxels(*scene) * sizeof(float);
+        Workspace fields(padded), gradient(to->grad_matter ? padded : 0);
+        if (to->grad_matter) prefer_huge_pages(to->grad_matter, scene->n_volumes * bytes);
+        if (to->grad_opacity) prefer_huge_pages(to->grad_opacity, scene->n_volumes * bytes);
         for (int volume = 0; volume < scene->n_volumes; ++volume) {
-            const size_t at = volume * voxels;
+            const size_t at = volume * count_voxels(*scene);
             pack(*scene, march->matter + at, march->opacity + at, fields.data());
-            const int n = march_volume_backward(*scene, *march, volume, fields.data(), *to, sums, scratch.data());
-            if (sums) unpack(*scene, sums, n, to->grad_matter + at, to->grad_opacity + at);
+            float* const sums = to->grad_matter ? gradient.data() : nullptr;
+            march_volume_backward(*scene, *march, volume, fields.data(), *to, sums);
+            if (sums) unpack(*scene, sums, to->grad_matter + at, to->grad_opacity + at);
         }
     } catch (const std::bad_alloc&) {
         return 1;

@@ -58,5 +58,21 @@ inline Ray ray_of_lane(const NerpScene& scene, int view, const Patch& patch, int
     return ray;
 }
 
+// The rays of a patch. A lane whose ray misses follows another's path, at no weight: that way even
+// the zeros that it adds to a gradient stay among the voxels of its own patch.
+struct PatchRays {
+    Ray rays[lanes];
+    int guide = -1;  // a lane that hits; -1 where none does
+
+    PatchRays(const NerpScene& scene, int view, const Patch& patch) {
+        for (int lane = 0; lane < lanes; ++lane) {
+            rays[lane] = ray_of_lane(scene, view, patch, lane);
+            if (rays[lane].hits()) guide = lane;
+        }
+    }
+
+    const Ray& path(int lane) const { return rays[rays[lane].hits() ? lane : guide]; }
+};
+
 }  // namespace NERP_ISA
 }  // namespace nerp

@@ -1,43 +1,18 @@
 // Exact integrals and label lengths over a batch of views, and the gradients of the former.
-#include <cstring>
-
 #include "machine.h"
+#include "strips.h"
 #include "workspace.h"
 
 namespace nerp {
 
-static size_t count_voxels(const NerpScene& s) { return size_t(s.shape[0]) * s.shape[1] * s.shape[2]; }
-static size_t count_rays(const NerpScene& s) { return size_t(s.n_views) * s.rows * s.columns; }
+// Rays this far apart meet different voxels: the diagonal of a voxel, and some.
+constexpr double voxels_apart = 2;
 
-// Calls visit(tile) for all tiles of all views, whoever is free; for results that tiles do not share.
-template <typename Visit>
-static void for_tiles(const NerpScene& scene, Visit visit) {
-    const Tiling tiles(scene, 0);
-#pragma omp parallel for num_threads(scene.threads) if (scene.threads > 1) schedule(dynamic, 1)
-    for (int i = 0; i < tiles.count(); ++i) visit(tiles[i]);
-}
-
-static void add_to(float* sum, const float* more, size_t n, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (size_t i = 0; i < n; ++i) sum[i] += more[i];
-}
-
-// One gradient volume a thread, the result being the first one's. Tiles are dealt out in turn, never
-// by who is free, and summed in the same order, so that the result repeats bit for bit.
-static void siddon_to_volume(const NerpScene& scene, const float* grad_image, float* gradient, float* spare) {
-    const Tiling tiles(scene, 0);
-    const size_t voxels = count_voxels(scene);
-    int came = 1;
-#pragma omp parallel num_threads(scene.threads) if (scene.threads > 1)
-    {
-        const int thread = thread_number(), team = team_size();
-        float* const own = thread ? spare + (thread - 1) * voxels : gradient;
-        std::memset(own, 0, voxels * sizeof(float));
-        for (int i = thread; i < tiles.count(); i += team)
-            kernels().siddon_to_volume(scene, tiles[i], grad_image, own);
-        if (thread == 0) came = team;
-    }
-    for (int i = 1; i < came; ++i) add_to(gradient, spare + (i - 1) * voxels, voxels, scene.threads);
+static void siddon_to_volume(const NerpScene& scene, const float* grad_image, float* gradient) {
+    clear(gradient, count_voxels(scene), scene.threads);
+    for_tiles_apart(scene, 0, voxels_apart, [&](const Tile& tile) {
+        kernels().siddon_to_volume(scene, tile, grad_image, gradient);
+    });
 }
 
 }  // namespace nerp
@@ -49,22 +24,16 @@ NERP_API int nerp_siddon(const NerpScene* scene, int n_channels, const float* va
     for (int c = 0; c < n_channels; ++c) {
         const float* const channel = values + c * count_voxels(*scene);
         float* const to = image + c * count_rays(*scene);
-        for_tiles(*scene, [&](const Tile& tile) { kernels().siddon(*scene, tile, channel, to); });
+        for_tiles(*scene, 0, [&](const Tile& tile) { kernels().siddon(*scene, tile, channel, to); });
     }
     return 0;
 }
 
-// The gradient of all channels; returns 1 when memory ran out.
+// The gradient of all channels.
 NERP_API int nerp_siddon_to_volume(const NerpScene* scene, int n_channels, const float* grad_image, float* gradient) {
-    try {
-        prefer_huge_pages(gradient, n_channels * count_voxels(*scene) * sizeof(float));
-        Workspace spare(count_voxels(*scene) * (scene->threads - 1));
-        for (int c = 0; c < n_channels; ++c)
-            siddon_to_volume(*scene, grad_image + c * count_rays(*scene), gradient + c * count_voxels(*scene),
-                             spare.data());
-    } catch (const std::bad_alloc&) {
-        return 1;
-    }
+    prefer_huge_pages(gradient, n_channels * count_voxels(*scene) * sizeof(float));
+    for (int c = 0; c < n_channels; ++c)
+        siddon_to_volume(*scene, grad_image + c * count_rays(*scene), gradient + c * count_voxels(*scene));
     return 0;
 }
 
@@ -74,7 +43,7 @@ NERP_API int nerp_siddon_to_rays(const NerpScene* scene, int n_channels, const f
     for (int c = 0; c < n_channels; ++c) {
         const float* const channel = values + c * count_voxels(*scene);
         const float* const weights = grad_image + c * count_rays(*scene);
-        for_tiles(*scene, [&](const Tile& tile) { kernels().siddon_to_rays(*scene, tile, channel, weights, *to); });
+        for_tiles(*scene, 0, [&](const Tile& tile) { kernels().siddon_to_rays(*scene, tile, channel, weights, *to); });
     }
     return 0;
 }
@@ -85,7 +54,7 @@ NERP_API int nerp_label_lengths(const NerpScene* scene, int n_maps, const float*
     prefer_huge_pages(lengths, count_rays(*scene) * labels->n_channels * sizeof(float));
     for (int m = 0; m < n_maps; ++m) {
         const float* const map = maps + m * count_voxels(*scene);
-        for_tiles(*scene, [&](const Tile& tile) { kernels().label_lengths(*scene, tile, map, *labels, lengths); });
+        for_tiles(*scene, 0, [&](const Tile& tile) { kernels().label_lengths(*scene, tile, map, *labels, lengths); });
     }
     return 0;
 }

@@ -1,11 +1,16 @@
 // How the views of one volume are cut into tiles, the units of work that threads share.
 #pragma once
 
+#include <cstddef>
+
 #include "task.h"
 
 namespace nerp {
 
 constexpr int tile_pixels = 1024;
+
+inline size_t count_voxels(const NerpScene& s) { return size_t(s.shape[0]) * s.shape[1] * s.shape[2]; }
+inline size_t count_rays(const NerpScene& s) { return size_t(s.n_views) * s.rows * s.columns; }
 
 // A rectangle of pixels of one view.
 struct Tile {
@@ -62,5 +67,13 @@ private:
     TileShape shape_{1, 1};
     int down_ = 0, across_ = 0;
 };
+
+// Calls visit(tile) for all tiles of the views of a volume; for results that tiles do not share.
+template <typename Visit>
+void for_tiles(const NerpScene& scene, int volume, Visit visit) {
+    const Tiling tiles(scene, volume);
+#pragma omp parallel for num_threads(scene.threads) if (scene.threads > 1) schedule(dynamic, 1)
+    for (int i = 0; i < tiles.count(); ++i) visit(tiles[i]);
+}
 
 }  // namespace nerp

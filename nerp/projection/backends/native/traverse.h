@@ -108,16 +108,6 @@ inline void fill_lane(const NerpScene& scene, const Climber& c, double length_mm
     }
 }
 
-inline void clear_lane(int lane, ClimbLanes& to) {
-    to.entry[lane] = to.exit[lane] = 0, to.last_slab[lane] = 0;
-    to.stride[lane] = to.voxel[lane] = 0;
-    for (int i = 0; i < 2; ++i) {
-        to.minor_stride[i][lane] = 0;
-        to.origin[i][lane] = to.slope[i][lane] = to.per_voxel[i][lane] = 0;
-        to.limit[i][lane] = 0, to.plane[i][lane] = 1;
-    }
-}
-
 inline Ints load(const int32_t* from) {
     Ints v;
     std::memcpy(&v, from, sizeof v);
@@ -125,14 +115,14 @@ inline Ints load(const int32_t* from) {
 }
 
 inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
+    const PatchRays all(scene, view, patch);
     Climb climb;
     ClimbLanes to;
     climb.n_slabs = 0;
+    if (all.guide < 0) return climb;
     for (int lane = 0; lane < lanes; ++lane) {
-        const Ray ray = ray_of_lane(scene, view, patch, lane);
-        clear_lane(lane, to);
-        if (!ray.hits()) continue;
-        fill_lane(scene, mirror(scene, ray), ray.length_mm, lane, to);
+        const double length_mm = all.rays[lane].hits() ? all.rays[lane].length_mm : 0;
+        fill_lane(scene, mirror(scene, all.path(lane)), length_mm, lane, to);
         const int n = int(to.last_slab[lane]) + 1;
         climb.n_slabs = n > climb.n_slabs ? n : climb.n_slabs;
     }

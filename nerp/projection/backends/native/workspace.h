@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #if defined(_OPENMP)
@@ -26,6 +27,17 @@ inline void prefer_huge_pages(void* data, size_t bytes) {
 #else
     (void)data, (void)bytes;
 #endif
+}
+
+// Sets `n` floats to 0, a huge page at a time.
+inline void clear(float* data, size_t n, int threads) {
+    constexpr size_t block = size_t(1) << 19;
+    const int64_t n_blocks = (n + block - 1) / block;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < n_blocks; ++i) {
+        const size_t left = n - i * block;
+        std::memset(data + i * block, 0, (left < block ? left : block) * sizeof(float));
+    }
 }
 
 // A buffer freed with its scope.
@@ -52,14 +64,6 @@ inline int thread_number() {
     return omp_get_thread_num();
 #else
     return 0;
-#endif
-}
-
-inline int team_size() {
-#if defined(_OPENMP)
-    return omp_get_num_threads();
-#else
-    return 1;
 #endif
 }
 
