@@ -6,50 +6,40 @@
 
 #include "exponential.h"
 #include "rays.h"
-#include "trilinear.h"
+#include "stepper.h"
 
 namespace nerp {
 namespace NERP_ISA {
-
-// A packet's rays as the marcher steps along them, in padded voxel coordinates.
-struct MarchPacket {
-    PatchRays patch;
-    Floats first[3], advance[3];  // sample i lies at first + i advance
-    Floats step_mm;               // 0 for a lane whose ray misses: it absorbs nothing
-    bool hits() const { return patch.guide >= 0; }
-};
-
-inline MarchPacket aim(const NerpScene& scene, const NerpMarch& march, int view, const Patch& patch) {
-    alignas(64) float first[3][lanes], advance[3][lanes], step_mm[lanes];
-    MarchPacket packet{PatchRays(scene, view, patch), {}, {}, {}};
-    if (!packet.hits()) return packet;
-    for (int lane = 0; lane < lanes; ++lane) {
-        const Ray& path = packet.patch.path(lane);
-        const double step = path.length_mm / march.n_samples;
-        for (int axis = 0; axis < 3; ++axis) {
-            first[axis][lane] = float(path.start[axis] + 0.5 * step * path.direction[axis] + 1);
-            advance[axis][lane] = float(step * path.direction[axis]);
-        }
-        const double weight = march.per_sample ? 1 : step;
-        step_mm[lane] = packet.patch.rays[lane].hits() ? float(weight) : 0.0f;
-    }
-    for (int axis = 0; axis < 3; ++axis) {
-        packet.first[axis] = load(first[axis]);
-        packet.advance[axis] = load(advance[axis]);
-    }
-    packet.step_mm = load(step_mm);
-    return packet;
-}
 
 inline Padded padded(const NerpScene& scene) {
     const int stride_h = 2 * (scene.shape[2] + 2);
     return Padded{(scene.shape[1] + 2) * stride_h, stride_h};
 }
 
-HOT Cells cells_at(const Padded& grid, const MarchPacket& p, int number) {
-    const float sample = float(number);
-    return locate(grid, p.first[0] + sample * p.advance[0], p.first[1] + sample * p.advance[1],
-                  p.first[2] + sample * p.advance[2]);
+// Step of each lane, 0 for one whose ray misses: it absorbs nothing. All hits are 1 where opacity is
+// alpha itself.
+inline Floats steps_mm(const PatchRays& packet, const NerpMarch& march) {
+    alignas(64) float step_mm[lanes];
+    for (int lane = 0; lane < lanes; ++lane) {
+        const Ray& ray = packet.rays[lane];
+        const double step = march.per_sample ? 1 : ray.length_mm / march.n_samples;
+        step_mm[lane] = ray.hits() ? float(step) : 0.0f;
+    }
+    return load(step_mm);
+}
+
+// Steps from the middle of the first part of each ray on, or back from the last.
+inline Stepper aim(const Padded& grid, const PatchRays& packet, int n_samples, bool reversed) {
+    alignas(64) double first[3][lanes], step[3][lanes];
+    for (int lane = 0; lane < lanes; ++lane) {
+        const Ray& path = packet.path(lane);
+        const double step_mm = path.length_mm / n_samples, first_mm = (reversed ? n_samples - 0.5 : 0.5) * step_mm;
+        for (int axis = 0; axis < 3; ++axis) {
+            first[axis][lane] = path.start[axis] + first_mm * path.direction[axis] + 1;
+            step[axis][lane] = (reversed ? -step_mm : step_mm) * path.direction[axis];
+        }
+    }
+    return Stepper(grid, first, step);
 }
 
 // Alpha of a sample whose opacity times step is x.
@@ -62,8 +52,10 @@ HOT Floats alpha_of(Floats x) {
 // a time, each in its turn, is enough.
 class Foresight {
 public:
-    Foresight(const Padded& grid, const MarchPacket& packet) {
-        const Cells here = cells_at(grid, packet, 0), there = cells_at(grid, packet, samples_ahead);
+    explicit Foresight(Stepper stepper) {
+        const Cells here = stepper.cells();
+        for (int i = 0; i < samples_ahead; ++i) stepper.next();
+        const Cells there = stepper.cells();
         for (int lane = 0; lane < lanes; ++lane) shift_[lane] = there.at[lane] - here.at[lane];
     }
 
@@ -79,17 +71,17 @@ private:
 
 // The cells of the next sample are found while those of the last are still being read.
 template <bool per_sample>
-inline Floats march_packet(const Padded& grid, const float* fields, const MarchPacket& packet, int n_samples) {
+inline Floats march_packet(const Padded& grid, const float* fields, Stepper stepper, Floats step_mm, int n_samples) {
     Floats light = broadcast(0.0f), transmittance = broadcast(1.0f);
-    const Foresight ask(grid, packet);
-    Cells cells[2];
-    cells[0] = cells_at(grid, packet, 0);
+    const Foresight ask(stepper);
+    Cells cells[2] = {stepper.cells(), {}};
     for (int i = 0; i < n_samples; ++i) {
         const Cells& now = cells[i % 2];
         ask(fields, now, i);
-        cells[(i + 1) % 2] = cells_at(grid, packet, i + 1);
+        stepper.next();
+        cells[(i + 1) % 2] = stepper.cells();
         const Sample s = sample(grid, fields, now);
-        const Floats stopped = transmittance * alpha_of<per_sample>(s.opacity * packet.step_mm);
+        const Floats stopped = transmittance * alpha_of<per_sample>(s.opacity * step_mm);
         light += stopped * s.matter;
         transmittance -= stopped;
     }
@@ -99,15 +91,16 @@ inline Floats march_packet(const Padded& grid, const float* fields, const MarchP
 inline void march_patch(const NerpScene& scene, const NerpMarch& march, const float* fields, int view,
                         const Patch& patch, float* image) {
     const Padded grid = padded(scene);
-    const MarchPacket packet = aim(scene, march, view, patch);
+    const PatchRays packet(scene, view, patch);
     alignas(64) float light[lanes] = {};
-    if (packet.hits()) {
-        const Floats sum = march.per_sample ? march_packet<true>(grid, fields, packet, march.n_samples)
-                                            : march_packet<false>(grid, fields, packet, march.n_samples);
-        store(light, sum);
+    if (packet.guide >= 0) {
+        const Stepper stepper = aim(grid, packet, march.n_samples, false);
+        const Floats step_mm = steps_mm(packet, march);
+        store(light, march.per_sample ? march_packet<true>(grid, fields, stepper, step_mm, march.n_samples)
+                                      : march_packet<false>(grid, fields, stepper, step_mm, march.n_samples));
     }
     for (int lane = 0; lane < lanes; ++lane)
-        if (packet.patch.rays[lane].number >= 0) image[packet.patch.rays[lane].number] = light[lane];
+        if (packet.rays[lane].number >= 0) image[packet.rays[lane].number] = light[lane];
 }
 
 inline void march_tile(const NerpScene& scene, const Tile& tile, const NerpMarch& march, const float* fields,

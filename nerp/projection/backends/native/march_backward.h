@@ -18,13 +18,14 @@ struct RaySums {
     Floats opacity = {};                           // of dI/dx_i o_i
 };
 
-// What the packet's walk reads and adds to; `gradient` is null when the fields need none.
+// What a packet's walk reads and adds to; `gradient` is null when the fields need none.
 struct Walk {
     Padded grid;
     const float* fields;
     float* gradient;
-    const MarchPacket* packet;
+    const PatchRays* packet;
     int n_samples;
+    Floats step_mm;
     Floats light, weight;  // the finished pixels and their gradients
 };
 
@@ -44,7 +45,7 @@ HOT void add_slopes(RaySums& sums, int axis, const Sample& slope, const Sample& 
 template <bool to_fields, bool to_rays>
 HOT void hand_on(const Walk& walk, const Cells& cells, const SlopedSample& s, Sample g, float i, RaySums& sums) {
     if (to_rays) sums.opacity += g.opacity * s.value.opacity;
-    g.opacity *= walk.packet->step_mm;
+    g.opacity *= walk.step_mm;
     if (to_fields) scatter(walk.grid, walk.gradient, cells, g);
     if (!to_rays) return;
     add_slopes(sums, 0, s.along_d, g, i);
@@ -58,17 +59,18 @@ HOT void hand_on(const Walk& walk, const Cells& cells, const SlopedSample& s, Sa
 template <bool to_fields, bool to_rays, typename GradientOf>
 HOT RaySums for_samples(const Walk& walk, bool reversed, GradientOf gradient_of) {
     const int last = walk.n_samples - 1;
-    const auto number = [&](int i) { return reversed ? last - (i < last ? i : last) : i < last ? i : last; };
     RaySums sums;
-    Cells cells[2];
-    cells[0] = cells_at(walk.grid, *walk.packet, number(0));
+    Stepper stepper = aim(walk.grid, *walk.packet, walk.n_samples, reversed);
+    Cells cells[2] = {stepper.cells(), {}};
     SlopedSample next = look<to_rays>(walk, cells[0]);
     for (int i = 0; i <= last; ++i) {
         const SlopedSample now = next;
-        const Sample g = gradient_of(number(i), now.value);
-        cells[(i + 1) % 2] = cells_at(walk.grid, *walk.packet, number(i + 1));
+        const int number = reversed ? last - i : i;
+        const Sample g = gradient_of(number, now.value);
+        if (i < last) stepper.next();
+        cells[(i + 1) % 2] = stepper.cells();
         next = look<to_rays>(walk, cells[(i + 1) % 2]);
-        hand_on<to_fields, to_rays>(walk, cells[i % 2], now, g, float(number(i)), sums);
+        hand_on<to_fields, to_rays>(walk, cells[i % 2], now, g, float(number), sums);
     }
     return sums;
 }
@@ -77,7 +79,7 @@ template <bool to_fields, bool to_rays>
 inline RaySums walk_out(const Walk& walk) {
     Floats remaining = walk.light, transmittance = broadcast(1.0f);
     return for_samples<to_fields, to_rays>(walk, false, [&](int, const Sample& s) ALWAYS {
-        const Floats stopped = transmittance * absorbed(s.opacity * walk.packet->step_mm);
+        const Floats stopped = transmittance * absorbed(s.opacity * walk.step_mm);
         transmittance -= stopped;
         remaining -= stopped * s.matter;
         return Sample{walk.weight * stopped, walk.weight * (transmittance * s.matter - remaining)};
@@ -90,11 +92,11 @@ inline RaySums walk_back(const Walk& walk, float* before) {
     Floats transmittance = broadcast(1.0f), behind = broadcast(0.0f);
     for_samples<false, false>(walk, false, [&](int i, const Sample& s) ALWAYS {
         store(before + i * lanes, transmittance);
-        transmittance -= transmittance * s.opacity * walk.packet->step_mm;
+        transmittance -= transmittance * s.opacity * walk.step_mm;
         return s;
     });
     return for_samples<to_fields, to_rays>(walk, true, [&](int i, const Sample& s) ALWAYS {
-        const Floats alpha = s.opacity * walk.packet->step_mm, weight = walk.weight * load(before + i * lanes);
+        const Floats alpha = s.opacity * walk.step_mm, weight = walk.weight * load(before + i * lanes);
         const Sample g{weight * alpha, weight * (s.matter - behind)};
         behind += alpha * (s.matter - behind);
         return g;
@@ -125,10 +127,10 @@ inline void write_nothing(const NerpRayGradient& to, const Ray& ray) {
     to.length_mm[ray.number] = 0;
 }
 
-inline void write_gradients(const NerpMarch& march, const NerpRayGradient& to, const MarchPacket& packet,
+inline void write_gradients(const NerpMarch& march, const NerpRayGradient& to, const PatchRays& packet,
                             const RaySums& sums) {
     for (int lane = 0; lane < lanes; ++lane) {
-        const Ray& ray = packet.patch.rays[lane];
+        const Ray& ray = packet.rays[lane];
         if (ray.number < 0) continue;
         if (!ray.hits()) {
             write_nothing(to, ray);
@@ -141,15 +143,19 @@ inline void write_gradients(const NerpMarch& march, const NerpRayGradient& to, c
 
 inline void march_patch_backward(const NerpScene& scene, const NerpMarch& march, const float* fields, int view,
                                  const Patch& patch, const NerpMarchGradient& to, float* gradient, float* before) {
-    const MarchPacket packet = aim(scene, march, view, patch);
+    const PatchRays packet(scene, view, patch);
     alignas(64) float light[lanes] = {}, weight[lanes] = {};
     for (int lane = 0; lane < lanes; ++lane) {
-        if (!packet.patch.rays[lane].hits()) continue;
-        light[lane] = to.image[packet.patch.rays[lane].number];
-        weight[lane] = to.grad_image[packet.patch.rays[lane].number];
+        if (!packet.rays[lane].hits()) continue;
+        light[lane] = to.image[packet.rays[lane].number];
+        weight[lane] = to.grad_image[packet.rays[lane].number];
     }
-    const int n_samples = packet.hits() ? march.n_samples : 0;
-    const Walk walk{padded(scene), fields, gradient, &packet, n_samples, load(light), load(weight)};
+    if (packet.guide < 0) {
+        if (to.rays.start) write_gradients(march, to.rays, packet, RaySums{});
+        return;
+    }
+    const Walk walk{padded(scene), fields, gradient, &packet, march.n_samples, steps_mm(packet, march), load(light),
+                    load(weight)};
     if (!to.rays.start) {
         walk_packet<true, false>(walk, march.per_sample, before);
         return;

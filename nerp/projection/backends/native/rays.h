@@ -52,8 +52,12 @@ inline Ray ray_of_lane(const NerpScene& scene, int view, const Patch& patch, int
     ray.number = (int64_t(view) * scene.rows + row) * scene.columns + column;
     ray.length_mm = scene.length_mm[ray.number];
     for (int axis = 0; axis < 3; ++axis) {
-        ray.start[axis] = scene.start[3 * ray.number + axis];
-        ray.direction[axis] = scene.direction[3 * ray.number + axis];
+        const double start = scene.start[3 * ray.number + axis], speed = scene.direction[3 * ray.number + axis];
+        const double end = start + ray.length_mm * speed, low = -0.51, high = scene.shape[axis] - 0.49;
+        // Whatever the caller sends, nothing outside the volume is ever read; NaN fails here too.
+        if (!(start > low && start < high && end > low && end < high)) ray.length_mm = 0;
+        ray.start[axis] = start;
+        ray.direction[axis] = speed;
     }
     return ray;
 }

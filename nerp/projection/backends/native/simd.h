@@ -43,6 +43,11 @@ HOT Floats load(const float* from) {
     std::memcpy(&v, from, sizeof v);
     return v;
 }
+HOT Ints load(const int32_t* from) {
+    Ints v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
 HOT void store(float* to, Floats v) { std::memcpy(to, &v, sizeof v); }
 HOT void store(int32_t* to, Ints v) { std::memcpy(to, &v, sizeof v); }
 

@@ -108,12 +108,6 @@ inline void fill_lane(const NerpScene& scene, const Climber& c, double length_mm
     }
 }
 
-inline Ints load(const int32_t* from) {
-    Ints v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-}
-
 inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
     const PatchRays all(scene, view, patch);
     Climb climb;

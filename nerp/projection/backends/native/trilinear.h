@@ -20,18 +20,6 @@ struct Cells {
     Floats d, h, w;                 // position inside the cell, 0 to 1
 };
 
-// Coordinates are padded ones, so never negative: truncation is the floor.
-HOT Cells locate(const Padded& grid, Floats d, Floats h, Floats w) {
-    const Ints cell_d = truncate(d), cell_h = truncate(h), cell_w = truncate(w);
-    Cells cells;
-    store(cells.at, cell_d * grid.stride_d + cell_h * grid.stride_h + cell_w * 2);
-    keep_in_memory(cells.at);
-    cells.d = d - to_floats(cell_d);
-    cells.h = h - to_floats(cell_h);
-    cells.w = w - to_floats(cell_w);
-    return cells;
-}
-
 // Four vectors whose quads are rays become four vectors with one number of every ray, and back.
 HOT void transpose(Floats* v) {
     const Floats a = low_pairs(v[0], v[1]), b = high_pairs(v[0], v[1]);
