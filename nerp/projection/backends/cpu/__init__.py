@@ -44,7 +44,7 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     wants_gradient = torch.is_grad_enabled() and any(part.requires_grad for part in _parts(rays))
     if wants_gradient or maps[0].numel() > _MOST_FLOATS or max(labels) - min(labels) > _WIDEST_LABELS:
         return reference.label_lengths(maps, labels, rays)
-    return operators.label_lengths(_single(maps), labels, *_dense(rays), _image_shape(rays))
+    return operators.label_lengths(_single(maps), labels, *_dense(rays), _image_shape(rays)).mT
 
 
 _REASON = library.missing()

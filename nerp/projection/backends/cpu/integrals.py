@@ -35,11 +35,10 @@ def siddon_to_volume(
     shape: list[int],
 ) -> Tensor:
     """Gradient (C, D, H, W) of `siddon` in its values: the adjoint."""
-    if grad_image.numel() == 0:
-        return torch.zeros(len(grad_image), *shape)
-    gradient = torch.empty(len(grad_image), *shape)
-    scene = library.scene(shape, (starts, directions, lengths_mm), image_shape)
-    library.call("nerp_siddon_to_volume", scene, len(grad_image), grad_image, gradient)
+    gradient = library.zeros(len(grad_image), *shape)
+    if grad_image.numel():
+        scene = library.scene(shape, (starts, directions, lengths_mm), image_shape)
+        library.call("nerp_siddon_to_volume", scene, len(grad_image), grad_image, gradient)
     return gradient
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -134,6 +135,11 @@ def _plain(argument):
     if isinstance(argument, Tensor):
         return address(argument)
     return byref(argument) if isinstance(argument, Structure) else argument
+
+
+def zeros(*shape: int) -> Tensor:
+    """Float32 zeros that cost nothing until a kernel adds to them: the system hands out clear pages."""
+    return torch.from_numpy(np.zeros(shape, np.float32))
 
 
 def address(tensor: Tensor | None) -> int | None:

@@ -119,8 +119,9 @@ march.register_autograd(_march_gradients, setup_context=_keep_march)
 def label_lengths(
     maps: Tensor, labels: list[int], starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]
 ) -> Tensor:
-    """(F, R, K) mm through each of K labels, summed over maps (M, D, H, W) of float32 integers."""
-    lengths = torch.zeros(*lengths_mm.shape, len(labels))
+    """(F, K, R) mm through each of K labels, summed over maps (M, D, H, W) of float32 integers."""
+    n_views, n_rays = lengths_mm.shape
+    lengths = library.zeros(n_views, len(labels), n_rays)
     if lengths.numel():
         lowest = min(labels)
         table = torch.full((max(labels) - lowest + 1,), -1, dtype=torch.int32)
@@ -133,4 +134,5 @@ def label_lengths(
 
 @label_lengths.register_fake
 def _(maps, labels, starts, directions, lengths_mm, image_shape):
-    return maps.new_empty(*lengths_mm.shape, len(labels))
+    n_views, n_rays = lengths_mm.shape
+    return maps.new_empty(n_views, len(labels), n_rays)

@@ -20,7 +20,7 @@ HOT void integrate(Climb& packet, int n_slabs, const float* values, Floats& tota
         const Floats before = slab.before(), after = slab.after();
         sum += (before - slab.low) * gather(values, slab.first);
         sum += (after - before) * gather(values, slab.middle);
-        sum += (slab.high - after) * gather(values, slab.last);
+        if (any(slab.all_three)) sum += (slab.high - after) * gather(values, slab.last);
     });
     total = sum;
 }
@@ -44,7 +44,7 @@ HOT void spread_out(Climb& packet, int n_slabs, Floats weight, float* gradient) 
         const Floats before = slab.before(), after = slab.after();
         scatter_add(gradient, slab.first, (before - slab.low) * weight);
         scatter_add(gradient, slab.middle, (after - before) * weight);
-        scatter_add(gradient, slab.last, (slab.high - after) * weight);
+        if (any(slab.all_three)) scatter_add(gradient, slab.last, (slab.high - after) * weight);
     });
 }
 

@@ -9,7 +9,6 @@ namespace nerp {
 constexpr double voxels_apart = 2;
 
 static void siddon_to_volume(const NerpScene& scene, const float* grad_image, float* gradient) {
-    clear(gradient, count_voxels(scene), scene.threads);
     for_tiles_apart(scene, 0, voxels_apart, [&](const Tile& tile) {
         kernels().siddon_to_volume(scene, tile, grad_image, gradient);
     });
@@ -29,7 +28,7 @@ NERP_API int nerp_siddon(const NerpScene* scene, int n_channels, const float* va
     return 0;
 }
 
-// The gradient of all channels.
+// Adds the gradient of all channels to `gradient` (n_channels, D, H, W).
 NERP_API int nerp_siddon_to_volume(const NerpScene* scene, int n_channels, const float* grad_image, float* gradient) {
     prefer_huge_pages(gradient, n_channels * count_voxels(*scene) * sizeof(float));
     for (int c = 0; c < n_channels; ++c)
@@ -48,7 +47,7 @@ NERP_API int nerp_siddon_to_rays(const NerpScene* scene, int n_channels, const f
     return 0;
 }
 
-// Adds path lengths in mm to `lengths` (n_views, rows, columns, labels->n_channels).
+// Adds path lengths in mm to `lengths` (n_views, labels->n_channels, rows, columns).
 NERP_API int nerp_label_lengths(const NerpScene* scene, int n_maps, const float* maps, const NerpLabels* labels,
                                 float* lengths) {
     prefer_huge_pages(lengths, count_rays(*scene) * labels->n_channels * sizeof(float));

@@ -22,6 +22,7 @@ public:
 
     int count() const { return count_; }
     const Patch& patch(int i) const { return patches_[i]; }
+    Floats height(int i) const { return packets_[i].low; }
 
     // Calls advance(i, packet, n_slabs) until every packet i has climbed all its slabs.
     template <typename Advance>

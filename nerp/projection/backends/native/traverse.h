@@ -39,6 +39,7 @@ struct Slab {
     Floats cut[2];      // heights at which the minor axes' planes are crossed
     Ints zero_first;    // mask: minor axis 0 is crossed before minor axis 1
     Ints first, middle, last;
+    Ints all_three;     // mask: both planes are crossed, so that `last` is not `middle`
     Floats before() const { return minimum(cut[0], cut[1]); }
     Floats after() const { return maximum(cut[0], cut[1]); }
 };
@@ -173,8 +174,10 @@ HOT void traverse(Climb& climb, int n_slabs, Visit visit) {
     for (int i = 0; i < n_slabs; ++i) {
         const Floats ceiling = number + 1.0f;
         slab.high = minimum(ceiling, climb.exit);
-        const Ints step_one = cross(one, slab.low, slab.high, &slab.cut[0]) ? one.stride : nowhere;
-        const Ints step_two = cross(two, slab.low, slab.high, &slab.cut[1]) ? two.stride : nowhere;
+        const Ints crossed_one = cross(one, slab.low, slab.high, &slab.cut[0]);
+        const Ints crossed_two = cross(two, slab.low, slab.high, &slab.cut[1]);
+        const Ints step_one = crossed_one & one.stride, step_two = crossed_two & two.stride;
+        slab.all_three = crossed_one & crossed_two;
         slab.zero_first = slab.cut[0] <= slab.cut[1];
         slab.middle = slab.first + (slab.zero_first ? step_one : step_two);
         slab.last = slab.first + step_one + step_two;
