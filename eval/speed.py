@@ -1,42 +1,49 @@
-"""How fast the projections are here: seconds, ratios to peers, threads, memory, agreement with double precision.
+"""How fast the projections are here: seconds, ratios, machine limits, threads, memory, distance from double precision.
 
-python eval/speed.py --peers --threads 2 --out speed.json
+python eval/speed.py                                         ours against plain PyTorch, 1 minute
+python eval/speed.py --peers --memory --out speed.json       all that is installed: ITK, RTK, diffdrr, nanodrr, flashdrr
+python eval/speed.py --device cuda                           the Triton kernels on a GPU
 """
 
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
 
-from nerp.evaluation import speed
-from nerp.evaluation.peers import peers
-from nerp.evaluation.workload import contestants, plain_contestants
+from nerp.evaluation.speed import accuracy, limits, summary, timing
+from nerp.evaluation.speed.peers import peers
+from nerp.evaluation.speed.workload import contestants, plain_contestants
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true", help="also measure the peers that are installed")
     parser.add_argument("--threads", type=int, default=2, help="compare so many threads with one; 1 skips it")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each contestant")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each contestant")
     parser.add_argument("--memory", action="store_true", help="also measure memory, each in a fresh process")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; peers and limits are measured on the cpu only")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    runs = {**contestants(), **plain_contestants()}
-    others, missing = peers(1) if given.peers else ({}, {})
-    seconds = speed.measure({**runs, **others}, given.repeats)
-    result = {"machine": speed.machine(), "seconds": seconds, "missing": missing}
-    result["ratios"] = speed.ratios({name: times["median"] for name, times in seconds.items()})
-    result["agreement"] = speed.agreement()
-    if given.threads > 1:
-        result["scaling"] = speed.scaling(given.threads, repeats=given.repeats)
-    if given.memory:
-        result["extra_mb"] = {
-            f"{k} x{n}": speed.extra_mb(k, samples=n) for k in speed.MEASURED for n in (128, 512, 4096)
-        }
-    print(speed.table(result))
+    on_cpu = given.device == "cpu"
+    runs = {**contestants(device=given.device), **plain_contestants(device=given.device)}
+    others, missing = peers(1) if given.peers and on_cpu else ({}, {})
+    runs |= others
+    seconds = timing.measure(runs, given.repeats, clock=time.process_time if on_cpu else timing.gpu_clock)
+    medians = {name: times["median"] for name, times in seconds.items()}
+    result = {"machine": timing.machine(), "seconds": seconds, "ratios": summary.ratios(medians), "missing": missing}
+    result["pictures"] = accuracy.picture_differences(runs)
+    result["agreement"] = accuracy.agreement()
+    if on_cpu:
+        result["limits"] = limits.limits(medians)
+    if on_cpu and given.threads > 1:
+        result["scaling"] = timing.scaling(given.threads, repeats=given.repeats)
+    if on_cpu and given.memory:
+        result["extra_mb"] = timing.memory()
+    print(summary.table(result))
     if given.out:
         given.out.write_text(json.dumps(result, indent=2) + "\n")
     return 0

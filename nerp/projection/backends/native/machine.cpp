@@ -34,6 +34,13 @@ const Kernels& kernels() { return *chosen; }
 
 }  // namespace nerp
 
+NERP_API int nerp_lanes() { return nerp::chosen->lanes; }
+
+// Repeats an exercise on `window` floats, a power of two, and 16 floats beyond.
+NERP_API float nerp_exercise(int32_t kind, float* data, int32_t window, int64_t rounds) {
+    return nerp::chosen->exercise(kind, data, window, rounds);
+}
+
 NERP_API const char* nerp_isa() { return nerp::chosen->name; }
 
 // Takes the kernels of this name from now on; 0 where the machine cannot run them.

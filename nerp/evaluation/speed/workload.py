@@ -8,6 +8,7 @@ A 256 mm cube seen by a detector of 256 x 256 pixels of 1.8 mm, 700 mm from sour
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ PIXELS, PIXEL_MM, SAMPLES = 256, 1.8, 512
 TILT_DEG = (23.0, -11.0, 7.0)
 N_LABELS = 100
 
+Run = Callable[[], Tensor]
+
 
 def rotation() -> np.ndarray:
     """Columns image right, image down and forward of the oblique view; AP is its untilted self."""
@@ -30,6 +33,7 @@ def rotation() -> np.ndarray:
 
 
 def ap_axes() -> np.ndarray:
+    """The same for the view along +y."""
     return np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
@@ -86,15 +90,15 @@ def random_fields(n: int = 128) -> tuple[Tensor, Tensor]:
     return matter, opacity * 0.02
 
 
-def plain_march(matter: Tensor, opacity: Tensor, axes: np.ndarray) -> Tensor:
+def plain_march(matter: Tensor, opacity: Tensor, camera: Camera) -> Tensor:
     """(R,) the same image as a user of PyTorch would write it: `grid_sample`, then cumulative products."""
-    camera = view(axes)
     source, pixels = camera.source[0], camera.pixels().reshape(-1, 3)
     span = pixels - source
     near, far = (-SIZE_MM / 2 - source) / span, (SIZE_MM / 2 - source) / span
     enter = torch.minimum(near, far).amax(dim=-1).clamp(0, 1)
     leave = torch.maximum(near, far).amin(dim=-1).clamp(0, 1).maximum(enter)
-    along = enter[:, None] + (leave - enter)[:, None] * (torch.arange(SAMPLES) + 0.5) / SAMPLES
+    number = torch.arange(SAMPLES, device=matter.device)
+    along = enter[:, None] + (leave - enter)[:, None] * (number + 0.5) / SAMPLES
     points = (source + along[..., None] * span[:, None]) / (SIZE_MM / 2)
     sampled = grid_sample(torch.stack([matter, opacity], dim=1), points.flip(-1)[None, :, :, None], align_corners=False)
     shine, dim = sampled[0, ..., 0]
@@ -104,7 +108,7 @@ def plain_march(matter: Tensor, opacity: Tensor, axes: np.ndarray) -> Tensor:
     return (passed * alpha * shine).sum(dim=1)
 
 
-def with_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Tensor]:
+def with_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Run:
     """A call that renders `image(*inputs)` and carries the gradient of its mean square back to the inputs."""
     leaves = [part.clone().requires_grad_() for part in inputs]
 
@@ -114,7 +118,7 @@ def with_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Callable[[],
     return run
 
 
-def without_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Tensor]:
+def without_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Run:
     """A call that only renders."""
 
     def run() -> Tensor:
@@ -124,44 +128,65 @@ def without_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Callable[
     return run
 
 
-def moved(camera: Camera, source: Tensor) -> Camera:
-    """The camera with another source, so that gradients reach it."""
-    return Camera(source, camera.detector_centre, camera.image_right, camera.image_down, camera.shape, camera.pixel_mm)
+def vectors(camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What of a camera can be differentiated: source, detector's centre, image right and down."""
+    return camera.source, camera.detector_centre, camera.image_right, camera.image_down
 
 
-def contestants(*, samples: int = SAMPLES, backend: str = "auto") -> dict[str, Callable[[], Tensor]]:
+@dataclass(frozen=True)
+class Projections:
+    """Our projections of the workload as functions of what can be differentiated, on one device."""
+
+    samples: int = SAMPLES
+    backend: str = "auto"
+    device: str = "cpu"
+
+    @property
+    def camera(self) -> Camera:
+        """The oblique view."""
+        return view(rotation()).to(self.device)
+
+    def march(self, matter: Tensor, opacity: Tensor, *moved: Tensor) -> Tensor:
+        """(1, 1, H, W) of two fields of 128^3."""
+        camera = self._camera(moved)
+        return march(Fields(matter, opacity, grid(128)), camera, self.samples, backend=self.backend)
+
+    def siddon(self, values: Tensor, *moved: Tensor) -> Tensor:
+        """(1, 1, H, W) of a volume of 256^3."""
+        return siddon(Volume(values, grid(256)), self._camera(moved), backend=self.backend)
+
+    def labels(self, labels: Tensor) -> Tensor:
+        """(1, K, H, W) of a map of 256^3."""
+        volume = Volume(labels, grid(256), "label")
+        return project_labels(volume, self.camera, range(N_LABELS), backend=self.backend)
+
+    def _camera(self, moved: tuple[Tensor, ...]) -> Camera:
+        return Camera(*(moved or vectors(self.camera)), (PIXELS, PIXELS), (PIXEL_MM, PIXEL_MM))
+
+
+def contestants(*, samples: int = SAMPLES, device: str = "cpu") -> dict[str, Run]:
     """Our projections of the workload, each ready to run."""
-    oblique, ap = view(rotation()), view(ap_axes())
-    fine, coarse = grid(256), grid(128)
-    volume, (matter, opacity) = body()[None], random_fields()
-    labelled = Volume(cells()[None], fine, "label")
-
-    def marched(matter, opacity, source=oblique.source):
-        return march(Fields(matter, opacity, coarse), moved(oblique, source), samples, backend=backend)
-
-    def integrated(values, camera=oblique):
-        return siddon(Volume(values, fine), camera, backend=backend)
-
-    def labels():
-        return project_labels(labelled, oblique, range(N_LABELS), backend=backend)
-
+    ours = Projections(samples, device=device)
+    volume, labels = body()[None].to(device), cells()[None].to(device)
+    fields, moved = [part.to(device) for part in random_fields()], vectors(ours.camera)
+    ap = vectors(view(ap_axes()).to(device))
     return {
-        "march": without_gradient(marched, matter, opacity),
-        "march fields": with_gradient(marched, matter, opacity),
-        "march camera": with_gradient(lambda source: marched(matter, opacity, source), oblique.source),
-        "siddon": without_gradient(integrated, volume),
-        "siddon ap": without_gradient(lambda values: integrated(values, ap), volume),
-        "siddon volume": with_gradient(integrated, volume),
-        "siddon camera": with_gradient(lambda source: integrated(volume, moved(oblique, source)), oblique.source),
-        "labels": without_gradient(labels),
+        "march": without_gradient(ours.march, *fields),
+        "march fields": with_gradient(ours.march, *fields),
+        "march camera": with_gradient(lambda *moved: ours.march(*fields, *moved), *moved),
+        "siddon": without_gradient(ours.siddon, volume),
+        "siddon ap": without_gradient(ours.siddon, volume, *ap),
+        "siddon volume": with_gradient(ours.siddon, volume),
+        "siddon camera": with_gradient(lambda *moved: ours.siddon(volume, *moved), *moved),
+        "labels": without_gradient(ours.labels, labels),
     }
 
 
-def plain_contestants() -> dict[str, Callable[[], Tensor]]:
+def plain_contestants(*, device: str = "cpu") -> dict[str, Run]:
     """The same march in plain PyTorch."""
-    fields, axes = random_fields(), rotation()
+    fields, camera = [part.to(device) for part in random_fields()], view(rotation()).to(device)
 
     def plain(matter, opacity):
-        return plain_march(matter, opacity, axes)
+        return plain_march(matter, opacity, camera)
 
     return {"torch march": without_gradient(plain, *fields), "torch march fields": with_gradient(plain, *fields)}

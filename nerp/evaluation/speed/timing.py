@@ -1,0 +1,97 @@
+"""Seconds and memory of projections, measured side by side in one run.
+
+Times drift between machines and hours; ratios of one run are what counts, so that all contestants
+take turns. Processor time is the measure of a single thread, the clock that of several.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nerp.evaluation.speed.workload import SAMPLES, Run, contestants
+from nerp.projection.backends.cpu import library
+
+
+def measure(runs: dict[str, Run], repeats: int, *, clock: Callable[[], float] = time.process_time) -> dict:
+    """Median and least seconds of each call; all take turns, after one unmeasured round."""
+    taken = {name: [] for name in runs}
+    for turn in range(repeats + 1):
+        for name, run in runs.items():
+            start = clock()
+            run()
+            if turn:
+                taken[name].append(clock() - start)
+    return {name: {"median": float(np.median(times)), "least": min(times)} for name, times in taken.items()}
+
+
+def gpu_clock() -> float:
+    """Seconds by the clock, once the GPU has done all that it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def scaling(threads: int, *, repeats: int = 5) -> dict[str, float]:
+    """How many times faster each of our projections is with so many threads than with one, by the clock."""
+    runs, taken = contestants(), {}
+    for turn in range(repeats + 1):
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            for name, times in measure(runs, 1, clock=time.perf_counter).items():
+                if turn:
+                    taken.setdefault((name, count), []).append(times["median"])
+    torch.set_num_threads(1)
+    return {name: float(np.median(taken[name, 1]) / np.median(taken[name, threads])) for name in runs}
+
+
+def memory() -> dict[str, float]:
+    """Memory of one call of each projection, and of the march with few and with many samples, MB."""
+    found = {name: extra_mb(name) for name in contestants()}
+    for name in ("march", "march fields", "march camera"):
+        found |= {f"{name}, {samples} samples": extra_mb(name, samples=samples) for samples in (128, 1024, 4096)}
+    return found
+
+
+def extra_mb(name: str, *, samples: int = SAMPLES, threads: int = 1) -> float:
+    """Memory that one call of ours adds to the peak of a fresh process, results included, MB; Linux only."""
+    code = f"from nerp.evaluation.speed.timing import grown_mb; print(grown_mb({name!r}, {samples}, {threads}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def grown_mb(name: str, samples: int, threads: int) -> float:
+    """What one call adds to this process, MB: its peak, less what was in use before."""
+    torch.set_num_threads(threads)
+    run = contestants(samples=samples)[name]
+    small = contestants(samples=1)["march"]
+    small()  # what is loaded at the first call is not the projection's
+    before = _status_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    run()
+    return _status_mb("VmHWM") - before
+
+
+def _status_mb(entry: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(entry + ":")) / 1024
+
+
+def machine() -> dict:
+    """What the numbers were measured on."""
+    kernels = library.missing() or library.instruction_set()
+    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "torch": torch.__version__, "kernels": kernels}
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
