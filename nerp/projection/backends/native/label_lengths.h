@@ -16,69 +16,62 @@ struct Runs {
     float since[lanes];  // height at which the run began
     float* sum[lanes];
     float* pixel[lanes];
-    float mm_per_slab[lanes];
     int64_t apart;       // floats from one label's image to the next
 };
 
-inline int32_t channel_of(const NerpLabels& labels, float label) {
-    const float rounded = label - float(labels.lowest) + 0.5f;
-    return rounded >= 0 && rounded < float(labels.table_size) ? labels.table[int32_t(rounded)] : -1;
+// Where the lanes' labels stand in the table; -1 for none.
+HOT Ints places_of(const NerpLabels& labels, Floats label) {
+    const Floats place = label - float(labels.lowest) + 0.5f;
+    const Ints listed = (place >= broadcast(0.0f)) & (place < broadcast(float(labels.table_size)));
+    return listed ? truncate(place) : broadcast(-1);
 }
 
 HOT void end_run(const Runs& runs, int lane, float height) {
-    if (runs.sum[lane]) *runs.sum[lane] += (height - runs.since[lane]) * runs.mm_per_slab[lane];
+    if (runs.sum[lane]) *runs.sum[lane] += height - runs.since[lane];
 }
 
 // Asks at once for what the run's end will need.
-HOT void begin_run(Runs& runs, int lane, float label, float height, const NerpLabels& labels) {
-    const int32_t channel = channel_of(labels, label);
+HOT void begin_run(Runs& runs, int lane, int32_t place, float height, const NerpLabels& labels) {
+    const int32_t channel = place < 0 ? -1 : labels.table[place];
     runs.since[lane] = height;
     runs.sum[lane] = channel >= 0 && runs.pixel[lane] ? runs.pixel[lane] + channel * runs.apart : nullptr;
     __builtin_prefetch(runs.sum[lane], 1);
 }
 
-HOT uint64_t changes(Floats from, Floats to) { return bits(from != to); }
-
-// The changes between the voxels of a slab, all in one loop: where a loop ends is hard to foresee, and
-// three would be thrice as hard.
-HOT void change_runs(Runs& runs, const Floats (&label)[4], const Slab& slab, const NerpLabels& labels) {
-    alignas(64) float begun[3 * lanes], height[3 * lanes];
-    const Floats heights[3] = {slab.low, slab.before(), slab.after()};
-    uint64_t left = 0;
-    for (int k = 0; k < 3; ++k) {
-        store(begun + k * lanes, label[k + 1]);
-        store(height + k * lanes, heights[k]);
-        left |= changes(label[k], label[k + 1]) << (k * lanes);
+// Not inlined, lest the rare case take registers from the common one.
+__attribute__((noinline)) inline void change_runs(Runs& runs, uint32_t changed, Floats label, Floats height,
+                                                  const NerpLabels& labels) {
+    alignas(64) int32_t place[lanes];
+    alignas(64) float at[lanes];
+    store(place, places_of(labels, label));
+    store(at, height);
+    for (; changed; changed &= changed - 1) {
+        const int lane = __builtin_ctz(changed);
+        end_run(runs, lane, at[lane]);
+        begin_run(runs, lane, place[lane], at[lane], labels);
     }
-    for (; left; left &= left - 1) {
-        const int i = __builtin_ctzll(left), lane = i % lanes;
-        end_run(runs, lane, height[i]);
-        begin_run(runs, lane, begun[i], height[i], labels);
-    }
-    runs.label = label[3];
+    runs.label = label;
 }
 
-HOT void measure(Climb& packet, int n_slabs, const float* map, const NerpLabels& labels, Runs& runs) {
-    const Lookahead ask(packet);
-    traverse(packet, n_slabs, [&](const Slab& slab) ALWAYS {
-        ask(map, slab.last);
-        const Floats first = gather(map, slab.first), middle = gather(map, slab.middle);
-        const Floats last = any(slab.all_three) ? gather(map, slab.last) : middle;
-        if (any((first != runs.label) | (middle != runs.label) | (last != runs.label)))
-            change_runs(runs, {runs.label, first, middle, last}, slab, labels);
+HOT void measure(Climb& packet, int n_steps, const float* map, const NerpLabels& labels, Runs& runs) {
+    const Ints ahead = packet.ahead;
+    traverse(packet, n_steps, [&](const Step& at) ALWAYS {
+        ask_ahead(map, at.voxel, ahead);
+        const Floats label = gather(map, at.voxel);
+        const uint32_t changed = bits(label != runs.label);
+        if (changed) change_runs(runs, changed, label, at.low, labels);
     });
 }
 
 inline Runs begin_runs(const NerpScene& scene, int view, const Patch& patch, Floats entry, const NerpLabels& labels,
                        float* lengths) {
     Runs runs;
-    runs.label = broadcast(0.0f);
+    runs.label = broadcast(float(labels.lowest));
     runs.apart = int64_t(scene.rows) * scene.columns;
     for (int lane = 0; lane < lanes; ++lane) {
         const Ray ray = ray_of_lane(scene, view, patch, lane);
         const int64_t place = ray.number + view * (labels.n_channels - 1) * runs.apart;
         runs.pixel[lane] = ray.hits() ? lengths + place : nullptr;
-        runs.mm_per_slab[lane] = ray.hits() ? float(1 / fastest_speed(ray)) : 0.0f;
         begin_run(runs, lane, 0, entry[lane], labels);
     }
     return runs;
@@ -90,7 +83,7 @@ inline void label_tile(const NerpScene& scene, const Tile& tile, const float* ma
     Runs runs[most_packets];
     for (int i = 0; i < packets.count(); ++i)
         runs[i] = begin_runs(scene, tile.view, packets.patch(i), packets.height(i), labels, lengths);
-    packets.run([&](int i, Climb& packet, int n_slabs) { measure(packet, n_slabs, map, labels, runs[i]); });
+    packets.run([&](int i, Climb& packet, int n_steps) { measure(packet, n_steps, map, labels, runs[i]); });
     for (int i = 0; i < packets.count(); ++i)
         for (int lane = 0; lane < lanes; ++lane) end_run(runs[i], lane, packets.height(i)[lane]);
 }

@@ -16,13 +16,27 @@ struct Patch {
     int end_row, end_column;  // lanes from here on are empty
 };
 
+// Patches of neighbours, `wide` of them in a row where the tile has as many.
 template <typename Visit>
-inline void for_compact_patches(const Tile& tile, Visit visit) {
-    const int wide = tile.rows == 1 ? lanes : tile.columns < 4 ? 1 : 4, high = lanes / wide;
+inline void for_patches(const Tile& tile, int wide, Visit visit) {
+    if (tile.rows == 1) wide = lanes;
+    if (tile.columns < wide && tile.rows > 1) wide = 1;
+    const int high = lanes / wide;
     for (int row = 0; row < tile.rows; row += high)
         for (int column = 0; column < tile.columns; column += wide)
             visit(Patch{tile.row + row, tile.column + column, wide, 1, tile.row + tile.rows,
                         tile.column + tile.columns});
+}
+
+template <typename Visit>
+inline void for_compact_patches(const Tile& tile, Visit visit) {
+    for_patches(tile, 4, visit);
+}
+
+// Two lines of lanes along the tile, where neighbours read what lies side by side.
+template <typename Visit>
+inline void for_long_patches(const Tile& tile, Visit visit) {
+    for_patches(tile, tile.rows > tile.columns ? 2 : lanes / 2, visit);
 }
 
 template <typename Visit>

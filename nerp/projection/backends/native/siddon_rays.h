@@ -1,6 +1,6 @@
 // How exact integrals move with their rays.
 //
-// At the height where a ray crosses a plane, the integrand jumps from one voxel's value to the
+// At the place where a ray crosses a plane, the integrand jumps from one voxel's value to the
 // next's. Moving the crossing along the ray by ds changes the integral by (before - after) ds; a
 // plane at p is crossed at s = (p - start) / direction. Lengthening the ray adds its last value.
 #pragma once
@@ -10,51 +10,40 @@
 namespace nerp {
 namespace NERP_ISA {
 
-// Sums over the crossings of one packet, by axis: the driving axis first.
+// Sums over the crossings of one packet, by axis.
 struct Jumps {
-    Floats sum[3], by_height[3];  // of the jump, and of the height times it
-    Floats last;                  // value met last
-    bool begun = false;
+    Floats sum[3] = {}, by_height[3] = {};  // of the jump, and of the height times it
+    Floats last = {};                       // value met last
 };
 
-inline Jumps no_jumps() {
-    Jumps jumps;
-    for (int k = 0; k < 3; ++k) jumps.sum[k] = jumps.by_height[k] = broadcast(0.0f);
-    jumps.last = broadcast(0.0f);
-    return jumps;
+// Books the jumps of lanes that crossed a plane of this axis, and returns those of the others.
+HOT Floats book(Jumps& jumps, int axis, Floats jump, Ints entered, Floats height) {
+    const Floats none = broadcast(0.0f), mine = entered ? jump : none;
+    jumps.sum[axis] += mine;
+    jumps.by_height[axis] += height * mine;
+    return entered ? none : jump;
 }
 
-HOT void add_jump(Jumps& jumps, int axis, Floats jump, Floats height) {
-    jumps.sum[axis] += jump;
-    jumps.by_height[axis] += height * jump;
-}
-
-HOT void collect_jumps(Climb& packet, int n_slabs, const float* values, Jumps& jumps) {
-    const Lookahead ask(packet);
-    traverse(packet, n_slabs, [&](const Slab& slab) ALWAYS {
-        ask(values, slab.last);
-        const Floats first = gather(values, slab.first), middle = gather(values, slab.middle);
-        const Floats last = gather(values, slab.last);
-        if (jumps.begun) add_jump(jumps, 0, jumps.last - first, slab.low);
-        const Floats early = first - middle, late = middle - last;
-        add_jump(jumps, 1, slab.zero_first ? early : late, slab.cut[0]);
-        add_jump(jumps, 2, slab.zero_first ? late : early, slab.cut[1]);
-        jumps.last = last;
-        jumps.begun = true;
+// A lane that crosses an edge counts for the first of its axes: there the derivative is not defined.
+HOT void collect_jumps(Climb& packet, int n_steps, const float* values, Jumps& total) {
+    Jumps jumps = total;
+    const Ints ahead = packet.ahead;
+    traverse(packet, n_steps, [&](const Step& at) ALWAYS {
+        ask_ahead(values, at.voxel, ahead);
+        const Floats value = gather(values, at.voxel);
+        const Floats jump = book(jumps, 0, jumps.last - value, at.entered_d, at.low);
+        book(jumps, 2, book(jumps, 1, jump, at.entered_h, at.low), at.entered_w, at.low);
+        jumps.last = value;
     });
+    total = jumps;
 }
 
 // One lane's sums as gradients of the ray's own numbers. Mirrored coordinates count backwards, hence
-// the signs; heights become millimetres by the speed of the climb.
-inline void write_ray_gradient(const NerpScene& scene, const Ray& ray, const Jumps& jumps, int lane, double weight,
-                               const NerpRayGradient& to) {
-    const Climber c = mirror(scene, ray);
-    const double speed = c.speed[c.axes[0]], entry = entry_height(scene, c);
-    for (int k = 0; k < 3; ++k) {
-        const int axis = c.axes[k];
-        const double sign = ray.direction[axis] < 0 ? -1 : 1;
-        const double per_speed = c.speed[axis] > 0 ? sign * weight / c.speed[axis] : 0;
-        const double sum = jumps.sum[k][lane], by_mm = (jumps.by_height[k][lane] - entry * sum) / speed;
+// the signs; heights count from the middle of the ray.
+inline void write_ray_gradient(const Ray& ray, const Jumps& jumps, int lane, double weight, const NerpRayGradient& to) {
+    for (int axis = 0; axis < 3; ++axis) {
+        const double per_speed = ray.direction[axis] == 0 ? 0 : weight / ray.direction[axis];
+        const double sum = jumps.sum[axis][lane], by_mm = jumps.by_height[axis][lane] + ray.length_mm / 2 * sum;
         to.start[3 * ray.number + axis] += -sum * per_speed;
         to.direction[3 * ray.number + axis] += -by_mm * per_speed;
     }
@@ -66,12 +55,11 @@ inline void siddon_tile_to_rays(const NerpScene& scene, const Tile& tile, const 
                                 const NerpRayGradient& to) {
     TileClimb packets(scene, tile);
     Jumps jumps[most_packets];
-    for (int i = 0; i < packets.count(); ++i) jumps[i] = no_jumps();
-    packets.run([&](int i, Climb& packet, int n_slabs) { collect_jumps(packet, n_slabs, values, jumps[i]); });
+    packets.run([&](int i, Climb& packet, int n_steps) { collect_jumps(packet, n_steps, values, jumps[i]); });
     for (int i = 0; i < packets.count(); ++i)
         for (int lane = 0; lane < lanes; ++lane) {
             const Ray ray = ray_of_lane(scene, tile.view, packets.patch(i), lane);
-            if (ray.hits()) write_ray_gradient(scene, ray, jumps[i], lane, grad_image[ray.number], to);
+            if (ray.hits()) write_ray_gradient(ray, jumps[i], lane, grad_image[ray.number], to);
         }
 }
 

@@ -7,14 +7,14 @@ namespace nerp {
 namespace NERP_ISA {
 
 constexpr int most_packets = tile_pixels / lanes;
-constexpr int slabs_together = 8;
+constexpr int steps_together = 12;
 
-// All packets climb a few slabs before the first climbs on, so that what they read stays in the
+// All packets climb a few voxels before the first climbs on, so that what they read stays in the
 // cache until the whole tile has read it.
 class TileClimb {
 public:
     TileClimb(const NerpScene& scene, const Tile& tile) {
-        for_compact_patches(tile, [&](const Patch& patch) {
+        for_long_patches(tile, [&](const Patch& patch) {
             packets_[count_] = climb(scene, tile.view, patch);
             patches_[count_++] = patch;
         });
@@ -24,16 +24,16 @@ public:
     const Patch& patch(int i) const { return patches_[i]; }
     Floats height(int i) const { return packets_[i].low; }
 
-    // Calls advance(i, packet, n_slabs) until every packet i has climbed all its slabs.
+    // Calls advance(i, packet, n_steps) until every packet i has climbed to its end.
     template <typename Advance>
     void run(Advance advance) {
         bool climbing = true;
-        for (int slab = 0; climbing; slab += slabs_together) {
+        for (int step = 0; climbing; step += steps_together) {
             climbing = false;
             for (int i = 0; i < count_; ++i) {
-                const int left = packets_[i].n_slabs - slab;
+                const int left = packets_[i].n_steps - step;
                 if (left <= 0) continue;
-                advance(i, packets_[i], left < slabs_together ? left : slabs_together);
+                advance(i, packets_[i], left < steps_together ? left : steps_together);
                 climbing = true;
             }
         }

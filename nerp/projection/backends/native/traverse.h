@@ -1,9 +1,8 @@
-// The exact traversal behind siddon and the labels: a packet of rays, slab by slab, without branches.
+// The exact traversal behind siddon and the labels: a packet of rays, voxel by voxel, without branches.
 //
-// Each lane is mirrored so that its ray climbs along every axis, and stepped through the slabs of
-// its own driving axis, the one it climbs fastest. Within a slab it can cross at most one plane of
-// each other axis, so it meets at most three voxels, in an order that one comparison settles
-// (Siddon 1985, without the sorting).
+// Each lane is mirrored so that its ray climbs along every axis. For each axis it knows the height of
+// the next plane to cross; the lowest of the three ends the voxel (Siddon 1985; the stepping is that of
+// Amanatides and Woo 1987). Heights are mm along the ray, 0 in its middle, where floats are finest.
 #pragma once
 
 #include "rays.h"
@@ -11,45 +10,45 @@
 namespace nerp {
 namespace NERP_ISA {
 
-// One of the two slower axes. Positions are in voxels from the mirrored lower face, as a function of
-// the height t above the lower face of the ray's first slab: position = origin + t slope.
-struct MinorAxis {
-    Floats origin, slope, per_voxel;  // per_voxel = 1 / slope: height between planes
-    Floats limit;                     // the last position that still lies in the grid
-    Ints stride;                      // offset of the next voxel
-    Floats plane;                     // the next plane to cross
+// The planes of one axis. Plane i of `n` is crossed at first + i apart: a sum of steps would drift. The
+// plane after the next one is worked out ahead of time: waiting for it would take half the time.
+struct Planes {
+    Floats first, apart, n;     // mm, mm, how many
+    Ints stride;                // offset of the next voxel
+    Floats number;              // of the plane after the next one
+    Floats next, after_next;    // heights
+
+    HOT Floats height(Floats i) const { return i < n ? first + i * apart : broadcast(__builtin_inff()); }
+
+    HOT void begin() {
+        number = broadcast(1.0f);
+        next = height(broadcast(0.0f)), after_next = height(number);
+    }
+
+    HOT void cross(Ints crossed) {
+        next = crossed ? after_next : next;
+        number += crossed ? broadcast(1.0f) : broadcast(0.0f);
+        after_next = height(number);
+    }
+
+    HOT void keep(const Planes& later) { number = later.number, next = later.next, after_next = later.after_next; }
 };
 
 // A packet on its way up; `traverse` moves it on.
 struct Climb {
-    Floats number;      // of the slab that comes next, counted from the ray's first
-    Floats low;         // height reached
-    Floats exit;        // height at which the ray ends
-    Floats last_slab;   // number of the slab that holds the end
-    Ints stride;        // offset of the next slab
-    Ints voxel;         // offset of the voxel reached
-    MinorAxis minor[2];
-    int n_slabs;        // of the longest lane
+    Floats low, exit;    // height reached, and the ray's end
+    Ints voxel;          // offset of the voxel reached
+    Ints entered[3];     // masks: it was entered across a plane of this axis; none for the ray's first
+    Ints ahead;          // from a voxel to the one some way on
+    Planes planes[3];
+    int n_steps = 0;     // of the longest lane; 0 where all rays miss
 };
 
-// What a lane meets in one slab: voxel `first` between heights low and cut[early], `middle` between
-// the cuts, `last` up to high. Where nothing is crossed, the three are one and the same.
-struct Slab {
-    Floats low, high;
-    Floats cut[2];      // heights at which the minor axes' planes are crossed
-    Ints zero_first;    // mask: minor axis 0 is crossed before minor axis 1
-    Ints first, middle, last;
-    Ints all_three;     // mask: both planes are crossed, so that `last` is not `middle`
-    Floats before() const { return minimum(cut[0], cut[1]); }
-    Floats after() const { return maximum(cut[0], cut[1]); }
-};
-
-// Scalar set-up of one lane.
+// One lane's ray as it climbs.
 struct Climber {
     double position[3], speed[3];  // voxels above the mirrored lower face; voxels per mm
     int32_t stride[3];
     int32_t base;
-    int axes[3];
 };
 
 inline Climber mirror(const NerpScene& scene, const Ray& ray) {
@@ -57,137 +56,108 @@ inline Climber mirror(const NerpScene& scene, const Ray& ray) {
     Climber c{};
     for (int axis = 0; axis < 3; ++axis) {
         const bool down = ray.direction[axis] < 0;
-        const double size = scene.shape[axis], at = down ? size - 0.5 - ray.start[axis] : ray.start[axis] + 0.5;
-        c.position[axis] = at < 0 ? 0 : at > size ? size : at;
+        c.position[axis] = down ? scene.shape[axis] - 0.5 - ray.start[axis] : ray.start[axis] + 0.5;
         c.speed[axis] = down ? -ray.direction[axis] : ray.direction[axis];
         c.stride[axis] = down ? -strides[axis] : strides[axis];
         if (down) c.base += (scene.shape[axis] - 1) * strides[axis];
     }
-    int fastest = c.speed[1] > c.speed[0] ? 1 : 0;
-    if (c.speed[2] > c.speed[fastest]) fastest = 2;
-    for (int i = 0; i < 3; ++i) c.axes[i] = (fastest + i) % 3;
     return c;
 }
 
 inline int32_t voxel_at(double position, int32_t size) {
-    const int32_t voxel = int32_t(position);
-    return voxel < size ? voxel : size - 1;
-}
-
-// Height of the ray's start above the lower face of its first slab.
-inline double entry_height(const NerpScene& scene, const Climber& c) {
-    const int drive = c.axes[0];
-    return c.position[drive] - voxel_at(c.position[drive], scene.shape[drive]);
+    return position < 0 ? 0 : position < size ? int32_t(position) : size - 1;
 }
 
 // The lanes' numbers while they are being filled in.
 struct ClimbLanes {
-    alignas(64) float entry[lanes], exit[lanes], last_slab[lanes];
-    alignas(64) float origin[2][lanes], slope[2][lanes], per_voxel[2][lanes], limit[2][lanes], plane[2][lanes];
-    alignas(64) int32_t stride[lanes], voxel[lanes], minor_stride[2][lanes];
+    alignas(64) float exit[lanes], first[3][lanes], apart[3][lanes], n[3][lanes];
+    alignas(64) int32_t voxel[lanes], ahead[lanes], stride[3][lanes];
 };
 
-inline void fill_lane(const NerpScene& scene, const Climber& c, double length_mm, int lane, ClimbLanes& to) {
-    const int drive = c.axes[0];
-    const int32_t slab = voxel_at(c.position[drive], scene.shape[drive]);
-    const double entry = entry_height(scene, c), exit = entry + length_mm * c.speed[drive];
-    const int32_t last = voxel_at(exit, scene.shape[drive] - slab);
-    to.entry[lane] = float(entry), to.exit[lane] = float(exit), to.last_slab[lane] = float(last);
-    to.stride[lane] = c.stride[drive];
-    to.voxel[lane] = c.base + slab * c.stride[drive];
-    for (int i = 0; i < 2; ++i) {
-        const int axis = c.axes[i + 1];
-        const int32_t voxel = voxel_at(c.position[axis], scene.shape[axis]);
-        const double slope = c.speed[axis] / c.speed[drive];
-        to.voxel[lane] += voxel * c.stride[axis];
-        to.minor_stride[i][lane] = c.stride[axis];
-        to.origin[i][lane] = float(c.position[axis] - entry * slope);
-        to.slope[i][lane] = float(slope);
-        to.per_voxel[i][lane] = float(1 / (slope > 1e-20 ? slope : 1e-20));
-        to.limit[i][lane] = float(scene.shape[axis]) * (1 - 6e-8f);
-        to.plane[i][lane] = float(voxel + 1);
+constexpr int voxels_ahead = 16;
+
+// Returns the number of planes that the lane will cross.
+inline int fill_lane(const NerpScene& scene, const Climber& c, double length_mm, int lane, ClimbLanes& to) {
+    int n_planes = 0;
+    double fastest = 0;
+    for (double speed : c.speed) fastest = speed > fastest ? speed : fastest;
+    to.exit[lane] = float(length_mm / 2);
+    to.voxel[lane] = c.base, to.ahead[lane] = 0;
+    for (int axis = 0; axis < 3; ++axis) {
+        const int32_t size = scene.shape[axis], begin = voxel_at(c.position[axis], size);
+        const int32_t end = voxel_at(c.position[axis] + length_mm * c.speed[axis], size);
+        const double apart = end > begin ? 1 / c.speed[axis] : 0;
+        to.voxel[lane] += begin * c.stride[axis];
+        to.ahead[lane] += int32_t(voxels_ahead * c.speed[axis] / fastest) * c.stride[axis];
+        to.stride[axis][lane] = c.stride[axis];
+        to.first[axis][lane] = float((begin + 1 - c.position[axis]) * apart - length_mm / 2);
+        to.apart[axis][lane] = float(apart);
+        to.n[axis][lane] = float(end - begin);
+        n_planes += end - begin;
     }
+    return n_planes;
 }
 
 inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
     const PatchRays all(scene, view, patch);
     Climb climb;
     ClimbLanes to;
-    climb.n_slabs = 0;
     if (all.guide < 0) return climb;
     for (int lane = 0; lane < lanes; ++lane) {
         const double length_mm = all.rays[lane].hits() ? all.rays[lane].length_mm : 0;
-        fill_lane(scene, mirror(scene, all.path(lane)), length_mm, lane, to);
-        const int n = int(to.last_slab[lane]) + 1;
-        climb.n_slabs = n > climb.n_slabs ? n : climb.n_slabs;
+        const int n_planes = fill_lane(scene, mirror(scene, all.path(lane)), length_mm, lane, to);
+        climb.n_steps = n_planes < climb.n_steps ? climb.n_steps : n_planes + 1;
     }
-    climb.number = broadcast(0.0f);
-    climb.low = load(to.entry), climb.exit = load(to.exit), climb.last_slab = load(to.last_slab);
-    climb.stride = load(to.stride), climb.voxel = load(to.voxel);
-    for (int i = 0; i < 2; ++i) {
-        MinorAxis& m = climb.minor[i];
-        m.origin = load(to.origin[i]), m.slope = load(to.slope[i]), m.per_voxel = load(to.per_voxel[i]);
-        m.limit = load(to.limit[i]), m.plane = load(to.plane[i]), m.stride = load(to.minor_stride[i]);
+    climb.exit = load(to.exit), climb.low = -climb.exit;
+    climb.voxel = load(to.voxel), climb.ahead = load(to.ahead);
+    for (int axis = 0; axis < 3; ++axis) {
+        climb.entered[axis] = broadcast(0);
+        Planes& planes = climb.planes[axis];
+        planes.first = load(to.first[axis]), planes.apart = load(to.apart[axis]), planes.n = load(to.n[axis]);
+        planes.stride = load(to.stride[axis]);
+        planes.begin();
     }
     return climb;
 }
 
-// Height of the axis' next plane, if crossed by `high`; returns the mask of lanes that cross it.
-HOT Ints cross(MinorAxis& axis, Floats low, Floats high, Floats* cut) {
-    const Floats position = minimum(axis.origin + high * axis.slope, axis.limit);
-    const Ints crossed = position >= axis.plane;
-    *cut = clamp((axis.plane - axis.origin) * axis.per_voxel, low, high);
-    axis.plane = axis.plane + (crossed ? broadcast(1.0f) : broadcast(0.0f));
+// Asks for what the packet will read some way on: the traversal reads in too many places at once for the
+// processor to foresee. A diagonal of lanes stands for the whole patch.
+HOT void ask_ahead(const float* base, Ints voxel, Ints ahead) {
+    alignas(64) int32_t at[lanes];
+    store(at, voxel + ahead);
+    for (int lane = 0; lane < lanes; lane += 5) __builtin_prefetch(base + at[lane], 0, 2);
+}
+
+// Where a packet is: in `voxel` between heights `low` and `high`, entered across the planes of these axes.
+struct Step {
+    Floats low, high;
+    Ints voxel;
+    Ints entered_d, entered_h, entered_w;
+};
+
+HOT Ints cross(Planes& planes, Step& step) {
+    const Ints crossed = planes.next <= step.high;
+    step.voxel += crossed ? planes.stride : broadcast(0);
+    planes.cross(crossed);
     return crossed;
 }
 
-// What a packet will read some slabs on, asked for ahead of time: the traversal reads in too many
-// places at once for the processor to foresee. A diagonal of lanes stands for the whole patch.
-class Lookahead {
-public:
-    HOT explicit Lookahead(const Climb& climb) : shift_(slabs_ahead * climb.stride) {
-        for (const MinorAxis& axis : climb.minor)
-            shift_ += truncate(float(slabs_ahead) * axis.slope) * axis.stride;
-    }
-
-    HOT void operator()(const float* base, Ints voxel) const {
-        alignas(64) int32_t at[lanes];
-        store(at, voxel + shift_);
-        for (int lane = 0; lane < lanes; lane += 5) __builtin_prefetch(base + at[lane], 0, 2);
-    }
-
-private:
-    static constexpr int slabs_ahead = 16;
-    Ints shift_;
-};
-
-// Walks the packet up by n_slabs, calling visit(slab) for each; lanes that have ended stay in their last
-// voxel with nothing left of the path.
+// Walks the packet on by n_steps, calling visit(step) for each. Lanes that have ended stay in their last
+// voxel with nothing left of the path. (Axes have names here, since compilers keep arrays in memory.)
 template <typename Visit>
-HOT void traverse(Climb& climb, int n_slabs, Visit visit) {
-    const Ints nowhere = broadcast(0);
-    MinorAxis one = climb.minor[0], two = climb.minor[1];  // in registers
-    Slab slab;
-    slab.low = climb.low;
-    slab.first = climb.voxel;
-    Floats number = climb.number;
-    for (int i = 0; i < n_slabs; ++i) {
-        const Floats ceiling = number + 1.0f;
-        slab.high = minimum(ceiling, climb.exit);
-        const Ints crossed_one = cross(one, slab.low, slab.high, &slab.cut[0]);
-        const Ints crossed_two = cross(two, slab.low, slab.high, &slab.cut[1]);
-        const Ints step_one = crossed_one & one.stride, step_two = crossed_two & two.stride;
-        slab.all_three = crossed_one & crossed_two;
-        slab.zero_first = slab.cut[0] <= slab.cut[1];
-        slab.middle = slab.first + (slab.zero_first ? step_one : step_two);
-        slab.last = slab.first + step_one + step_two;
-        visit(slab);
-        slab.first = slab.last + (number < climb.last_slab ? climb.stride : nowhere);
-        slab.low = slab.high;
-        number = ceiling;
+HOT void traverse(Climb& climb, int n_steps, Visit visit) {
+    const Floats exit = climb.exit;
+    Planes d = climb.planes[0], h = climb.planes[1], w = climb.planes[2];
+    Step step{climb.low, {}, climb.voxel, climb.entered[0], climb.entered[1], climb.entered[2]};
+    for (int i = 0; i < n_steps; ++i) {
+        step.high = minimum(minimum(d.next, h.next), minimum(w.next, exit));
+        visit(step);
+        step.entered_d = cross(d, step), step.entered_h = cross(h, step), step.entered_w = cross(w, step);
+        step.low = step.high;
     }
-    climb.minor[0].plane = one.plane, climb.minor[1].plane = two.plane;
-    climb.number = number, climb.low = slab.low, climb.voxel = slab.first;
+    climb.low = step.low, climb.voxel = step.voxel;
+    climb.entered[0] = step.entered_d, climb.entered[1] = step.entered_h, climb.entered[2] = step.entered_w;
+    climb.planes[0].keep(d), climb.planes[1].keep(h), climb.planes[2].keep(w);
 }
 
 }  // namespace NERP_ISA
