@@ -14,7 +14,7 @@ import torch
 
 from nerp.evaluation.speed.workload import N_LABELS, PIXELS, SAMPLES, grid, rotation, view
 from nerp.projection.backends.cpu import library
-from nerp.projection.rays import cast_rays
+from nerp.projection.rays import Rays, cast_rays
 
 CACHED, STREAMED = 2**12, 2**26
 """Floats of a window that fits into the nearest cache, and of one that fits into none."""
@@ -75,11 +75,16 @@ def _least_seconds(kind: int, data: torch.Tensor, window: int, rounds: int, repe
     return min(taken)
 
 
+def count_voxels(rays: Rays) -> float:
+    """How many voxels all rays meet, nearly: one, and one more for each plane of each axis."""
+    return (rays.lengths_mm * rays.directions.abs().sum(-1) + (rays.lengths_mm > 0)).sum().item()
+
+
 def works() -> dict[str, Work]:
     """What each projection of the workload cannot do without, counted on its rays."""
     rays = cast_rays(view(rotation()), grid(256), (256, 256, 256))
     hits = (rays.lengths_mm > 0).sum().item()
-    crossed = (rays.lengths_mm * rays.directions.abs().sum(-1)).sum().item() + hits  # voxels
+    crossed = count_voxels(rays)
     samples, fields_bytes, volume_bytes = hits * SAMPLES, 2 * 4 * 128**3, 4 * 256**3
     march = {"pair_lookups": 4 * samples, "arithmetic": MARCH_ARITHMETIC * samples, "bytes": 3 * fields_bytes}
     siddon = {"lookups": crossed, "arithmetic": VOXEL_ARITHMETIC * crossed, "bytes": volume_bytes}

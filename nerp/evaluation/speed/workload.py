@@ -138,13 +138,14 @@ class Projections:
     """Our projections of the workload as functions of what can be differentiated, on one device."""
 
     samples: int = SAMPLES
+    pixels: int = PIXELS
     backend: str = "auto"
     device: str = "cpu"
 
     @property
     def camera(self) -> Camera:
         """The oblique view."""
-        return view(rotation()).to(self.device)
+        return view(rotation(), pixels=self.pixels).to(self.device)
 
     def march(self, matter: Tensor, opacity: Tensor, *moved: Tensor) -> Tensor:
         """(1, 1, H, W) of two fields of 128^3."""
@@ -161,12 +162,13 @@ class Projections:
         return project_labels(volume, self.camera, range(N_LABELS), backend=self.backend)
 
     def _camera(self, moved: tuple[Tensor, ...]) -> Camera:
-        return Camera(*(moved or vectors(self.camera)), (PIXELS, PIXELS), (PIXEL_MM, PIXEL_MM))
+        camera = self.camera
+        return Camera(*(moved or vectors(camera)), camera.shape, camera.pixel_mm)
 
 
 def contestants(*, samples: int = SAMPLES, device: str = "cpu") -> dict[str, Run]:
     """Our projections of the workload, each ready to run."""
-    ours = Projections(samples, device=device)
+    ours = Projections(samples=samples, device=device)
     volume, labels = body()[None].to(device), cells()[None].to(device)
     fields, moved = [part.to(device) for part in random_fields()], vectors(ours.camera)
     ap = vectors(view(ap_axes()).to(device))

@@ -54,9 +54,7 @@ __attribute__((noinline)) inline void change_runs(Runs& runs, uint32_t changed, 
 }
 
 HOT void measure(Climb& packet, int n_steps, const float* map, const NerpLabels& labels, Runs& runs) {
-    const Ints ahead = packet.ahead;
-    traverse(packet, n_steps, [&](const Step& at) ALWAYS {
-        ask_ahead(map, at.voxel, ahead);
+    traverse(packet, n_steps, map, [&](const Step& at) ALWAYS {
         const Floats label = gather(map, at.voxel);
         const uint32_t changed = bits(label != runs.label);
         if (changed) change_runs(runs, changed, label, at.low, labels);

@@ -8,9 +8,7 @@ namespace NERP_ISA {
 
 HOT void integrate(Climb& packet, int n_steps, const float* values, Floats& total) {
     Floats sum = total;
-    const Ints ahead = packet.ahead;
-    traverse(packet, n_steps, [&](const Step& at) ALWAYS {
-        ask_ahead(values, at.voxel, ahead);
+    traverse(packet, n_steps, values, [&](const Step& at) ALWAYS {
         sum += (at.high - at.low) * gather(values, at.voxel);
     });
     total = sum;
@@ -29,9 +27,7 @@ inline void siddon_tile(const NerpScene& scene, const Tile& tile, const float* v
 
 // The transpose of `integrate`: adds each ray's weight times its path to every voxel it meets.
 HOT void spread_out(Climb& packet, int n_steps, Floats weight, float* gradient) {
-    const Ints ahead = packet.ahead;
-    traverse(packet, n_steps, [&](const Step& at) ALWAYS {
-        ask_ahead(gradient, at.voxel, ahead);
+    traverse(packet, n_steps, gradient, [&](const Step& at) ALWAYS {
         scatter_add(gradient, at.voxel, (at.high - at.low) * weight);
     });
 }

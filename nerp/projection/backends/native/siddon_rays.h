@@ -27,9 +27,7 @@ HOT Floats book(Jumps& jumps, int axis, Floats jump, Ints entered, Floats height
 // A lane that crosses an edge counts for the first of its axes: there the derivative is not defined.
 HOT void collect_jumps(Climb& packet, int n_steps, const float* values, Jumps& total) {
     Jumps jumps = total;
-    const Ints ahead = packet.ahead;
-    traverse(packet, n_steps, [&](const Step& at) ALWAYS {
-        ask_ahead(values, at.voxel, ahead);
+    traverse(packet, n_steps, values, [&](const Step& at) ALWAYS {
         const Floats value = gather(values, at.voxel);
         const Floats jump = book(jumps, 0, jumps.last - value, at.entered_d, at.low);
         book(jumps, 2, book(jumps, 1, jump, at.entered_h, at.low), at.entered_w, at.low);

@@ -122,9 +122,9 @@ inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
 
 // Asks for what the packet will read some way on: the traversal reads in too many places at once for the
 // processor to foresee. A diagonal of lanes stands for the whole patch.
-HOT void ask_ahead(const float* base, Ints voxel, Ints ahead) {
+HOT void ask_for(const float* base, Ints voxel) {
     alignas(64) int32_t at[lanes];
-    store(at, voxel + ahead);
+    store(at, voxel);
     for (int lane = 0; lane < lanes; lane += 5) __builtin_prefetch(base + at[lane], 0, 2);
 }
 
@@ -142,15 +142,18 @@ HOT Ints cross(Planes& planes, Step& step) {
     return crossed;
 }
 
-// Walks the packet on by n_steps, calling visit(step) for each. Lanes that have ended stay in their last
-// voxel with nothing left of the path. (Axes have names here, since compilers keep arrays in memory.)
+// Walks the packet on by n_steps, calling visit(step) for each; `data` is what the visits read or write.
+// Lanes that have ended stay in their last voxel with nothing left of the path. (Axes have names here,
+// since compilers keep arrays in memory.)
 template <typename Visit>
-HOT void traverse(Climb& climb, int n_steps, Visit visit) {
+HOT void traverse(Climb& climb, int n_steps, const float* data, Visit visit) {
     const Floats exit = climb.exit;
+    const Ints ahead = climb.ahead;
     Planes d = climb.planes[0], h = climb.planes[1], w = climb.planes[2];
     Step step{climb.low, {}, climb.voxel, climb.entered[0], climb.entered[1], climb.entered[2]};
     for (int i = 0; i < n_steps; ++i) {
         step.high = minimum(minimum(d.next, h.next), minimum(w.next, exit));
+        ask_for(data, step.voxel + ahead);
         visit(step);
         step.entered_d = cross(d, step), step.entered_h = cross(h, step), step.entered_w = cross(w, step);
         step.low = step.high;
