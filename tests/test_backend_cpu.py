@@ -332,6 +332,17 @@ def test_compiled_programs_keep_the_kernels_in_one_graph():
         close(found, expected, 1e-6)
 
 
+def test_kernels_of_another_version_are_not_called(monkeypatch):
+    """Structures cross as plain memory: a stale build would read and write wherever its own numbers point."""
+    assert library.load.__wrapped__()._name == library.load()._name
+    monkeypatch.setattr(library, "ABI", library.ABI + 1)
+    assert library.load.__wrapped__() == library.STALE
+    monkeypatch.undo()
+    with_symbols = library.ctypes.CDLL
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda path: with_symbols(None))  # this process: no nerp_abi
+    assert library.load.__wrapped__() == library.STALE
+
+
 def test_without_the_library_auto_falls_back_and_says_so_once(monkeypatch, caplog):
     fields, camera = chest(size=8)
     monkeypatch.setattr(cpu, "_REASON", library.BUILD)

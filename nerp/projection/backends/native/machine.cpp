@@ -34,6 +34,8 @@ const Kernels& kernels() { return *chosen; }
 
 }  // namespace nerp
 
+NERP_API int nerp_abi() { return NERP_ABI; }
+
 NERP_API const char* nerp_isa() { return nerp::chosen->name; }
 
 // Takes the kernels of this name from now on; 0 where the machine cannot run them.
