@@ -49,12 +49,12 @@ HOT void collect_jumps(Climb& packet, int n_slabs, const float* values, Jumps& j
 inline void write_ray_gradient(const NerpScene& scene, const Ray& ray, const Jumps& jumps, int lane, double weight,
                                const NerpRayGradient& to) {
     const Climber c = mirror(scene, ray);
-    const double speed = c.speed[c.axes[0]], entry = entry_height(scene, c);
+    const double speed = c.speed[c.axes[0]];
     for (int k = 0; k < 3; ++k) {
         const int axis = c.axes[k];
         const double sign = ray.direction[axis] < 0 ? -1 : 1;
         const double per_speed = c.speed[axis] > 0 ? sign * weight / c.speed[axis] : 0;
-        const double sum = jumps.sum[k][lane], by_mm = (jumps.by_height[k][lane] - entry * sum) / speed;
+        const double sum = jumps.sum[k][lane], by_mm = jumps.by_height[k][lane] / speed;
         to.start[3 * ray.number + axis] += -sum * per_speed;
         to.direction[3 * ray.number + axis] += -by_mm * per_speed;
     }

@@ -11,21 +11,21 @@
 namespace nerp {
 namespace NERP_ISA {
 
-// One of the two slower axes. Positions are in voxels from the mirrored lower face, as a function of
-// the height t above the lower face of the ray's first slab: position = origin + t slope.
+// One of the two slower axes. Heights t and distances count from where the ray starts, so that however
+// near it runs to a plane and however short it is, floats tell the two apart: distance = t slope.
 struct MinorAxis {
-    Floats origin, slope, per_voxel;  // per_voxel = 1 / slope: height between planes
-    Floats limit;                     // the last position that still lies in the grid
-    Ints stride;                      // offset of the next voxel
-    Floats plane;                     // the next plane to cross
+    Floats slope, per_voxel;  // per_voxel = 1 / slope: height between planes
+    Floats limit;             // a distance between the last plane and the face where the grid ends
+    Ints stride;              // offset of the next voxel
+    Floats plane;             // distance of the next plane to cross
 };
 
 // A packet on its way up; `traverse` moves it on.
 struct Climb {
-    Floats number;      // of the slab that comes next, counted from the ray's first
+    Floats top;         // height at which the slab that comes next ends
     Floats low;         // height reached
     Floats exit;        // height at which the ray ends
-    Floats last_slab;   // number of the slab that holds the end
+    Floats last_top;    // half a voxel below the top of the slab that holds the end
     Ints stride;        // offset of the next slab
     Ints voxel;         // offset of the voxel reached
     MinorAxis minor[2];
@@ -74,25 +74,20 @@ inline int32_t voxel_at(double position, int32_t size) {
     return voxel < size ? voxel : size - 1;
 }
 
-// Height of the ray's start above the lower face of its first slab.
-inline double entry_height(const NerpScene& scene, const Climber& c) {
-    const int drive = c.axes[0];
-    return c.position[drive] - voxel_at(c.position[drive], scene.shape[drive]);
-}
-
 // The lanes' numbers while they are being filled in.
 struct ClimbLanes {
-    alignas(64) float entry[lanes], exit[lanes], last_slab[lanes];
-    alignas(64) float origin[2][lanes], slope[2][lanes], per_voxel[2][lanes], limit[2][lanes], plane[2][lanes];
+    alignas(64) float top[lanes], exit[lanes], last_top[lanes];
+    alignas(64) float slope[2][lanes], per_voxel[2][lanes], limit[2][lanes], plane[2][lanes];
     alignas(64) int32_t stride[lanes], voxel[lanes], minor_stride[2][lanes];
 };
 
-inline void fill_lane(const NerpScene& scene, const Climber& c, double length_mm, int lane, ClimbLanes& to) {
+// Returns the number of slabs to climb.
+inline int fill_lane(const NerpScene& scene, const Climber& c, double length_mm, int lane, ClimbLanes& to) {
     const int drive = c.axes[0];
     const int32_t slab = voxel_at(c.position[drive], scene.shape[drive]);
-    const double entry = entry_height(scene, c), exit = entry + length_mm * c.speed[drive];
-    const int32_t last = voxel_at(exit, scene.shape[drive] - slab);
-    to.entry[lane] = float(entry), to.exit[lane] = float(exit), to.last_slab[lane] = float(last);
+    const double entry = c.position[drive] - slab, exit = length_mm * c.speed[drive];
+    const int32_t last = voxel_at(entry + exit, scene.shape[drive] - slab);
+    to.top[lane] = float(1 - entry), to.exit[lane] = float(exit), to.last_top[lane] = float(last + 0.5 - entry);
     to.stride[lane] = c.stride[drive];
     to.voxel[lane] = c.base + slab * c.stride[drive];
     for (int i = 0; i < 2; ++i) {
@@ -101,12 +96,12 @@ inline void fill_lane(const NerpScene& scene, const Climber& c, double length_mm
         const double slope = c.speed[axis] / c.speed[drive];
         to.voxel[lane] += voxel * c.stride[axis];
         to.minor_stride[i][lane] = c.stride[axis];
-        to.origin[i][lane] = float(c.position[axis] - entry * slope);
         to.slope[i][lane] = float(slope);
         to.per_voxel[i][lane] = float(1 / (slope > 1e-20 ? slope : 1e-20));
-        to.limit[i][lane] = float(scene.shape[axis]) * (1 - 6e-8f);
-        to.plane[i][lane] = float(voxel + 1);
+        to.limit[i][lane] = float(scene.shape[axis] - 0.5 - c.position[axis]);
+        to.plane[i][lane] = float(voxel + 1 < scene.shape[axis] ? voxel + 1 - c.position[axis] : 1);
     }
+    return last + 1;
 }
 
 inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
@@ -117,16 +112,15 @@ inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
     if (all.guide < 0) return climb;
     for (int lane = 0; lane < lanes; ++lane) {
         const double length_mm = all.rays[lane].hits() ? all.rays[lane].length_mm : 0;
-        fill_lane(scene, mirror(scene, all.path(lane)), length_mm, lane, to);
-        const int n = int(to.last_slab[lane]) + 1;
+        const int n = fill_lane(scene, mirror(scene, all.path(lane)), length_mm, lane, to);
         climb.n_slabs = n > climb.n_slabs ? n : climb.n_slabs;
     }
-    climb.number = broadcast(0.0f);
-    climb.low = load(to.entry), climb.exit = load(to.exit), climb.last_slab = load(to.last_slab);
+    climb.low = broadcast(0.0f), climb.exit = load(to.exit);
+    climb.top = load(to.top), climb.last_top = load(to.last_top);
     climb.stride = load(to.stride), climb.voxel = load(to.voxel);
     for (int i = 0; i < 2; ++i) {
         MinorAxis& m = climb.minor[i];
-        m.origin = load(to.origin[i]), m.slope = load(to.slope[i]), m.per_voxel = load(to.per_voxel[i]);
+        m.slope = load(to.slope[i]), m.per_voxel = load(to.per_voxel[i]);
         m.limit = load(to.limit[i]), m.plane = load(to.plane[i]), m.stride = load(to.minor_stride[i]);
     }
     return climb;
@@ -134,9 +128,8 @@ inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
 
 // Height of the axis' next plane, if crossed by `high`; returns the mask of lanes that cross it.
 HOT Ints cross(MinorAxis& axis, Floats low, Floats high, Floats* cut) {
-    const Floats position = minimum(axis.origin + high * axis.slope, axis.limit);
-    const Ints crossed = position >= axis.plane;
-    *cut = clamp((axis.plane - axis.origin) * axis.per_voxel, low, high);
+    const Ints crossed = minimum(high * axis.slope, axis.limit) >= axis.plane;
+    *cut = clamp(axis.plane * axis.per_voxel, low, high);
     axis.plane = axis.plane + (crossed ? broadcast(1.0f) : broadcast(0.0f));
     return crossed;
 }
@@ -170,10 +163,9 @@ HOT void traverse(Climb& climb, int n_slabs, Visit visit) {
     Slab slab;
     slab.low = climb.low;
     slab.first = climb.voxel;
-    Floats number = climb.number;
+    Floats top = climb.top;
     for (int i = 0; i < n_slabs; ++i) {
-        const Floats ceiling = number + 1.0f;
-        slab.high = minimum(ceiling, climb.exit);
+        slab.high = minimum(top, climb.exit);
         const Ints crossed_one = cross(one, slab.low, slab.high, &slab.cut[0]);
         const Ints crossed_two = cross(two, slab.low, slab.high, &slab.cut[1]);
         const Ints step_one = crossed_one & one.stride, step_two = crossed_two & two.stride;
@@ -182,12 +174,12 @@ HOT void traverse(Climb& climb, int n_slabs, Visit visit) {
         slab.middle = slab.first + (slab.zero_first ? step_one : step_two);
         slab.last = slab.first + step_one + step_two;
         visit(slab);
-        slab.first = slab.last + (number < climb.last_slab ? climb.stride : nowhere);
+        slab.first = slab.last + (top < climb.last_top ? climb.stride : nowhere);
         slab.low = slab.high;
-        number = ceiling;
+        top += 1.0f;
     }
     climb.minor[0].plane = one.plane, climb.minor[1].plane = two.plane;
-    climb.number = number, climb.low = slab.low, climb.voxel = slab.first;
+    climb.top = top, climb.low = slab.low, climb.voxel = slab.first;
 }
 
 }  // namespace NERP_ISA
