@@ -232,14 +232,3 @@ def shifted(rays: Rays, by: float) -> list[Rays]:
 
 def parts(rays: Rays) -> tuple[Tensor, Tensor, Tensor]:
     return rays.starts, rays.directions, rays.lengths_mm
-
-
-def close(found: Tensor, expected: Tensor, bound: float, *, terms: float = 0.0) -> None:
-    """Equal within `bound` of the largest expected number; or to rounding, of `terms` that cancel in it."""
-    assert found.shape == expected.shape
-    error, scale = largest(found.double() - expected.double()), largest(expected)
-    assert error <= max(bound * scale, 1e-6 * terms), f"off by {error:.2e} of {scale:.2e}"
-
-
-def largest(values: Tensor) -> float:
-    return values.abs().max().item() if values.numel() else 0.0

@@ -5,13 +5,12 @@ import logging
 import numpy as np
 import pytest
 import torch
+from agreement import agree, close, fields_of, gradients, largest, march_by
 from geometries import (
     GENERIC,
     KINDS,
     clip_moves_smoothly,
-    close,
     geometries,
-    largest,
     march_moves_smoothly,
     oblique_affine,
     siddon_moves_smoothly,
@@ -112,14 +111,6 @@ def test_label_lengths_equal_the_reference(instruction_set, kind, data):
     close(found, torch.stack(expected, dim=-1), 1e-5, terms=10 * largest(rays.lengths_mm))
 
 
-def fields_of(view) -> list[torch.Tensor]:
-    """Matter and opacity, one each for all views or for every view, with an opaque voxel."""
-    n_fields = len(view.camera) if view.seed % 2 and len(view.camera) else 1
-    matter, opacity = view.random(2, n_fields, *view.shape)
-    opacity[0, 0, 0, 0] = 1.0
-    return [matter, opacity]
-
-
 @of_every_kind
 @relaxed
 @given(data=st.data(), n_samples=st.integers(1, 40), per_sample=st.booleans())
@@ -129,22 +120,6 @@ def test_march_equals_the_reference(instruction_set, kind, data, n_samples, per_
     rays = view.rays().reshape(len(fields[0]), -1)
     expected = reference.march(*(part.double() for part in fields), rays, n_samples=n_samples, per_sample=per_sample)
     close(cpu.march(*fields, rays, n_samples=n_samples, per_sample=per_sample), expected, 1e-5)
-
-
-def gradients(project, tensors, view, upstream):
-    """The image of a projection; its gradients in its tensors, and in the source and the pixel of each ray."""
-    tensors, ends = [tensor.clone().requires_grad_() for tensor in tensors], view.ends()
-    image = project(*tensors, view.rays_between(*ends))
-    return image, *torch.autograd.grad((image * upstream.to(image)).sum(), [*tensors, *ends])
-
-
-def agree(found, expected, smooth, terms: float) -> None:
-    """Gradients of tensors everywhere, those of the rays' ends where `smooth`, and finite elsewhere."""
-    for one, other in zip(found[:-2], expected[:-2], strict=True):
-        close(one, other, 1e-4, terms=terms)
-    for one, other in zip(found[-2:], expected[-2:], strict=True):
-        assert one.isfinite().all()
-        close(one[smooth.flatten()], other[smooth.flatten()], 1e-4, terms=1e-6)
 
 
 @of_every_kind
@@ -171,17 +146,10 @@ def test_gradients_of_the_march_equal_the_reference(instruction_set, kind, data,
     view = data.draw(geometries(kind))
     fields, rays = fields_of(view), view.rays()
     upstream = view.random(*rays.lengths_mm.shape) - 0.5
-
-    def project(backend):
-        def image(matter, opacity, rays):
-            rays = rays.reshape(len(matter), -1)
-            image = backend.march(matter, opacity, rays, n_samples=n_samples, per_sample=per_sample)
-            return image.reshape(upstream.shape)
-
-        return image
-
-    _, *expected = gradients(project(reference), [part.double() for part in fields], view, upstream)
-    _, *found = gradients(project(cpu), fields, view, upstream)
+    _, *expected = gradients(
+        march_by(reference, n_samples, per_sample), [part.double() for part in fields], view, upstream
+    )
+    _, *found = gradients(march_by(cpu, n_samples, per_sample), fields, view, upstream)
     smooth = march_moves_smoothly(rays, view.shape, n_samples)
     smooth &= clip_moves_smoothly(rays, view.shape, view.source())
     agree(found, expected, smooth, largest(upstream) * (1 if per_sample else largest(rays.lengths_mm) / n_samples))
