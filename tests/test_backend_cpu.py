@@ -29,6 +29,7 @@ from nerp.volume import Fields, Volume
 pytestmark = pytest.mark.skipif(cpu.missing() is not None, reason=str(cpu.missing()))
 
 LABELS = [0, 2, 3, 7]
+NOTHING_MM = 1e-6  # a path of a millionth of this is a rounding error of the casting in float64
 of_every_kind = pytest.mark.parametrize("kind", KINDS)
 relaxed = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -96,7 +97,7 @@ def test_siddon_equals_the_reference(instruction_set, kind, data):
     """Also of rays in a face, or 1e-7 voxels beside it: they belong to the voxels that they lie in."""
     view = data.draw(geometries(kind))
     values, rays = view.random(2, *view.shape), view.rays()
-    close(cpu.siddon(values, rays), reference.siddon(values.double(), rays), 1e-5)
+    close(cpu.siddon(values, rays), reference.siddon(values.double(), rays), 1e-5, terms=NOTHING_MM)
 
 
 @of_every_kind
@@ -108,7 +109,7 @@ def test_label_lengths_equal_the_reference(instruction_set, kind, data):
     maps, rays = (view.random(2, *view.shape) * 9 - 1).floor(), view.rays()
     expected = [reference.siddon((maps == label).double(), rays).sum(dim=-1) for label in LABELS]
     found = cpu.label_lengths(maps, LABELS, rays)
-    close(found, torch.stack(expected, dim=-1), 1e-5, terms=10 * largest(rays.lengths_mm))
+    close(found, torch.stack(expected, dim=-1), 1e-5, terms=10 * largest(rays.lengths_mm) + NOTHING_MM)
 
 
 @of_every_kind
@@ -133,7 +134,7 @@ def test_gradients_of_siddon_equal_the_reference(instruction_set, kind, data):
     _, *expected = gradients(reference.siddon, [values.double()], view, upstream)
     image, *found = gradients(cpu.siddon, [values], view, upstream)
     smooth = siddon_moves_smoothly(rays, view.shape) & clip_moves_smoothly(rays, view.shape, view.source())
-    agree(found, expected, smooth, 0.0)
+    agree(found, expected, smooth, NOTHING_MM)
     along, back = (image * upstream).double(), (values * found[0]).double()
     assert (along.sum() - back.sum()).abs() <= 1e-5 * along.abs().sum(), "not the adjoint"
 
@@ -176,7 +177,7 @@ def test_gradients_reach_the_camera_as_in_the_reference(kind, data):
         return [g for image in images for g in torch.autograd.grad((image.flatten(1) * upstream).sum(), vectors)]
 
     for found, expected in zip(slopes("cpu", torch.float32), slopes("reference", torch.float64), strict=True):
-        close(found, expected, 1e-4)
+        close(found, expected, 1e-4, terms=0.05)  # of rays that cancel
 
 
 def chest(n_fields: int = 1, size: int = 24):

@@ -93,7 +93,7 @@ inline int fill_lane(const NerpScene& scene, const Climber& c, double length_mm,
     for (int i = 0; i < 2; ++i) {
         const int axis = c.axes[i + 1];
         const int32_t voxel = voxel_at(c.position[axis], scene.shape[axis]);
-        const double slope = c.speed[axis] / c.speed[drive];
+        const double slope = c.speed[drive] > 0 ? c.speed[axis] / c.speed[drive] : 0;
         to.voxel[lane] += voxel * c.stride[axis];
         to.minor_stride[i][lane] = c.stride[axis];
         to.slope[i][lane] = float(slope);
