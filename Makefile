@@ -15,7 +15,7 @@ help:
 	@echo "make format    lay out the code"
 	@echo "make clean     remove $(VENV) and $(DEMO)"
 
-$(STAMP): setup.cfg pyproject.toml $(wildcard setup.py)
+$(STAMP): setup.cfg pyproject.toml $(wildcard setup.py nerp/projection/backends/native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@

@@ -5,6 +5,18 @@ import sys
 
 import pytest
 import torch
+from agreement import agree, close, fields_of, gradients, largest, march_by
+from geometries import (
+    KINDS,
+    clip_moves_smoothly,
+    geometries,
+    in_a_face,
+    march_moves_smoothly,
+    shifted,
+    siddon_moves_smoothly,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
@@ -109,6 +121,81 @@ def test_label_lengths_of_all_labels_in_several_maps(name):
     assert (expected - found).abs().max() <= 1e-5 * expected.max()
     one, other = (torch.autograd.grad(x[..., 1].sum(), parts, retain_graph=True) for x in (expected, found))
     assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+of_every_kind = pytest.mark.parametrize("kind", KINDS)
+few = settings(
+    max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+small = {"longest": 5, "most_pixels": 4, "most_views": 2}
+precisions = st.sampled_from([torch.float32, torch.float64])
+
+
+def rounded(project, dtype):
+    """`project` of rays rounded to `dtype` first, so that both backends see the same ones."""
+    return lambda *inputs: project(*inputs[:-1], inputs[-1].to(torch.empty(0, dtype=dtype)))
+
+
+def close_or_between(project, expected_project, rays, shape, terms):
+    """Equal; of rays in a face, where a rounding error decides on the voxel, between those on its sides."""
+    found, expected = project(rays).double(), expected_project(rays)
+    around = torch.stack([expected, *map(expected_project, shifted(rays, 2e-6))])
+    beside = in_a_face(rays, shape).to(found.device)
+    close(found[~beside], expected[~beside], 1e-5, terms=terms)
+    slack = 1e-5 * largest(expected) + 1e-6 * terms
+    assert (around.amin(dim=0) - slack <= found).all() and (found <= around.amax(dim=0) + slack).all()
+
+
+@of_every_kind
+@few
+@given(data=st.data(), dtype=precisions)
+def test_siddon_before_every_kind_of_geometry(kind, data, dtype):
+    """Both ways; a ray in a face or through two at a point has no derivative but a finite answer."""
+    view = data.draw(geometries(kind, **small))
+    values, rays = view.random(2, *view.shape).to(DEVICE, dtype), view.rays()
+    by_cuda, by_reference = (rounded(backend.siddon, dtype) for backend in (cuda, reference))
+    double = values.double()
+    terms = 0.0 if dtype == torch.float64 else largest(rays.lengths_mm)
+    close_or_between(lambda r: by_cuda(values, r), lambda r: by_reference(double, r), rays, view.shape, terms)
+    steady = ~in_a_face(rays, view.shape)
+    upstream = ((view.random(*rays.lengths_mm.shape, 2) - 0.5) * steady[..., None]).to(DEVICE)
+    _, *expected = gradients(by_reference, [double], view, upstream)
+    _, *found = gradients(by_cuda, [values], view, upstream)
+    smooth = siddon_moves_smoothly(rays, view.shape) & clip_moves_smoothly(rays, view.shape, view.source())
+    agree(found, expected, smooth, terms)
+
+
+@of_every_kind
+@few
+@given(data=st.data(), dtype=precisions, n_samples=st.integers(1, 9), per_sample=st.booleans())
+def test_march_before_every_kind_of_geometry(kind, data, dtype, n_samples, per_sample):
+    """Both ways; a sample between two cells has two slopes, its ray no derivative but a finite answer."""
+    view = data.draw(geometries(kind, **small))
+    fields, rays = [part.to(DEVICE, dtype) for part in fields_of(view)], view.rays()
+    by_cuda, by_reference = (rounded(march_by(b, n_samples, per_sample), dtype) for b in (cuda, reference))
+    upstream = (view.random(*rays.lengths_mm.shape) - 0.5).to(DEVICE)
+    image, *expected = gradients(by_reference, [part.double() for part in fields], view, upstream)
+    found_image, *found = gradients(by_cuda, fields, view, upstream)
+    close(found_image, image, 1e-5)
+    smooth = march_moves_smoothly(rays, view.shape, n_samples)
+    smooth &= clip_moves_smoothly(rays, view.shape, view.source())
+    agree(found, expected, smooth, largest(upstream) * (1 if per_sample else largest(rays.lengths_mm) / n_samples))
+
+
+@of_every_kind
+@few
+@given(data=st.data())
+def test_label_lengths_before_every_kind_of_geometry(kind, data):
+    view = data.draw(geometries(kind, **small))
+    maps, rays, labels = (view.random(2, *view.shape) * 9 - 1).floor().to(DEVICE), view.rays(), [0, 2, 3, 7]
+
+    def expected(rays):
+        lengths = [reference.siddon((maps == label).double(), rays).sum(dim=-1) for label in labels]
+        return torch.stack(lengths, dim=-1)
+
+    by_cuda = rounded(lambda rays: cuda.label_lengths(maps, labels, rays), torch.float32)
+    terms = 2 * largest(rays.lengths_mm)
+    close_or_between(by_cuda, rounded(expected, torch.float32), rays, view.shape, terms)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

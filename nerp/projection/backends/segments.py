@@ -87,7 +87,8 @@ def _climb(rays: Rays, shape: tuple[int, int, int]) -> _Climb:
 def _slab_edges(walk: _Climb, lengths_mm: Tensor) -> Tensor:
     """(R, S + 1) path at which a ray meets the planes of its driving axis, from 0 to its length."""
     start, speed = walk.starts[:, :1], walk.speeds[:, :1]
-    n_slabs = math.ceil(float((speed[:, 0] * lengths_mm).detach().amax())) + 1
+    climbs = (speed[:, 0] * lengths_mm).detach()
+    n_slabs = math.ceil(float(climbs.amax())) + 1 if len(climbs) else 1
     planes = _floor(start) + torch.arange(1, n_slabs + 1, device=start.device)
     edges = torch.minimum((planes - start) / speed, lengths_mm[:, None])
     return torch.cat([torch.zeros_like(start), edges], dim=1)

@@ -12,7 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+ABI = 1
+"""`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
+
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
+STALE = "the compiled kernels are of another version of nerp; install it again"
 
 
 class Scene(Structure):
@@ -104,11 +108,21 @@ def load() -> ctypes.CDLL | str:
         library = ctypes.CDLL(os.fspath(built[0]))
     except OSError as reason:
         return f"the compiled kernels do not load: {reason}"
+    if _abi(library) != ABI:
+        return STALE
     for name, arguments in SIGNATURES.items():
         getattr(library, name).argtypes = arguments
     library.nerp_isa.restype = c_char_p
     library.nerp_exercise.restype = c_float
     return library
+
+
+def _abi(library: ctypes.CDLL) -> int | None:
+    """Which structures a library expects; None of one that does not say."""
+    try:
+        return library.nerp_abi()
+    except AttributeError:
+        return None
 
 
 def missing() -> str | None:

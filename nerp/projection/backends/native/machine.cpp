@@ -41,6 +41,8 @@ NERP_API float nerp_exercise(int32_t kind, float* data, int32_t window, int64_t 
     return nerp::chosen->exercise(kind, data, window, rounds);
 }
 
+NERP_API int nerp_abi() { return NERP_ABI; }
+
 NERP_API const char* nerp_isa() { return nerp::chosen->name; }
 
 // Takes the kernels of this name from now on; 0 where the machine cannot run them.

@@ -8,6 +8,10 @@
 
 #define NERP_API extern "C" __attribute__((visibility("default")))
 
+// Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
+// refuses a build of another number.
+#define NERP_ABI 1
+
 extern "C" {
 
 // Rays of a batch of views; the views of one volume are contiguous, `n_views` is a multiple of `n_volumes`.

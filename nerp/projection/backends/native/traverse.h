@@ -88,7 +88,7 @@ inline int fill_lane(const NerpScene& scene, const Climber& c, double length_mm,
         const int32_t end = voxel_at(c.position[axis] + length_mm * c.speed[axis], size);
         const double apart = end > begin ? 1 / c.speed[axis] : 0;
         to.voxel[lane] += begin * c.stride[axis];
-        to.ahead[lane] += int32_t(voxels_ahead * c.speed[axis] / fastest) * c.stride[axis];
+        if (fastest > 0) to.ahead[lane] += int32_t(voxels_ahead * c.speed[axis] / fastest) * c.stride[axis];
         to.stride[axis][lane] = c.stride[axis];
         to.first[axis][lane] = float((begin + 1 - c.position[axis]) * apart - length_mm / 2);
         to.apart[axis][lane] = float(apart);
