@@ -38,39 +38,54 @@ HOT void begin_run(Runs& runs, int lane, int32_t place, float height, const Nerp
     __builtin_prefetch(runs.sum[lane], 1);
 }
 
-// Not inlined, lest the rare case take registers from the common one.
-__attribute__((noinline)) inline void change_runs(Runs& runs, uint32_t changed, Floats label, Floats height,
-                                                  const NerpLabels& labels) {
+// Where the labels of a few steps changed, kept for later: the walk itself then has no branches.
+struct Changes {
+    uint32_t lanes_changed[steps_together];
+    alignas(64) Floats label[steps_together], height[steps_together];
+    int count = 0;
+
+    HOT void note(Floats from, Floats to, Floats at) {
+        lanes_changed[count] = bits(from != to);
+        label[count] = to, height[count] = at;
+        count += lanes_changed[count] != 0;
+    }
+};
+
+inline void change_runs(Runs& runs, const Changes& changes, int i, const NerpLabels& labels) {
     alignas(64) int32_t place[lanes];
     alignas(64) float at[lanes];
-    store(place, places_of(labels, label));
-    store(at, height);
-    for (; changed; changed &= changed - 1) {
-        const int lane = __builtin_ctz(changed);
+    store(place, places_of(labels, changes.label[i]));
+    store(at, changes.height[i]);
+    for (uint32_t left = changes.lanes_changed[i]; left; left &= left - 1) {
+        const int lane = __builtin_ctz(left);
         end_run(runs, lane, at[lane]);
         begin_run(runs, lane, place[lane], at[lane], labels);
     }
-    runs.label = label;
 }
 
 HOT void measure(Climb& packet, int n_steps, const float* map, const NerpLabels& labels, Runs& runs) {
+    Changes changes;
+    Floats label = runs.label;
     traverse(packet, n_steps, map, [&](const Step& at) ALWAYS {
-        const Floats label = gather(map, at.voxel);
-        const uint32_t changed = bits(label != runs.label);
-        if (changed) change_runs(runs, changed, label, at.low, labels);
+        const Floats next = gather(map, at.voxel);
+        changes.note(label, next, at.low);
+        label = next;
     });
+    runs.label = label;
+    for (int i = 0; i < changes.count; ++i) change_runs(runs, changes, i, labels);
 }
 
-inline Runs begin_runs(const NerpScene& scene, int view, const Patch& patch, Floats entry, const NerpLabels& labels,
-                       float* lengths) {
+inline Runs begin_runs(const NerpScene& scene, int view, const Patch& patch, const Climb& packet, const float* map,
+                       const NerpLabels& labels, float* lengths) {
     Runs runs;
-    runs.label = broadcast(float(labels.lowest));
+    alignas(64) int32_t place[lanes];
+    runs.label = packet.n_steps ? gather(map, packet.voxel) : broadcast(0.0f);
     runs.apart = int64_t(scene.rows) * scene.columns;
+    store(place, places_of(labels, runs.label));
     for (int lane = 0; lane < lanes; ++lane) {
-        const Ray ray = ray_of_lane(scene, view, patch, lane);
-        const int64_t place = ray.number + view * (labels.n_channels - 1) * runs.apart;
-        runs.pixel[lane] = ray.hits() ? lengths + place : nullptr;
-        begin_run(runs, lane, 0, entry[lane], labels);
+        const int64_t number = number_of_lane(scene, view, patch, lane);
+        runs.pixel[lane] = number < 0 ? nullptr : lengths + number + view * (labels.n_channels - 1) * runs.apart;
+        begin_run(runs, lane, place[lane], packet.low[lane], labels);
     }
     return runs;
 }
@@ -80,10 +95,10 @@ inline void label_tile(const NerpScene& scene, const Tile& tile, const float* ma
     TileClimb packets(scene, tile);
     Runs runs[most_packets];
     for (int i = 0; i < packets.count(); ++i)
-        runs[i] = begin_runs(scene, tile.view, packets.patch(i), packets.height(i), labels, lengths);
+        runs[i] = begin_runs(scene, tile.view, packets.patch(i), packets[i], map, labels, lengths);
     packets.run([&](int i, Climb& packet, int n_steps) { measure(packet, n_steps, map, labels, runs[i]); });
     for (int i = 0; i < packets.count(); ++i)
-        for (int lane = 0; lane < lanes; ++lane) end_run(runs[i], lane, packets.height(i)[lane]);
+        for (int lane = 0; lane < lanes; ++lane) end_run(runs[i], lane, packets[i].low[lane]);
 }
 
 }  // namespace NERP_ISA

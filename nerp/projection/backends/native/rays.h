@@ -58,12 +58,16 @@ struct Ray {
     bool hits() const { return length_mm > 0; }  // false for NaN as well
 };
 
-inline Ray ray_of_lane(const NerpScene& scene, int view, const Patch& patch, int lane) {
+inline int64_t number_of_lane(const NerpScene& scene, int view, const Patch& patch, int lane) {
     const int row = patch.row + lane / patch.wide * patch.apart;
     const int column = patch.column + lane % patch.wide * patch.apart;
-    Ray ray{-1, {}, {}, 0};
-    if (row >= patch.end_row || column >= patch.end_column) return ray;
-    ray.number = (int64_t(view) * scene.rows + row) * scene.columns + column;
+    if (row >= patch.end_row || column >= patch.end_column) return -1;
+    return (int64_t(view) * scene.rows + row) * scene.columns + column;
+}
+
+inline Ray ray_of_lane(const NerpScene& scene, int view, const Patch& patch, int lane) {
+    Ray ray{number_of_lane(scene, view, patch, lane), {}, {}, 0};
+    if (ray.number < 0) return ray;
     ray.length_mm = scene.length_mm[ray.number];
     for (int axis = 0; axis < 3; ++axis) {
         const double start = scene.start[3 * ray.number + axis], speed = scene.direction[3 * ray.number + axis];

@@ -22,7 +22,7 @@ public:
 
     int count() const { return count_; }
     const Patch& patch(int i) const { return patches_[i]; }
-    Floats height(int i) const { return packets_[i].low; }
+    const Climb& operator[](int i) const { return packets_[i]; }
 
     // Calls advance(i, packet, n_steps) until every packet i has climbed to its end.
     template <typename Advance>

@@ -36,12 +36,12 @@ struct Planes {
 
 // A packet on its way up; `traverse` moves it on.
 struct Climb {
-    Floats low, exit;    // height reached, and the ray's end
-    Ints voxel;          // offset of the voxel reached
-    Ints entered[3];     // masks: it was entered across a plane of this axis; none for the ray's first
-    Ints ahead;          // from a voxel to the one some way on
+    Floats low = {}, exit = {};  // height reached, and the end of the ray
+    Ints voxel;                  // offset of the voxel reached
+    Ints entered[3];             // masks: it was entered across a plane of this axis; none for the ray's first
+    Ints ahead;                  // from a voxel to the one some way on
     Planes planes[3];
-    int n_steps = 0;     // of the longest lane; 0 where all rays miss
+    int n_steps = 0;             // of the longest lane; 0 where all rays miss
 };
 
 // One lane's ray as it climbs.
