@@ -125,7 +125,7 @@ def test_label_lengths_of_all_labels_in_several_maps(name):
 
 of_every_kind = pytest.mark.parametrize("kind", KINDS)
 few = settings(
-    max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 small = {"longest": 5, "most_pixels": 4, "most_views": 2}
 precisions = st.sampled_from([torch.float32, torch.float64])
@@ -179,7 +179,10 @@ def test_march_before_every_kind_of_geometry(kind, data, dtype, n_samples, per_s
     close(found_image, image, 1e-5)
     smooth = march_moves_smoothly(rays, view.shape, n_samples)
     smooth &= clip_moves_smoothly(rays, view.shape, view.source())
-    agree(found, expected, smooth, largest(upstream) * (1 if per_sample else largest(rays.lengths_mm) / n_samples))
+    # What lies behind a sample is divided by what passes it, `marching.OPAQUE` of it or more: 100 roundings.
+    per_alpha = 10 if dtype == torch.float32 else 1
+    terms = largest(upstream) * (per_alpha if per_sample else largest(rays.lengths_mm) / n_samples)
+    agree(found, expected, smooth, terms)
 
 
 @of_every_kind
