@@ -112,6 +112,23 @@ def test_label_lengths_equal_the_reference(instruction_set, kind, data):
     close(found, torch.stack(expected, dim=-1), 1e-5, terms=10 * largest(rays.lengths_mm) + NOTHING_MM)
 
 
+def test_labels_of_views_in_one_row_are_those_of_each():
+    fields, camera = chest()
+    maps, rays = (fields.opacity * 1000).round(), cast_rays(camera, fields.affine, fields.shape)
+    labels = maps.unique()[:4].int().tolist()
+    apart = cpu.label_lengths(maps, labels, rays)
+    assert len(camera) > 1 and apart.amax() > 0
+    assert torch.equal(cpu.label_lengths(maps, labels, rays.reshape(1, -1)), apart.flatten(0, 1)[None])
+
+
+def test_labels_that_floats_cannot_tell_apart_are_not_mixed_up():
+    """Single precision holds 2^24, and takes 2^24 + 1 for it; the reference compares integers."""
+    fields, camera = chest()
+    volume = Volume(torch.full_like(fields.opacity, 2**24), fields.affine, "label")
+    found = project_labels(volume, camera, [2**24, 2**24 + 1], backend="cpu")
+    assert found[:, 0].amax() > 0 and found[:, 1].amax() == 0
+
+
 @of_every_kind
 @relaxed
 @given(data=st.data(), n_samples=st.integers(1, 40), per_sample=st.booleans())
