@@ -299,6 +299,18 @@ def test_strong_weak_and_broken_opacity(instruction_set):
     assert 0 < image.isnan().float().mean() < 0.5
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_ray_that_misses_has_no_share_in_broken_matter(instruction_set, per_sample):
+    """Though it travels in one packet with rays that meet it."""
+    fields, camera = chest()
+    rays = cast_rays(camera, fields.affine, fields.shape).reshape(1, -1)
+    missing = rays.lengths_mm == 0
+    broken = torch.full_like(fields.matter, torch.nan)
+    image = cpu.march(broken, fields.opacity, rays, n_samples=8, per_sample=per_sample)
+    assert 0 < missing.float().mean() < 1
+    assert torch.equal(image.isnan(), ~missing) and image[missing].eq(0).all()
+
+
 def operator_inputs():
     fields, camera = chest(size=8)
     small = Camera(camera.source, camera.detector_centre, camera.image_right, camera.image_down, (5, 6), (9.0, 9.0))
