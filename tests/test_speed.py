@@ -10,6 +10,7 @@ import torch
 
 from nerp.evaluation.speed import accuracy, limits, peers, summary, timing, workload
 from nerp.projection.backends import cpu
+from nerp.projection.backends.cpu import library
 from nerp.projection.backends.segments import segments
 from nerp.projection.rays import Rays, cast_rays
 
@@ -55,6 +56,29 @@ def test_voxels_are_counted_as_segments_of_the_rays():
     counted = limits.count_voxels(rays)
     _, lengths_mm = segments(Rays(rays.starts[0], rays.directions[0], rays.lengths_mm[0]), (64, 64, 64))
     assert counted == pytest.approx((lengths_mm > 1e-9).sum().item(), rel=0.02)
+
+
+@compiled
+@pytest.mark.parametrize(("kind", "floats"), [(0, 1), (1, 4)])
+def test_lookups_read_what_they_count(kind, floats):
+    data = torch.full((limits.CACHED + 16,), 0.5)
+    found = library.load().nerp_exercise(kind, data.data_ptr(), limits.CACHED, 1000)
+    assert found == 1000 * library.lanes() * floats * 0.5
+
+
+@compiled
+@pytest.mark.parametrize(("kind", "floats"), [(2, 1), (3, 4)])
+def test_additions_add_what_they_count(kind, floats):
+    data = torch.full((limits.CACHED + 16,), 0.5)
+    data[1:] = 0
+    library.load().nerp_exercise(kind, data.data_ptr(), limits.CACHED, 10)
+    assert data.sum() == 0.5 + 10 * library.lanes() * floats * 0.5
+
+
+@compiled
+def test_reading_reads_the_window():
+    data = torch.full((limits.CACHED + 16,), 0.5)
+    assert library.load().nerp_exercise(5, data.data_ptr(), limits.CACHED, 3) == 3 * limits.CACHED * 0.5
 
 
 @compiled
