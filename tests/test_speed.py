@@ -125,6 +125,15 @@ def test_memory_does_not_grow_with_samples(name):
     assert many <= 64 + gradient_mb
 
 
+@compiled
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_was_used_before_counts_again():
+    """Both padded grids and both gradients are new, whatever the process had and gave back."""
+    padded_mb, dense_mb = (2 * 4 * n**3 / 2**20 for n in (130, 128))
+    assert timing.extra_mb("march fields") >= 2 * padded_mb + dense_mb
+
+
 @pytest.mark.slow
 def test_the_script_writes_what_it_prints(tmp_path):
     out = tmp_path / "speed.json"
