@@ -96,7 +96,9 @@ def test_plain_march_draws_our_picture():
     fields = [part * inside for part in workload.random_fields()]
     expected = ours.march(*fields)
     assert expected.max() > 0.1
-    torch.testing.assert_close(workload.plain_march(*fields, ours.camera), expected.flatten(), atol=1e-5, rtol=1e-4)
+    whole = workload.plain_march(*fields, ours.camera)
+    torch.testing.assert_close(whole, expected.flatten(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(workload.plain_march(*fields, ours.camera, rays_at_once=100), whole)
 
 
 def test_peers_run_or_say_why_not():
