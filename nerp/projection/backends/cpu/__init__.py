@@ -20,6 +20,9 @@ _MOST_FLOATS = 2**31 - 1
 _WIDEST_LABELS = 2**20
 """The kernels look labels up in a table; a wider range of them goes to the reference."""
 
+_WHOLE_FLOATS = 2**24
+"""The kernels read labels as float32, which holds every integer up to here; larger ones go to the reference."""
+
 
 def siddon(values: Tensor, rays: Rays) -> Tensor:
     """Exact path integrals; see `reference.siddon`. Second derivatives come from the reference."""
@@ -42,7 +45,9 @@ def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sa
 def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     """Path through each label; see `reference.label_lengths`, which also gives the gradient in the rays."""
     wants_gradient = torch.is_grad_enabled() and any(part.requires_grad for part in _parts(rays))
-    if wants_gradient or maps[0].numel() > _MOST_FLOATS or max(labels) - min(labels) > _WIDEST_LABELS:
+    lowest, highest = min(labels), max(labels)
+    in_table = highest - lowest <= _WIDEST_LABELS and max(-lowest, highest) < _WHOLE_FLOATS
+    if wants_gradient or maps[0].numel() > _MOST_FLOATS or not in_table:
         return reference.label_lengths(maps, labels, rays)
     return operators.label_lengths(_single(maps), labels, *_dense(rays), _image_shape(rays)).mT
 

@@ -4,6 +4,8 @@ Rays arrive as float64 starts, directions (F, R, 3) and lengths_mm (F, R), dense
 itself to be differentiated comes from the reference backend, which can be differentiated again.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.library import custom_op
@@ -121,7 +123,9 @@ def label_lengths(
 ) -> Tensor:
     """(F, K, R) mm through each of K labels, summed over maps (M, D, H, W) of float32 integers."""
     n_views, n_rays = lengths_mm.shape
-    lengths = library.zeros(n_views, len(labels), n_rays)
+    n_pixels = math.prod(image_shape)
+    n_images = n_rays // max(n_pixels, 1)  # of a view: rays of several may stand in one row
+    lengths = library.zeros(n_views * n_images, len(labels), n_pixels)
     if lengths.numel():
         lowest = min(labels)
         table = torch.full((max(labels) - lowest + 1,), -1, dtype=torch.int32)
@@ -129,7 +133,7 @@ def label_lengths(
         scene = library.scene(maps.shape[1:], (starts, directions, lengths_mm), image_shape)
         channels = library.Labels(lowest, len(table), len(labels), library.address(table))
         library.call("nerp_label_lengths", scene, len(maps), maps, channels, lengths)
-    return lengths
+    return lengths.reshape(n_views, n_images, len(labels), n_pixels).movedim(1, 2).flatten(2)
 
 
 @label_lengths.register_fake

@@ -99,8 +99,10 @@ inline void march_patch(const NerpScene& scene, const NerpMarch& march, const fl
         store(light, march.per_sample ? march_packet<true>(grid, fields, stepper, step_mm, march.n_samples)
                                       : march_packet<false>(grid, fields, stepper, step_mm, march.n_samples));
     }
-    for (int lane = 0; lane < lanes; ++lane)
-        if (packet.rays[lane].number >= 0) image[packet.rays[lane].number] = light[lane];
+    for (int lane = 0; lane < lanes; ++lane) {
+        const Ray& ray = packet.rays[lane];
+        if (ray.number >= 0) image[ray.number] = ray.hits() ? light[lane] : 0.0f;  // its guide may meet NaN
+    }
 }
 
 inline void march_tile(const NerpScene& scene, const Tile& tile, const NerpMarch& march, const float* fields,

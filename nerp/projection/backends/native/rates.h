@@ -18,52 +18,73 @@ struct Hops {
     HOT Ints next() { return at = (at + 836) & last; }
 };
 
-template <typename Act>
-HOT void at_places(Ints offsets, Act act) {
-    alignas(64) int32_t at[lanes];
-    store(at, offsets);
-    keep_in_memory(at);
-    act(0, places<0>(at)), act(1, places<1>(at)), act(2, places<2>(at)), act(3, places<3>(at));
+// Hops and sums are plain local variables, since compilers keep arrays and what lambdas refer to in
+// memory: a loop would then wait for its own sums instead of the work that it measures.
+HOT Floats look_up(const float* data, Hops hops, int64_t rounds) {
+    Floats sum{};
+    for (int64_t i = 0; i < rounds; ++i) sum += gather(data, hops.next());
+    return sum;
 }
 
-template <typename Act>
-HOT float repeat(int64_t rounds, Act act) {
-    Floats sum[12];
+HOT Floats look_up_pairs(const float* data, Hops hops, int64_t rounds) {
+    Floats a{}, b{}, c{}, d{};
+    for (int64_t i = 0; i < rounds; ++i) {
+        alignas(64) int32_t at[lanes];
+        store(at, hops.next());
+        keep_in_memory(at);
+        a += load_quads(data, places<0>(at)), b += load_quads(data, places<1>(at));
+        c += load_quads(data, places<2>(at)), d += load_quads(data, places<3>(at));
+    }
+    return (a + b) + (c + d);
+}
+
+HOT void add(float* data, Hops hops, Floats amount, int64_t rounds) {
+    for (int64_t i = 0; i < rounds; ++i) scatter_add(data, hops.next(), amount);
+}
+
+HOT void add_pairs(float* data, Hops hops, Floats amount, int64_t rounds) {
+    for (int64_t i = 0; i < rounds; ++i) {
+        alignas(64) int32_t at[lanes];
+        store(at, hops.next());
+        keep_in_memory(at);
+        add_quads(data, places<0>(at), amount), add_quads(data, places<1>(at), amount);
+        add_quads(data, places<2>(at), amount), add_quads(data, places<3>(at), amount);
+    }
+}
+
+HOT Floats multiply_and_add(Floats factor, int64_t rounds) {
+    Floats sum[12], total{};
     for (int k = 0; k < 12; ++k) sum[k] = broadcast(float(k));  // all different, lest the compiler keep but one
-    for (int64_t i = 0; i < rounds; ++i) act(sum);
-    float total = 0;
-    for (const Floats& part : sum)
-        for (int lane = 0; lane < lanes; ++lane) total += part[lane];
+    for (int64_t i = 0; i < rounds; ++i)
+        for (int k = 0; k < 12; ++k) sum[k] = sum[k] * factor + factor;
+    for (const Floats& part : sum) total += part;
     return total;
 }
 
-// Repeats one exercise, and returns a number that depends on all of it.
+HOT Floats read(const float* data, int32_t window, int64_t rounds) {
+    Floats a{}, b{}, c{}, d{};
+    for (int64_t i = 0; i < rounds; ++i)
+        for (const float* from = data; from < data + window; from += 4 * lanes) {
+            a += load(from), b += load(from + lanes);
+            c += load(from + 2 * lanes), d += load(from + 3 * lanes);
+        }
+    return (a + b) + (c + d);
+}
+
+// Repeats one exercise, and returns a number that depends on all that was read.
 inline float exercise(int32_t kind, float* data, int32_t window, int64_t rounds) {
-    Hops hops(window);
-    const Floats one = broadcast(data[0]);
-    switch (kind) {
-        case NERP_LOOKUPS:
-            return repeat(rounds, [&](Floats* sum) ALWAYS { sum[0] += gather(data, hops.next()); });
-        case NERP_PAIR_LOOKUPS:
-            return repeat(rounds, [&](Floats* sum) ALWAYS {
-                at_places(hops.next(), [&](int j, const Places& at) ALWAYS { sum[j] += load_quads(data, at); });
-            });
-        case NERP_ADDITIONS:
-            return repeat(rounds, [&](Floats*) ALWAYS { scatter_add(data, hops.next(), one); });
-        case NERP_PAIR_ADDITIONS:
-            return repeat(rounds, [&](Floats*) ALWAYS {
-                at_places(hops.next(), [&](int, const Places& at) ALWAYS { add_quads(data, at, one); });
-            });
-        case NERP_MULTIPLY_ADDS:
-            return repeat(rounds, [&](Floats* sum) ALWAYS {
-                for (int k = 0; k < 12; ++k) sum[k] = sum[k] * one + one;
-            });
-        default:
-            return repeat(rounds, [&](Floats* sum) ALWAYS {
-                for (int32_t i = 0; i < window; i += 4 * lanes)
-                    for (int k = 0; k < 4; ++k) sum[k] += load(data + i + k * lanes);
-            });
-    }
+    const Hops hops(window);
+    const Floats amount = broadcast(data[0]);
+    Floats sum{};
+    if (kind == NERP_LOOKUPS) sum = look_up(data, hops, rounds);
+    if (kind == NERP_PAIR_LOOKUPS) sum = look_up_pairs(data, hops, rounds);
+    if (kind == NERP_ADDITIONS) add(data, hops, amount, rounds);
+    if (kind == NERP_PAIR_ADDITIONS) add_pairs(data, hops, amount, rounds);
+    if (kind == NERP_MULTIPLY_ADDS) sum = multiply_and_add(amount, rounds);
+    if (kind == NERP_READING) sum = read(data, window, rounds);
+    float total = 0;
+    for (int lane = 0; lane < lanes; ++lane) total += sum[lane];
+    return total;
 }
 
 }  // namespace NERP_ISA

@@ -36,14 +36,15 @@ HOT void collect_jumps(Climb& packet, int n_steps, const float* values, Jumps& t
     total = jumps;
 }
 
-// One lane's sums as gradients of the ray's own numbers. Mirrored coordinates count backwards, hence
-// the signs; heights count from the middle of the ray.
+// One lane's sums as gradients of the ray's own numbers: ds / dstart = -1 / direction and
+// ds / ddirection = -s / direction, signed as the ray is, mirrored or not. s counts from the start,
+// heights from the middle of the ray.
 inline void write_ray_gradient(const Ray& ray, const Jumps& jumps, int lane, double weight, const NerpRayGradient& to) {
     for (int axis = 0; axis < 3; ++axis) {
         const double per_speed = ray.direction[axis] == 0 ? 0 : weight / ray.direction[axis];
-        const double sum = jumps.sum[axis][lane], by_mm = jumps.by_height[axis][lane] + ray.length_mm / 2 * sum;
+        const double sum = jumps.sum[axis][lane], by_s = jumps.by_height[axis][lane] + ray.length_mm / 2 * sum;
         to.start[3 * ray.number + axis] += -sum * per_speed;
-        to.direction[3 * ray.number + axis] += -by_mm * per_speed;
+        to.direction[3 * ray.number + axis] += -by_s * per_speed;
     }
     to.length_mm[ray.number] += weight * jumps.last[lane];
 }

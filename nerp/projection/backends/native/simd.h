@@ -71,13 +71,9 @@ HOT Places places(const int32_t* at) {
 }
 
 HOT Ints truncate(Floats v) { return __builtin_convertvector(v, Ints); }
-HOT Floats to_floats(Ints v) { return __builtin_convertvector(v, Floats); }
 
-// Both return b where a is NaN, as the x86 instructions do.
+// b where a is NaN, as the x86 instruction does.
 HOT Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
-HOT Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
-HOT Ints minimum(Ints a, Ints b) { return a < b ? a : b; }
-HOT Floats clamp(Floats v, Floats low, Floats high) { return minimum(maximum(v, low), high); }
 HOT Floats lerp(Floats a, Floats b, Floats t) { return a + t * (b - a); }
 
 }  // namespace NERP_ISA

@@ -4,7 +4,7 @@
 namespace nerp {
 namespace NERP_ISA {
 
-HOT bool any(Ints mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
+// One bit a lane, from masks of all ones or zeros.
 HOT uint32_t bits(Ints mask) { return _mm256_movemask_ps((__m256)mask); }
 
 // Plain loads, though there is an instruction for it: its microcode waits for one cache miss after

@@ -4,8 +4,8 @@
 namespace nerp {
 namespace NERP_ISA {
 
+// One bit a lane, from masks of all ones or zeros.
 HOT uint32_t bits(Ints mask) { return _mm512_movepi32_mask((__m512i)mask); }
-HOT bool any(Ints mask) { return bits(mask) != 0; }
 
 // Plain loads, though there is an instruction for it: its microcode waits for one cache miss after
 // another, where plain loads miss together.

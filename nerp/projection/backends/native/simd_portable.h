@@ -10,11 +10,8 @@ namespace NERP_ISA {
 #define NERP_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, Ints{i, j, k, l})
 #endif
 
-HOT bool any(Ints mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
-
-HOT uint32_t bits(Ints mask) {
-    return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
-}
+// One bit a lane, from masks of all ones or zeros.
+HOT uint32_t bits(Ints mask) { return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8); }
 
 HOT Floats gather(const float* base, Ints at) { return Floats{base[at[0]], base[at[1]], base[at[2]], base[at[3]]}; }
 

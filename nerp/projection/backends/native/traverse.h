@@ -121,7 +121,7 @@ inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
 }
 
 // Asks for what the packet will read some way on: the traversal reads in too many places at once for the
-// processor to foresee. A diagonal of lanes stands for the whole patch.
+// processor to foresee. A few lanes from both lines of a patch stand for all of it.
 HOT void ask_for(const float* base, Ints voxel) {
     alignas(64) int32_t at[lanes];
     store(at, voxel);
