@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import random
 import subprocess
 import sys
 import time
@@ -23,12 +24,15 @@ from nerp.projection.backends.cpu import library
 
 
 def measure(runs: dict[str, Run], repeats: int, *, clock: Callable[[], float] = time.process_time) -> dict:
-    """Median and least seconds of each call; all take turns, after one unmeasured round."""
-    taken = {name: [] for name in runs}
+    """Median and least seconds of each call; all take turns, after one unmeasured round.
+
+    Each round has its own order: what ran before leaves its own numbers in the cache.
+    """
+    taken, order = {name: [] for name in runs}, random.Random(0)
     for turn in range(repeats + 1):
-        for name, run in runs.items():
+        for name in order.sample(list(runs), len(runs)):
             start = clock()
-            run()
+            runs[name]()
             if turn:
                 taken[name].append(clock() - start)
     return {name: {"median": float(np.median(times)), "least": min(times)} for name, times in taken.items()}
