@@ -48,7 +48,7 @@ def table(result: dict) -> str:
         "Limits of this machine": _limits(result.get("limits")),
         "Largest error, as a share of the largest number": _numbers(result.get("agreement", {}), "{:9.1e}"),
         "Root mean square difference of pictures from ours": _numbers(result.get("pictures", {}), "{:9.4f}"),
-        "Times faster with more threads": _numbers(result.get("scaling", {}), "{:9.2f}"),
+        "Times faster with more threads (median, least)": _scaling(result.get("scaling", {})),
         "Memory of a call, MB": _numbers(result.get("extra_mb", {}), "{:9.1f}"),
         "Not here": [f"  {name}: {reason}" for name, reason in result.get("missing", {}).items()],
     }
@@ -57,6 +57,10 @@ def table(result: dict) -> str:
 
 def _seconds(seconds: dict[str, dict]) -> list[str]:
     return [f"  {name:32} {times['median']:9.4f} {times['least']:9.4f}" for name, times in seconds.items()]
+
+
+def _scaling(scaling: dict[str, dict]) -> list[str]:
+    return [f"  {name:32} {times['median']:9.2f} {times['least']:9.2f}" for name, times in scaling.items()]
 
 
 def _ratio(row: dict) -> str:
