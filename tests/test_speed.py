@@ -51,6 +51,11 @@ def test_limits_add_up_by_what_shares_a_resource():
     assert work.seconds(rates | {"bytes": 2.0}) == {"cache": 3.0, "arithmetic": 0.5, "memory": 3.0}
 
 
+def test_without_the_kernels_there_are_no_limits(monkeypatch):
+    monkeypatch.setattr(limits.library, "missing", lambda: "not built")
+    assert limits.limits({"march": 1.0}) == {}
+
+
 def test_voxels_are_counted_as_segments_of_the_rays():
     rays = cast_rays(workload.view(workload.rotation(), pixels=16), workload.grid(64), (64, 64, 64))
     counted = limits.count_voxels(rays)
