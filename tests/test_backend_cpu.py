@@ -23,7 +23,7 @@ from nerp.errors import UsageError
 from nerp.projection import available_backends, dispatch, march, project_labels, siddon
 from nerp.projection.backends import cpu, reference
 from nerp.projection.backends.cpu import integrals, library, operators
-from nerp.projection.rays import cast_rays
+from nerp.projection.rays import Rays, cast_rays
 from nerp.volume import Fields, Volume
 
 pytestmark = pytest.mark.skipif(cpu.missing() is not None, reason=str(cpu.missing()))
@@ -374,3 +374,16 @@ def test_without_the_library_auto_falls_back_and_says_so_once(monkeypatch, caplo
     with pytest.raises(UsageError, match="backend 'cpu' is not live: the compiled kernels are not built; install g"):
         siddon(volume, camera, backend="cpu")
     dispatch._log_once.cache_clear()
+
+
+def test_a_ray_through_an_edge_has_the_gradient_of_one_side(instruction_set):
+    """Diagonally from voxel 1 to voxel 8, by way of 2 or of 4: d and h are crossed in one point."""
+    values = torch.tensor([[[1.0], [2.0]], [[4.0], [8.0]]])[None]
+    start = torch.tensor([[[-0.5, -0.5, 0.0]]], dtype=torch.float64, requires_grad=True)
+    direction = torch.tensor([[[1.0, 1.0, 0.0]]], dtype=torch.float64)
+    length_mm = torch.tensor([[2.0]], dtype=torch.float64)
+    integral = cpu.siddon(values, Rays(start, direction, length_mm, (1, 1)))
+    assert integral.item() == pytest.approx(9.0)
+    (gradient,) = torch.autograd.grad(integral, start)
+    sides = [[3.0, 4.0, 0.0], [6.0, 1.0, 0.0]]  # after less before, first along d, or first along h
+    assert gradient.flatten().tolist() in sides

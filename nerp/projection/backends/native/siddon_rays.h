@@ -24,10 +24,10 @@ HOT Floats book(Jumps& jumps, int axis, Floats jump, Ints entered, Floats height
     return entered ? none : jump;
 }
 
-// A lane that crosses an edge counts for the first of its axes: there the derivative is not defined.
+// A ray through an edge has a derivative on either side; plane by plane, it gets that of one of them.
 HOT void collect_jumps(Climb& packet, int n_steps, const float* values, Jumps& total) {
     Jumps jumps = total;
-    traverse(packet, n_steps, values, [&](const Step& at) ALWAYS {
+    traverse<true>(packet, n_steps, values, [&](const Step& at) ALWAYS {
         const Floats value = gather(values, at.voxel);
         const Floats jump = book(jumps, 0, jumps.last - value, at.entered_d, at.low);
         book(jumps, 2, book(jumps, 1, jump, at.entered_h, at.low), at.entered_w, at.low);

@@ -135,8 +135,8 @@ struct Step {
     Ints entered_d, entered_h, entered_w;
 };
 
-HOT Ints cross(Planes& planes, Step& step) {
-    const Ints crossed = planes.next <= step.high;
+HOT Ints cross(Planes& planes, Step& step, Ints waiting) {
+    const Ints crossed = (planes.next <= step.high) & ~waiting;
     step.voxel += crossed ? planes.stride : broadcast(0);
     planes.cross(crossed);
     return crossed;
@@ -144,8 +144,9 @@ HOT Ints cross(Planes& planes, Step& step) {
 
 // Walks the packet on by n_steps, calling visit(step) for each; `data` is what the visits read or write.
 // Lanes that have ended stay in their last voxel with nothing left of the path. (Axes have names here,
-// since compilers keep arrays in memory.)
-template <typename Visit>
+// since compilers keep arrays in memory.) Where a lane meets two planes at once it crosses both, or, one by
+// one, first the one and then, with nothing left of the path, the other.
+template <bool one_by_one = false, typename Visit>
 HOT void traverse(Climb& climb, int n_steps, const float* data, Visit visit) {
     const Floats exit = climb.exit;
     const Ints ahead = climb.ahead;
@@ -155,7 +156,10 @@ HOT void traverse(Climb& climb, int n_steps, const float* data, Visit visit) {
         step.high = minimum(minimum(d.next, h.next), minimum(w.next, exit));
         ask_for(data, step.voxel + ahead);
         visit(step);
-        step.entered_d = cross(d, step), step.entered_h = cross(h, step), step.entered_w = cross(w, step);
+        const Ints none = broadcast(0);
+        step.entered_d = cross(d, step, none);
+        step.entered_h = cross(h, step, one_by_one ? step.entered_d : none);
+        step.entered_w = cross(w, step, one_by_one ? step.entered_d | step.entered_h : none);
         step.low = step.high;
     }
     climb.low = step.low, climb.voxel = step.voxel;
