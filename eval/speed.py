@@ -30,7 +30,7 @@ def main() -> int:
     torch.set_num_threads(1)
     on_cpu = given.device == "cpu"
     runs = {**contestants(device=given.device), **plain_contestants(device=given.device)}
-    others, missing = peers(1) if given.peers and on_cpu else ({}, {})
+    others, missing = peers() if given.peers and on_cpu else ({}, {})
     runs |= others
     seconds = timing.measure(runs, given.repeats, clock=time.process_time if on_cpu else timing.gpu_clock)
     medians = {name: times["median"] for name, times in seconds.items()}

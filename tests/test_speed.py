@@ -107,7 +107,7 @@ def test_plain_march_draws_our_picture():
 
 
 def test_peers_run_or_say_why_not():
-    runs, missing = peers.peers(1)
+    runs, missing = peers.peers()
     names = {"itk", "diffdrr", "nanodrr", "flashdrr"}
     assert set(missing) | {name.split()[0].replace("rtk", "itk") for name in runs} == names
     assert all(missing.values())

@@ -31,12 +31,12 @@ from nerp.evaluation.speed.workload import (
 Runs = dict[str, Run]
 
 
-def peers(threads: int) -> tuple[Runs, dict[str, str]]:
-    """The contestants of every peer that imports, and why the others do not run."""
+def peers() -> tuple[Runs, dict[str, str]]:
+    """The contestants of every peer that imports, and why the others do not run; ITK's on one thread."""
     runs, reasons = {}, {}
     for name, make in (("itk", _itk), ("diffdrr", _diffdrr), ("nanodrr", _nanodrr), ("flashdrr", _flashdrr)):
         try:
-            runs |= make(threads)
+            runs |= make()
         except ImportError as reason:
             reasons[name] = str(reason)
     return runs, reasons
@@ -60,12 +60,12 @@ def _pose(*columns: np.ndarray) -> Tensor:
     return torch.tensor(pose, dtype=torch.float32)[None]
 
 
-def _itk(threads: int) -> Runs:
+def _itk() -> Runs:
     """ITK's Siddon-Jacobs ray caster, in the one pose it knows, and RTK's Joseph projector with its adjoint."""
     import itk
 
-    itk.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(threads)
-    itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)
+    itk.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(1)
+    itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(1)
     volume = _itk_image(body().numpy().transpose(2, 1, 0))
     return {**_rtk(itk, volume), "itk siddon-jacobs ap": _siddon_jacobs(itk)}
 
@@ -116,7 +116,7 @@ def _filter(kind, geometry, first, second):
 
 
 def _siddon_jacobs(itk) -> Callable:
-    """The ray caster wants the volume's origin at 0 and looks along z."""
+    """The ray caster wants the volume's origin at 0; unturned, it looks along y, as the AP view does."""
     kind = itk.Image[itk.F, 3]
     volume = _itk_image(body().numpy().transpose(2, 1, 0), centred=(False, False, False))
     transform = itk.Euler3DTransform[itk.D].New()
@@ -145,7 +145,7 @@ def _siddon_jacobs(itk) -> Callable:
     return run
 
 
-def _diffdrr(threads: int) -> Runs:
+def _diffdrr() -> Runs:
     from diffdrr.data import read
     from diffdrr.drr import DRR
     from diffdrr.pose import RigidTransform
@@ -176,7 +176,7 @@ def _diffdrr(threads: int) -> Runs:
     }
 
 
-def _nanodrr(threads: int) -> Runs:
+def _nanodrr() -> Runs:
     from nanodrr.data import Subject
     from nanodrr.drr import DRR
     from torchio import ScalarImage
@@ -191,7 +191,7 @@ def _nanodrr(threads: int) -> Runs:
     }
 
 
-def _flashdrr(threads: int) -> Runs:
+def _flashdrr() -> Runs:
     from flashdrr.rendering import VolumeRaycaster
 
     values = body()[None, None]

@@ -67,16 +67,16 @@ def memory() -> dict[str, float]:
     return found
 
 
-def extra_mb(name: str, *, samples: int = SAMPLES, threads: int = 1) -> float:
+def extra_mb(name: str, *, samples: int = SAMPLES) -> float:
     """Memory that one call of ours adds to the peak of a fresh process, results included, MB; Linux only."""
-    code = f"from nerp.evaluation.speed.timing import grown_mb; print(grown_mb({name!r}, {samples}, {threads}))"
+    code = f"from nerp.evaluation.speed.timing import grown_mb; print(grown_mb({name!r}, {samples}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
-def grown_mb(name: str, samples: int, threads: int) -> float:
-    """What one call adds to this process, MB: its peak, less what was in use before."""
-    torch.set_num_threads(threads)
+def grown_mb(name: str, samples: int) -> float:
+    """What one call adds to this process, MB: its peak, less what was in use before; on one thread."""
+    torch.set_num_threads(1)
     run = contestants(samples=samples)[name]
     small = contestants(samples=1)["march"]
     small()  # what is loaded at the first call is not the projection's

@@ -145,7 +145,6 @@ class Projections:
 
     samples: int = SAMPLES
     pixels: int = PIXELS
-    backend: str = "auto"
     device: str = "cpu"
 
     @property
@@ -156,16 +155,16 @@ class Projections:
     def march(self, matter: Tensor, opacity: Tensor, *moved: Tensor) -> Tensor:
         """(1, 1, H, W) of two fields of 128^3."""
         camera = self._camera(moved)
-        return march(Fields(matter, opacity, grid(128)), camera, self.samples, backend=self.backend)
+        return march(Fields(matter, opacity, grid(128)), camera, self.samples)
 
     def siddon(self, values: Tensor, *moved: Tensor) -> Tensor:
         """(1, 1, H, W) of a volume of 256^3."""
-        return siddon(Volume(values, grid(256)), self._camera(moved), backend=self.backend)
+        return siddon(Volume(values, grid(256)), self._camera(moved))
 
     def labels(self, labels: Tensor) -> Tensor:
         """(1, K, H, W) of a map of 256^3."""
         volume = Volume(labels, grid(256), "label")
-        return project_labels(volume, self.camera, range(N_LABELS), backend=self.backend)
+        return project_labels(volume, self.camera, range(N_LABELS))
 
     def _camera(self, moved: tuple[Tensor, ...]) -> Camera:
         camera = self.camera
