@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nerp.camera import Camera
-from nerp.projection.rays import Rays, cast_rays
+from nerp.projection.rays import Rays, between, cast_rays
 
 GENERIC = ("anywhere", "inside", "far")
 GRAZING = ("face", "edge", "along_an_edge", "corner", "touching_an_edge", "touching_a_corner")
@@ -44,8 +44,7 @@ class Geometry:
 
     def rays_between(self, source: Tensor, pixel: Tensor) -> Rays:
         """The same rays as `rays`, made of `ends`."""
-        across = torch.ones_like(pixel)
-        lines = cast_rays(Camera(source, pixel, across, across, (1, 1), (1.0, 1.0)), self.affine, self.shape)
+        lines = between(source, pixel[:, None], torch.linalg.inv(self.affine), self.shape)
         height, width = self.camera.shape
         return Rays(*parts(lines.reshape(len(self.camera), height * width)), self.camera.shape)
 

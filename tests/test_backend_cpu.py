@@ -1,6 +1,7 @@
 """The compiled kernels against the plain backend in double precision, on every instruction set here."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def test_rays_equal_the_reference(instruction_set, kind, data):
 
 def gradients_of_rays(cast, view, seen):
     """Of a random sum over the rays that are `seen`."""
-    vectors = [part.clone().requires_grad_() for part in view.camera._vectors().values()]
-    rays = cast(Camera(*vectors, view.camera.shape, view.camera.pixel_mm), view.affine, view.shape)
+    parts = {name: part.clone().requires_grad_() for name, part in view.camera._vectors().items()}
+    rays, vectors = cast(Camera(**parts, shape=view.camera.shape), view.affine, view.shape), list(parts.values())
     noise = np.random.default_rng(view.seed)
     lines = (rays.starts, rays.directions, rays.lengths_mm[..., None])
     total = sum((line * seen[..., None] * torch.from_numpy(noise.normal(size=line.shape))).sum() for line in lines)
@@ -185,8 +186,8 @@ def test_gradients_reach_the_camera_as_in_the_reference(kind, data):
     upstream = (torch.rand(smooth.shape, dtype=torch.float64) - 0.5) * smooth
 
     def slopes(backend, dtype):
-        vectors = [part.clone().requires_grad_() for part in view.camera._vectors().values()]
-        camera = Camera(*vectors, view.camera.shape, view.camera.pixel_mm)
+        parts = {name: part.clone().requires_grad_() for name, part in view.camera._vectors().items()}
+        camera, vectors = Camera(**parts, shape=view.camera.shape), list(parts.values())
         images = (
             siddon(Volume(values[0].to(dtype), view.affine), camera, backend=backend),
             march(Fields(*values.to(dtype), view.affine), camera, 19, backend=backend),
@@ -231,7 +232,7 @@ def test_results_do_not_notice_the_number_of_threads(instruction_set, one_thread
 def test_threads_share_the_gradient_of_a_source_inside_the_volume(one_thread):
     """No strips of such an image stay apart: one thread must do it alone, and does."""
     fields, camera = chest()
-    near = Camera(camera.source * 0.02, *list(camera._vectors().values())[1:4], camera.shape, camera.pixel_mm)
+    near = replace(camera, source=camera.source * 0.02)
     results = []
     for threads in (1, 3):
         torch.set_num_threads(threads)

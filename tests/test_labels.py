@@ -214,9 +214,9 @@ def test_smoothing_removes_specks_and_steps_and_keeps_edges():
     mask = torch.zeros(1, 1, 40, 40, dtype=torch.bool)
     mask[..., :20] = True
     mask[0, 0, 10, 30] = True
-    smoothed = smooth_mask(mask, 4.0, pixel_mm=(2.0, 2.0))
+    smoothed = smooth_mask(mask, 4.0, pixel_mm=torch.tensor([[2.0, 2.0]]))
     assert smoothed[..., :20].all() and not smoothed[..., 20:].any()
-    assert torch.equal(smooth_mask(mask, 0.0, pixel_mm=(2.0, 2.0)), mask)
+    assert torch.equal(smooth_mask(mask, 0.0, pixel_mm=torch.tensor([[2.0, 2.0]])), mask)
 
 
 def test_label_projection_refuses_what_does_not_fit(chest):

@@ -28,7 +28,9 @@ def values(generator) -> torch.Tensor:
 def vectors() -> list[torch.Tensor]:
     """Source, detector's centre, image right and down of a skewed view, ready for gradients."""
     parts = [[70.0, -290, 40], [-13, 61, -9], [-0.9, -0.2, 0.05], [0.03, 0.1, -0.99]]
-    return [torch.tensor([part], dtype=torch.float64, requires_grad=True) for part in parts]
+    places = torch.tensor(parts[:2], dtype=torch.float64)
+    directions = torch.nn.functional.normalize(torch.tensor(parts[2:], dtype=torch.float64))
+    return [part[None].clone().requires_grad_() for part in (*places, *directions)]
 
 
 def view(*parts: torch.Tensor) -> Camera:

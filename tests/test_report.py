@@ -16,6 +16,7 @@ from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles
 from nerp.report.of_run import read_metrics
+from nerp.synthesis.records import camera_of
 
 CAMERA = {
     "source": [[0.0, -1600.0, 0.0]],
@@ -219,7 +220,7 @@ def turned(axis: int, degrees: float) -> dict:
 @pytest.mark.parametrize(("axis", "name"), [(2, "azimuth, degrees"), (0, "elevation, degrees"), (1, "roll, degrees")])
 @pytest.mark.parametrize("degrees", [-7.0, 0.0, 3.0])
 def test_angles_are_read_back_from_a_camera(axis, name, degrees):
-    told = camera_angles(turned(axis, degrees))
+    told = camera_angles(camera_of({"camera": turned(axis, degrees)}))
     expected = {"azimuth, degrees": 0.0, "elevation, degrees": 0.0, "roll, degrees": 0.0, name: degrees}
     for key, value in expected.items():
         assert told[key] == pytest.approx(value, abs=1e-9), key

@@ -2,7 +2,8 @@
 
 from nerp.camera.distribution import CameraDistribution
 from nerp.camera.perspective import Camera
+from nerp.camera.pose import ViewAngles, view_angles, view_names
 from nerp.camera.variation import vary
 from nerp.camera.views import VIEWS, chest_camera
 
-__all__ = ["VIEWS", "Camera", "CameraDistribution", "chest_camera", "vary"]
+__all__ = ["VIEWS", "Camera", "CameraDistribution", "ViewAngles", "chest_camera", "vary", "view_angles", "view_names"]

@@ -1,4 +1,4 @@
-"""How a film is laid over an anatomy: its middle, its size, and where it touches the body."""
+"""How a detector is laid over an anatomy: its middle, its size, and where it touches the body."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 from nerp.camera.anatomy import Anatomy
 
 LUNG_FILL = 0.8
-"""Share of the film's side that the lungs take up, as in radiographs of practice."""
+"""Fraction of the detector's side that the lungs take up, as in radiographs of practice."""
 TIGHTEST_FILL = 0.92
-"""Share up to which the film may shrink so as not to show what the CT did not scan."""
-NEAR_FILM = 1.3
-"""Body this many times beyond the film's half still counts for where the film touches it."""
+"""Fraction up to which the detector may shrink so as not to show what the CT did not scan."""
+NEAR_DETECTOR = 1.3
+"""Body this many times beyond the detector's half still counts for where the detector touches it."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A film over an anatomy.
+    """A detector over an anatomy.
 
     Args:
-        centre:   (3,) world point at the film's middle and the lungs' depth, mm: the isocentre.
-        touch_mm: distance along the beam from that point to the film.
-        pixel_mm: side of the film's square pixels.
+        centre:   (3,) world point at the detector's middle and the lungs' depth, mm: the isocentre.
+        touch_mm: distance along the beam from that point to the detector.
+        pixel_mm: side of the detector's square pixels.
     """
 
     centre: Tensor
@@ -33,9 +33,9 @@ class Frame:
 
 
 def frame(anatomy: Anatomy, axes: Tensor, shape: tuple[int, int], *, sdd_mm: float) -> Frame:
-    """Lay a film over the lungs, or over the whole body where there are none.
+    """Lay a detector over the lungs, or over the whole body where there are none.
 
-    The film is centred on the lungs' box, then shrunk and shifted along its rows as far as the
+    The detector is centred on the lungs' box, then shrunk and shifted along its rows as far as the
     lungs allow, lest it look above or below what was scanned. It touches the foremost of the body
     within it.
 
@@ -43,7 +43,7 @@ def frame(anatomy: Anatomy, axes: Tensor, shape: tuple[int, int], *, sdd_mm: flo
         anatomy: body and lungs, world mm.
         axes:    (3, 3) unit rows: image down, image right, beam.
         shape:   (H, W) pixels.
-        sdd_mm:  distance from the source to the film.
+        sdd_mm:  distance from the source to the detector.
     """
     target, fill = (anatomy.body, 1.0) if anatomy.lungs is None else (anatomy.lungs, LUNG_FILL)
     box, body = _box(target @ axes.T, anatomy.radius_mm), anatomy.body @ axes.T
@@ -54,7 +54,7 @@ def frame(anatomy: Anatomy, axes: Tensor, shape: tuple[int, int], *, sdd_mm: flo
     pixel = min(pixel / fill, widest)
     middle = box.mean(dim=0)
     middle[0] = _slide(middle[0], pixel * shape[0] / 2, box[:, 0], scanned)
-    half = pixel * torch.tensor(shape, dtype=torch.float64) / 2 * NEAR_FILM
+    half = pixel * torch.tensor(shape, dtype=torch.float64) / 2 * NEAR_DETECTOR
     near = ((body - middle)[:, :2].abs() <= half).all(dim=1)
     touch_mm = float((body[near, 2] - middle[2]).amax()) + anatomy.radius_mm
     return Frame(middle @ axes, touch_mm, pixel * sdd_mm / (sdd_mm - touch_mm))
@@ -66,7 +66,7 @@ def _box(points: Tensor, radius_mm: float) -> Tensor:
 
 
 def _slide(middle: Tensor, half: float, lungs: Tensor, scanned: Tensor) -> Tensor:
-    """Move a film of half-height `half` into what was scanned, the lungs staying within it."""
+    """Move a detector of half-height `half` into what was scanned, the lungs staying within it."""
     low, high = scanned[0] + half, scanned[1] - half
     wanted = torch.minimum(torch.maximum(middle, low), high) if low <= high else scanned.mean()
     return torch.minimum(torch.maximum(wanted, lungs[1] - half), lungs[0] + half)

@@ -10,6 +10,9 @@ from torch import Tensor
 from nerp.camera.rotation import apply_rotation
 from nerp.errors import GeometryError
 
+UNIT_TOLERANCE = 1e-4
+"""How far from 1 the length of a direction may be: what float32 and gradient checks leave of it."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -18,19 +21,20 @@ class Camera:
     Args:
         source:          (B, 3) position of the source, mm.
         detector_centre: (B, 3) centre of the detector, mm.
-        image_right:     (B, 3) direction in which the column index grows; its length, 1 as a
-                         rule, multiplies `pixel_mm` (a batch may mix fields of view).
-        image_down:      (B, 3) direction in which the row index grows; likewise.
+        image_right:     (B, 3) unit direction in which the column index grows.
+        image_down:      (B, 3) unit direction in which the row index grows.
         shape:           (H, W) detector pixels.
-        pixel_mm:        distance (between rows, between columns), mm.
+        pixel_mm:        (B, 2) distance between rows and between columns, mm; a batch may mix fields
+                         of view. A pair of numbers serves all views.
         isocentre:       (B, 3) point about which views turn, mm; None where nothing turns.
 
-    Pixel (i, j) is centred at `detector_centre + (j - (W-1)/2) pixel_mm[1] image_right
-    + (i - (H-1)/2) pixel_mm[0] image_down`. The pair's handedness is free: a PA film viewed face
+    Pixel (i, j) of view b is centred at `detector_centre[b] + (j - (W-1)/2) pixel_mm[b, 1] image_right[b]
+    + (i - (H-1)/2) pixel_mm[b, 0] image_down[b]`. The pair's handedness is free: a PA image viewed face
     to face is mirrored with respect to the beam.
 
     Raises:
-        GeometryError: vectors that are not all (B, 3), or a shape or pixel that is not positive.
+        GeometryError: vectors that are not all (B, 3), directions that are not of length 1, or a shape or
+            pixel that is not positive.
     """
 
     source: Tensor
@@ -38,17 +42,19 @@ class Camera:
     image_right: Tensor
     image_down: Tensor
     shape: tuple[int, int]
-    pixel_mm: tuple[float, float]
+    pixel_mm: Tensor
     isocentre: Tensor | None = None
 
-    def __post_init__(self):
-        shapes = {tuple(part.shape) for part in self._vectors().values()}
+    def __post_init__(self) -> None:
+        places = [part for part in (self.source, self.detector_centre, self.isocentre) if part is not None]
+        shapes = {tuple(part.shape) for part in (*places, self.image_right, self.image_down)}
         if len(shapes) != 1 or self.source.ndim != 2 or self.source.shape[1] != 3:
             raise GeometryError(f"camera vectors have shapes {sorted(shapes)}; expected all (B, 3) with one B")
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise GeometryError(f"camera shape is {tuple(self.shape)}; expected (H, W), both at least 1")
-        if len(self.pixel_mm) != 2 or not all(pixel > 0 for pixel in self.pixel_mm):
-            raise GeometryError(f"camera pixel_mm is {tuple(self.pixel_mm)}; expected two distances above 0 mm")
+        object.__setattr__(self, "pixel_mm", _each_pixel(self.pixel_mm, like=self.source))
+        for name in ("image_right", "image_down"):
+            _check_unit(name, getattr(self, name))
 
     def __len__(self) -> int:
         return self.source.shape[0]
@@ -64,11 +70,17 @@ class Camera:
         return self._with({name: part.to(*args, **kwargs) for name, part in self._vectors().items()})
 
     def pixels(self) -> Tensor:
-        """(B, H, W, 3) centres of the detector's pixels, mm. Differentiable in the camera."""
-        down, right = (self._offsets(axis) for axis in (0, 1))
-        rows = down[:, None, None] * self.image_down[:, None, None]
-        columns = right[:, None] * self.image_right[:, None, None]
-        return self.detector_centre[:, None, None] + rows + columns
+        """(B, H, W, 3) centres of the detector's pixels, world mm. Differentiable in the camera."""
+        return pixel_centres(self.detector_centre, *self.steps_mm(), self.shape)
+
+    def steps_mm(self) -> tuple[Tensor, Tensor]:
+        """(B, 3) vectors from one row to the next and from one column to the next, mm. Differentiable."""
+        return self.image_down * self.pixel_mm[:, :1], self.image_right * self.pixel_mm[:, 1:]
+
+    @property
+    def size_mm(self) -> Tensor:
+        """(B, 2) height and width of the detector, mm. Differentiable in `pixel_mm`."""
+        return self.pixel_mm * torch.tensor(self.shape, dtype=self.pixel_mm.dtype, device=self.pixel_mm.device)
 
     def repeat(self, n: int) -> Camera:
         """Each camera n times over, its copies contiguous."""
@@ -108,7 +120,7 @@ class Camera:
     def to_dict(self) -> dict:
         """Plain numbers that `from_dict` makes the same float64 camera of, exactly."""
         vectors = {name: part.detach().double().cpu().tolist() for name, part in self._vectors().items()}
-        return {**vectors, "shape": list(self.shape), "pixel_mm": list(self.pixel_mm)}
+        return {**vectors, "shape": list(self.shape)}
 
     @classmethod
     def from_dict(cls, numbers: dict) -> Camera:
@@ -116,19 +128,54 @@ class Camera:
         unknown = set(numbers) ^ {field.name for field in fields(cls)}
         if unknown - {"isocentre"}:
             raise GeometryError(f"camera record lacks or adds {', '.join(sorted(unknown))}; write it with to_dict()")
-        lists = {name: value for name, value in numbers.items() if name not in ("shape", "pixel_mm")}
+        lists = {name: value for name, value in numbers.items() if name != "shape"}
         vectors = {name: torch.tensor(value, dtype=torch.float64) for name, value in lists.items()}
-        return cls(**vectors, shape=tuple(numbers["shape"]), pixel_mm=tuple(numbers["pixel_mm"]))
+        return cls(**vectors, shape=tuple(numbers["shape"]))
 
     def _vectors(self) -> dict[str, Tensor]:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: part for name, part in named.items() if isinstance(part, Tensor)}
 
     def _with(self, vectors: dict[str, Tensor]) -> Camera:
-        return Camera(**vectors, shape=self.shape, pixel_mm=self.pixel_mm)
+        return Camera(**{**self._vectors(), **vectors}, shape=self.shape)
 
-    def _offsets(self, axis: int) -> Tensor:
-        """Signed distances of the pixels' centres from the detector's, along one image axis."""
-        count = self.shape[axis]
-        steps = torch.arange(count, dtype=self.source.dtype, device=self.source.device)
-        return (steps - (count - 1) / 2) * self.pixel_mm[axis]
+
+def pixel_centres(centre: Tensor, row_step_mm: Tensor, column_step_mm: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Centres of a detector's pixels.
+
+    Args:
+        centre:         (B, 3) centre of the detector, mm.
+        row_step_mm:    (B, 3) from one row to the next, mm.
+        column_step_mm: (B, 3) from one column to the next, mm.
+        shape:          (H, W) pixels.
+
+    Returns:
+        (B, H, W, 3) mm. Differentiable in the first three.
+    """
+    down, right = (torch.arange(n, dtype=centre.dtype, device=centre.device) - (n - 1) / 2 for n in shape)
+    rows = down[:, None, None] * row_step_mm[:, None, None]
+    columns = right[:, None] * column_step_mm[:, None, None]
+    return centre[:, None, None] + rows + columns
+
+
+def _each_pixel(pixel_mm, *, like: Tensor) -> Tensor:
+    """(B, 2) distances of (B, 2), or of one pair for all views."""
+    pixels = torch.as_tensor(pixel_mm, dtype=like.dtype, device=like.device)
+    pixels = pixels.expand(len(like), 2) if pixels.shape == (2,) else pixels
+    if torch.compiler.is_compiling():  # of a camera that was checked when it was made
+        return pixels
+    if pixels.shape != (len(like), 2) or not bool((pixels > 0).all()) or not bool(torch.isfinite(pixels).all()):
+        found = pixels.tolist() if pixels.numel() <= 4 else f"of shape {tuple(pixels.shape)}"
+        raise GeometryError(
+            f"camera pixel_mm is {found}; expected (between rows, between columns) above 0 mm, or (B, 2)"
+        )
+    return pixels
+
+
+def _check_unit(name: str, directions: Tensor) -> None:
+    if torch.compiler.is_compiling():
+        return
+    lengths = directions.detach().norm(dim=-1)
+    if not bool(((lengths - 1).abs() <= UNIT_TOLERANCE).all()):
+        found = lengths.tolist()[int((lengths - 1).abs().nan_to_num(torch.inf).argmax())]
+        raise GeometryError(f"camera {name} has length {found:g}; expected unit directions: scale pixel_mm instead")

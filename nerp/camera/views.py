@@ -38,7 +38,7 @@ def chest_camera(
     """One camera that frames a chest as a radiograph does.
 
     The isocentre is the lungs' middle, or a little below or above it where the scan ends too soon;
-    the lungs take about four fifths of the film, the detector touches the body, pixels are square.
+    the lungs take about four fifths of the detector, the detector touches the body, pixels are square.
     Without lungs the whole body is framed, without HU or 1/mm values the whole grid.
 
     | view      | source       | detector touches  | source to detector | column 0        |
@@ -65,11 +65,12 @@ def chest_camera(
     if angle_deg and view != "oblique":
         raise UsageError(f"view {view!r} does not turn but angle_deg is {angle_deg:g}; use view 'oblique' or drop it")
     axes, sdd_mm = _axes(VIEWS[view], math.radians(angle_deg)), VIEWS[view].source_detector_mm
-    film = frame(find_anatomy(volume), axes, shape, sdd_mm=sdd_mm)
+    framed = frame(find_anatomy(volume), axes, shape, sdd_mm=sdd_mm)
     down, right, beam = axes
-    source, detector = film.centre - beam * (sdd_mm - film.touch_mm), film.centre + beam * film.touch_mm
+    source, detector = framed.centre - beam * (sdd_mm - framed.touch_mm), framed.centre + beam * framed.touch_mm
     vectors = (part[None] for part in (source, detector, right, down))
-    return Camera(*vectors, tuple(shape), (film.pixel_mm, film.pixel_mm), film.centre[None])
+    pixel_mm = torch.full((1, 2), framed.pixel_mm, dtype=torch.float64)
+    return Camera(*vectors, tuple(shape), pixel_mm, framed.centre[None])
 
 
 def _axes(preset: _Preset, yaw_rad: float) -> Tensor:

@@ -33,7 +33,7 @@ class MaskRule:
     * `thickness`: at least `thickness_mm` of it.
     * `visible`: the lung field that a reader sees: at least `lung_mm` of lung on the ray, and no
       more than `hidden_mm + hidden_per_lung * lung` of what hides it (heart, mediastinum, organs
-      below the diaphragm); the outline is smoothed by `smooth_mm` on the film, as a hand draws it.
+      below the diaphragm); the outline is smoothed by `smooth_mm` on the detector, as a hand draws it.
     * `rendered`: the label gives at least `share` of the emission weights of `march`.
 
     Args:
@@ -134,14 +134,23 @@ def rendered_mask(shares: Tensor, share: float) -> Tensor:
     return shares >= share
 
 
-def smooth_mask(mask: Tensor, smooth_mm: float, *, pixel_mm: tuple[float, float]) -> Tensor:
+def smooth_mask(mask: Tensor, smooth_mm: float, *, pixel_mm: Tensor) -> Tensor:
     """Where a Gaussian blur of the mask stays above one half: outlines without steps and specks.
 
     Args:
         mask:      (B, 1, H, W) bool.
-        smooth_mm: standard deviation on the film, mm; 0 changes nothing.
-        pixel_mm:  (between rows, between columns), mm.
+        smooth_mm: standard deviation on the detector, mm; 0 changes nothing.
+        pixel_mm:  (B, 2) between rows and between columns of each view, mm.
+
+    Returns:
+        (B, 1, H, W) bool.
     """
+    sizes = pixel_mm.tolist()
+    return torch.cat([_smoothed(one, smooth_mm, size) for one, size in zip(mask.split(1), sizes, strict=True)])
+
+
+def _smoothed(mask: Tensor, smooth_mm: float, pixel_mm: tuple[float, float]) -> Tensor:
+    """`smooth_mask` of one view (1, 1, H, W)."""
     blurred = mask.float()
     for axis, pixel in ((2, pixel_mm[0]), (3, pixel_mm[1])):
         radius = min(math.ceil(3 * smooth_mm / pixel), mask.shape[axis] - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Ra
     """Rays from the source to the centre of every pixel, cut to the grid.
 
     A ray is the *segment* between source and pixel: it starts no earlier than the source, should
-    that lie inside the grid, and ends no later than the detector, since what lies behind a film
+    that lie inside the grid, and ends no later than the detector, since what lies behind a detector
     casts no shadow on it. The grid ends half a voxel outside its outer voxel centres.
 
     Args:
@@ -55,15 +55,31 @@ def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Ra
         B x (H W) rays, float64, row by row. Differentiable in the camera, also where a ray runs
         parallel to an axis; a ray that misses the grid has length 0 and no gradient.
     """
-    source, pixels = camera.source.double(), camera.to(torch.float64).pixels().flatten(1, 2)
-    inverse = torch.linalg.inv(affine).to(source.device)
+    camera = camera.to(torch.float64)
+    to_index = torch.linalg.inv(affine).to(camera.source.device)
+    lines = between(camera.source, camera.pixels().flatten(1, 2), to_index, shape)
+    return replace(lines, image_shape=camera.shape)
+
+
+def between(source: Tensor, pixels: Tensor, to_index: Tensor, shape: tuple[int, int, int]) -> Rays:
+    """Rays from sources to points, cut to the grid.
+
+    Args:
+        source:   (B, 3) world mm, float64.
+        pixels:   (B, R, 3) where they end, world mm, float64.
+        to_index: (4, 4) from world mm to voxel index.
+        shape:    (D, H, W) voxels.
+
+    Returns:
+        B x R rays. Differentiable in source and pixels.
+    """
     offset = pixels - source[:, None]
-    origin = (source @ inverse[:3, :3].T + inverse[:3, 3])[:, None]
-    span = offset @ inverse[:3, :3].T
+    origin = (source @ to_index[:3, :3].T + to_index[:3, 3])[:, None]
+    span = offset @ to_index[:3, :3].T
     enter, leave = _clip(origin, span, shape)
     full_mm = offset.norm(dim=-1)
     starts, lengths_mm = origin + enter[..., None] * span, (leave - enter) * full_mm
-    return Rays(starts, span / full_mm[..., None], lengths_mm, camera.shape)
+    return Rays(starts, span / full_mm[..., None], lengths_mm)
 
 
 def _clip(origin: Tensor, span: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from nerp.camera import Camera, view_angles
 from nerp.data.pairs import RECORDS, read_dataset, read_pair, read_records
 from nerp.errors import DataError
 from nerp.report import figures, page
 from nerp.report.scores import score_sections
+from nerp.synthesis.records import camera_of
 
 SHOWN = 20
 
@@ -124,7 +125,7 @@ def _mask_charts(records: list[dict]) -> list[str]:
 
 
 def _camera_charts(records: list[dict]) -> list[str]:
-    angles = [camera_angles(record["camera"]) for record in records]
+    angles = [camera_angles(camera_of(record)) for record in records]
     first = angles[0][_AZIMUTH]
     for camera in angles:  # views from the front lie about 180 degrees, on either side of the seam
         camera[_AZIMUTH] = first + (camera[_AZIMUTH] - first + 180.0) % 360.0 - 180.0
@@ -148,29 +149,19 @@ def _parted(values: dict[str, float]) -> list[tuple[tuple[str, str, str], float]
     return [(name.rpartition(", "), value) for name, value in values.items()]
 
 
-def camera_angles(camera: dict) -> dict[str, float]:
-    """What a recorded camera looks like to a radiographer: angles in degrees, distances in mm.
-
-    Azimuth is the beam's heading about the superior axis, 0 when it runs from back to front;
-    elevation its climb towards the head; roll the film's turn about the beam. Each is right-handed
-    about the axis of the turn.
-    """
-    source, centre, right = (np.array(camera[name][0]) for name in ("source", "detector_centre", "image_right"))
-    distance = float(np.linalg.norm(centre - source))
-    beam = (centre - source) / distance
-    level = np.cross(beam, _SUPERIOR)
-    level = np.sign(right @ level) * level / max(np.linalg.norm(level), 1e-9)
+def camera_angles(camera: Camera) -> dict[str, float]:
+    """What a camera (a batch of one) looks like to a radiographer: `view_angles` in degrees, distances in mm."""
+    angles = view_angles(camera)
     return {
-        _AZIMUTH: math.degrees(math.atan2(-beam[0], beam[1])),
-        "elevation, degrees": math.degrees(math.asin(float(np.clip(beam[2], -1, 1)))),
-        "roll, degrees": math.degrees(math.atan2(float(np.cross(level, right) @ beam), float(right @ level))),
-        "source to detector, mm": distance,
-        "detector width, mm": camera["shape"][1] * camera["pixel_mm"][1] * float(np.linalg.norm(right)),
+        _AZIMUTH: angles.azimuth_deg.item(),
+        "elevation, degrees": angles.elevation_deg.item(),
+        "roll, degrees": angles.roll_deg.item(),
+        "source to detector, mm": (camera.detector_centre - camera.source).norm().item(),
+        "detector width, mm": camera.size_mm[0, 1].item(),
     }
 
 
 _AZIMUTH = "azimuth, degrees"
-_SUPERIOR = np.array([0.0, 0.0, 1.0])
 
 
 def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from nerp import __version__
 from nerp.camera import Camera
@@ -20,9 +21,27 @@ def camera_of(record: dict) -> Camera:
         DataError: its numbers are damaged or missing.
     """
     try:
-        return Camera.from_dict(record["camera"])
+        return Camera.from_dict(_with_unit_directions(record["camera"]))
     except (GeometryError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"the camera of record {record.get('id')} is damaged ({error}); restore the records") from error
+
+
+def _with_unit_directions(numbers: dict) -> dict:
+    """Before schema 2 one `pixel_mm` served all views, and the length of each direction multiplied it."""
+    pixels = numbers["pixel_mm"]
+    if pixels and isinstance(pixels[0], list):
+        return numbers
+    right, down = (torch.tensor(numbers[name], dtype=torch.float64) for name in ("image_right", "image_down"))
+    lengths = [_length(directions) for directions in (down, right)]
+    pixel_mm = torch.cat([length * pixel for length, pixel in zip(lengths, pixels, strict=True)], dim=1)
+    units = {"image_down": (down / lengths[0]).tolist(), "image_right": (right / lengths[1]).tolist()}
+    return {**numbers, **units, "pixel_mm": pixel_mm.tolist()}
+
+
+def _length(directions: Tensor) -> Tensor:
+    """(B, 1) lengths; exactly 1 where only rounding differs, so that nothing is rounded twice."""
+    lengths = directions.norm(dim=-1, keepdim=True)
+    return torch.where((lengths - 1).abs() < 1e-12, 1.0, lengths)
 
 
 def pair_id(ct_sha256: str, view_index: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.camera import Camera
+from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.projection import hiding_tissue, project_mask, siddon
@@ -127,7 +127,7 @@ class Synthesiser:
     def _record(self, camera: Camera, image: np.ndarray, mask: np.ndarray | None) -> dict:
         record = {
             "mode": self.settings.mode,
-            "view": self.settings.view,
+            "view": view_names(camera)[0],
             "mask_labels": list(self.settings.mask),
             "rule": self.settings.rule.to_dict(),
             "hiding_labels": self.settings.hiding_labels(),
@@ -165,7 +165,7 @@ def _backend_name(backend: str, source: Volume | Fields) -> str:
 
 
 def outside_share(points: Tensor, camera: Camera) -> float | None:
-    """The part of some points that the film misses: how much of the labelled tissue the border cuts off.
+    """The part of some points that the detector misses: how much of the labelled tissue the border cuts off.
 
     Args:
         points: (N, 3) world mm.
@@ -178,11 +178,10 @@ def outside_share(points: Tensor, camera: Camera) -> float | None:
         return None
     right, down, centre = camera.image_right[0], camera.image_down[0], camera.detector_centre[0]
     normal, rays = torch.linalg.cross(right, down), points - camera.source[0]
-    on_film = camera.source[0] + rays * ((centre - camera.source[0]) @ normal / (rays @ normal))[:, None] - centre
+    on_detector = camera.source[0] + rays * ((centre - camera.source[0]) @ normal / (rays @ normal))[:, None] - centre
     inside = torch.ones(len(points), dtype=torch.bool)
     for axis, direction in enumerate((down, right)):
-        half = camera.shape[axis] * camera.pixel_mm[axis] / 2
-        inside &= (on_film @ direction / (direction @ direction)).abs() <= half
+        inside &= (on_detector @ direction).abs() <= camera.size_mm[0, axis] / 2
     return 1.0 - float(inside.double().mean())
 
 

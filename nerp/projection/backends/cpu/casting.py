@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from nerp.camera import Camera
+from nerp.camera.perspective import pixel_centres
 from nerp.projection import rays
 from nerp.projection.backends import second_order
 from nerp.projection.backends.cpu import library
@@ -16,19 +17,20 @@ from nerp.projection.rays import Rays
 
 def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Rays:
     """Rays of all pixels, float64; see `nerp.projection.rays.cast_rays`."""
-    vectors = (camera.source, camera.detector_centre, camera.image_right, camera.image_down)
-    vectors = [part.to("cpu", torch.float64).contiguous() for part in vectors]
+    camera = camera.to("cpu", torch.float64)
+    down, right = camera.steps_mm()
+    vectors = [part.contiguous() for part in (camera.source, camera.detector_centre, right, down)]
     to_index = torch.linalg.inv(affine).contiguous()
-    lines = _cast(*vectors, to_index, list(shape), list(camera.shape), [float(pixel) for pixel in camera.pixel_mm])
+    lines = _cast(*vectors, to_index, list(shape), list(camera.shape))
     return Rays(*lines, camera.shape)
 
 
-def _structure(vectors, to_index, shape, image_shape, pixel_mm) -> library.CameraBatch:
+def _structure(vectors, to_index, shape, image_shape) -> library.CameraBatch:
     rows, columns = image_shape
     counts = (len(vectors[0]), rows, columns, torch.get_num_threads())
     matrix = (c_double * 12)(*to_index[:3].flatten().tolist())
     places = [library.address(part) for part in vectors]
-    return library.CameraBatch((c_int32 * 3)(*shape), *counts, (c_double * 2)(*pixel_mm), matrix, *places)
+    return library.CameraBatch((c_int32 * 3)(*shape), *counts, matrix, *places)
 
 
 @custom_op("nerp::cast_rays_cpu", mutates_args=(), device_types="cpu")
@@ -40,20 +42,19 @@ def _cast(
     to_index: Tensor,
     shape: list[int],
     image_shape: list[int],
-    pixel_mm: list[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Starts and directions (B, R, 3), and lengths_mm (B, R)."""
     n_views, n_rays = len(source), image_shape[0] * image_shape[1]
     starts, directions = (source.new_empty(n_views, n_rays, 3) for _ in range(2))
     lengths_mm = source.new_empty(n_views, n_rays)
-    cameras = _structure((source, centre, right, down), to_index, shape, image_shape, pixel_mm)
+    cameras = _structure((source, centre, right, down), to_index, shape, image_shape)
     to = library.RayGradient(*map(library.address, (starts, directions, lengths_mm)))
     library.call("nerp_cast_rays", cameras, to)
     return starts, directions, lengths_mm
 
 
 @_cast.register_fake
-def _(source, centre, right, down, to_index, shape, image_shape, pixel_mm):
+def _(source, centre, right, down, to_index, shape, image_shape):
     n_views, n_rays = len(source), image_shape[0] * image_shape[1]
     starts, directions = (source.new_empty(n_views, n_rays, 3) for _ in range(2))
     return starts, directions, source.new_empty(n_views, n_rays)
@@ -71,23 +72,22 @@ def _cast_backward(
     to_index: Tensor,
     shape: list[int],
     image_shape: list[int],
-    pixel_mm: list[float],
 ) -> Tensor:
-    """(B, 4, 3) gradients of source, centre, right and down."""
+    """(B, 4, 3) gradients of source, centre, and the steps right and down."""
     gradient = torch.zeros(len(source), 4, 3, dtype=torch.float64)
-    cameras = _structure((source, centre, right, down), to_index, shape, image_shape, pixel_mm)
+    cameras = _structure((source, centre, right, down), to_index, shape, image_shape)
     upstream = library.RayGradient(*map(library.address, (starts, directions, lengths_mm)))
     library.call("nerp_cast_rays_backward", cameras, upstream, gradient)
     return gradient
 
 
 @_cast_backward.register_fake
-def _(starts, directions, lengths_mm, source, centre, right, down, to_index, shape, image_shape, pixel_mm):
+def _(starts, directions, lengths_mm, source, centre, right, down, to_index, shape, image_shape):
     return source.new_empty(len(source), 4, 3)
 
 
 def _keep_cast(ctx, inputs, output):
-    *tensors, ctx.shape, ctx.image_shape, ctx.pixel_mm = inputs
+    *tensors, ctx.shape, ctx.image_shape = inputs
     ctx.save_for_backward(*tensors)
 
 
@@ -95,18 +95,18 @@ def _cast_gradients(ctx, *upstream):
     *vectors, to_index = ctx.saved_tensors
     needs = ctx.needs_input_grad[:4]
     if torch.is_grad_enabled():
-        return (*_differentiable_gradients(ctx, upstream), None, None, None, None)
+        return (*_differentiable_gradients(ctx, upstream), None, None, None)
     upstream = [part.contiguous() for part in upstream]
-    gradient = _cast_backward(*upstream, *vectors, to_index, ctx.shape, ctx.image_shape, ctx.pixel_mm)
-    return (*keep(gradient.unbind(1), needs), None, None, None, None)
+    gradient = _cast_backward(*upstream, *vectors, to_index, ctx.shape, ctx.image_shape)
+    return (*keep(gradient.unbind(1), needs), None, None, None)
 
 
 def _differentiable_gradients(ctx, upstream) -> list[Tensor | None]:
     *vectors, to_index = ctx.saved_tensors
 
-    def weighted(*vectors):
-        camera = Camera(*vectors, tuple(ctx.image_shape), tuple(ctx.pixel_mm))
-        again = rays.cast_rays(camera, torch.linalg.inv(to_index), tuple(ctx.shape))
+    def weighted(source, centre, right, down):
+        pixels = pixel_centres(centre, down, right, tuple(ctx.image_shape)).flatten(1, 2)
+        again = rays.between(source, pixels, to_index, tuple(ctx.shape))
         results = (again.starts, again.directions, again.lengths_mm)
         return sum((result * part).sum() for result, part in zip(results, upstream, strict=True))
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ABI = 1
+ABI = 2
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -50,7 +50,6 @@ class CameraBatch(Structure):
         ("rows", c_int32),
         ("columns", c_int32),
         ("threads", c_int32),
-        ("pixel_mm", c_double * 2),
         ("to_index", c_double * 12),
         ("source", c_void_p),
         ("centre", c_void_p),

@@ -18,26 +18,25 @@ constexpr int32_t no_axis = -1;
 struct PixelRun {
     int count;
     double origin[3];  // of the source, voxels
-    double along_columns[run_pixels], offset[3][run_pixels], span[3][run_pixels];
+    double column[run_pixels], offset[3][run_pixels], span[3][run_pixels];
     double full_mm[run_pixels], enter[run_pixels], leave[run_pixels];
     int32_t enter_axis[run_pixels], leave_axis[run_pixels];
 };
 
-inline double column_mm(const NerpCamera& camera, int column) {
-    return (column - (camera.columns - 1) * 0.5) * camera.pixel_mm[1];
-}
+// Steps from the detector's centre.
+inline double columns_off(const NerpCamera& camera, int column) { return column - (camera.columns - 1) * 0.5; }
 
-inline double row_mm(const NerpCamera& camera, int row) { return (row - (camera.rows - 1) * 0.5) * camera.pixel_mm[0]; }
+inline double rows_off(const NerpCamera& camera, int row) { return row - (camera.rows - 1) * 0.5; }
 
 inline void aim_run(const NerpCamera& camera, int view, int row, int first, PixelRun& run) {
-    const double down = row_mm(camera, row);
-    for (int i = 0; i < run.count; ++i) run.along_columns[i] = column_mm(camera, first + i);
+    const double down = rows_off(camera, row);
+    for (int i = 0; i < run.count; ++i) run.column[i] = columns_off(camera, first + i);
     for (int i = 0; i < run.count; ++i) run.full_mm[i] = 0;
     for (int k = 0; k < 3; ++k) {
         const int at = 3 * view + k;
         const double base = camera.centre[at] + down * camera.down[at] - camera.source[at], right = camera.right[at];
         for (int i = 0; i < run.count; ++i) {
-            const double offset = base + run.along_columns[i] * right;
+            const double offset = base + run.column[i] * right;
             run.offset[k][i] = offset;
             run.full_mm[i] += offset * offset;
         }
@@ -132,14 +131,14 @@ inline void add_ray(const NerpCamera& camera, const PixelRun& run, int i, const 
         const double pixel = m[0] * span[0] + m[4] * span[1] + m[8] * span[2] + by_full * run.offset[k][i] / full;
         sums.parts[0][k] += m[0] * origin[0] + m[4] * origin[1] + m[8] * origin[2] - pixel;
         sums.parts[1][k] += pixel;
-        sums.parts[2][k] += pixel * run.along_columns[i];
+        sums.parts[2][k] += pixel * run.column[i];
         sums.parts[3][k] += pixel * down;
     }
 }
 
 inline void cast_row_backward(const NerpCamera& camera, int view, int row, const NerpRayGradient& from, double* to) {
     CameraSums sums{};
-    const double down = row_mm(camera, row);
+    const double down = rows_off(camera, row);
     for (int first = 0; first < camera.columns; first += run_pixels) {
         const PixelRun run = run_from(camera, view, row, first);
         const int64_t at = (int64_t(view) * camera.rows + row) * camera.columns + first;

@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 1
+#define NERP_ABI 2
 
 extern "C" {
 
@@ -30,9 +30,8 @@ struct NerpScene {
 struct NerpCamera {
     int32_t shape[3];                               // voxels along d, h, w
     int32_t n_views, rows, columns, threads;
-    double pixel_mm[2];                             // between rows, between columns
     double to_index[12];                            // the upper three rows of the matrix from mm to voxels
-    const double *source, *centre, *right, *down;
+    const double *source, *centre, *right, *down;   // right, down: from one column, one row to the next
 };
 
 // Gradients with respect to the rays, laid out as they are; null when not wanted.
