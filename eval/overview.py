@@ -10,7 +10,7 @@ import torch
 
 from nerp import Synthesiser, chest_camera, read_labels, read_volume
 from nerp.data.radiographs import find_radiographs, read_radiograph
-from nerp.phantom import HIDING_LABELS, LUNG_LABELS, thorax
+from nerp.phantom import LUNG_LABELS, OBSCURING_LABELS, thorax
 from nerp.synthesis import PairSettings, load_run
 
 SHAPE = (256, 256)
@@ -21,7 +21,7 @@ def main(run: str, data: str, out: str) -> int:
     """Render every panel and save the picture."""
     folder, phantom, ct = Path(data), thorax(2), read_volume(Path(data) / CT)
     labels = read_labels(folder / LABELS, like=ct)
-    shown = pair(phantom.ct, phantom.labels, PairSettings(mask=LUNG_LABELS, hiding=HIDING_LABELS, shape=SHAPE))
+    shown = pair(phantom.ct, phantom.labels, PairSettings(mask=LUNG_LABELS, obscuring=OBSCURING_LABELS, shape=SHAPE))
     drr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE))
     vrr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE, mode="vrr"), load_run(run))
     panels = [

@@ -125,7 +125,7 @@ def progress(task: str) -> Iterator[Callable[[int, int], None]]:
 
 def mask_choice(mask: str | None, rule: str, numbers: list[str] | None, label_names: Path | None) -> dict:
     """What the mask options say, as `PairSettings` takes it."""
-    from nerp.data.label_names import read_label_names, select_labels
+    from nerp.label_names import read_label_names, select_labels
     from nerp.projection import MaskRule
 
     names = read_label_names(label_names) if label_names else {}

@@ -88,13 +88,13 @@ def sha256(path: str | Path) -> str:
 
 
 @contextmanager
-def held(folder: str | Path) -> Iterator[None]:
-    """Hold a folder, made if need be, against other processes until the end, when it is removed if empty.
+def locked(folder: str | Path) -> Iterator[None]:
+    """Lock a folder, made if need be, against other processes until the end, when it is removed if empty.
 
-    The system lets go when the process ends, however it ends. Outside Unix nothing is held.
+    The system lets go when the process ends, however it ends. Outside Unix nothing is locked.
 
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process has locked it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,15 @@ class Volume:
         """Distance between voxel centres along each index axis, mm."""
         return tuple(self.affine[:3, :3].norm(dim=0).tolist())
 
+    def to_world(self, index: Tensor) -> Tensor:
+        """(…, 3) world mm of voxel indices (…, 3); float64, differentiable in the index."""
+        return index.to(self.affine) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def corners_mm(self) -> Tensor:
+        """(8, 3) float64 world mm of the grid's corners, half a voxel outside the outer voxel centres."""
+        ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64) for count in self.shape]
+        return self.to_world(torch.cartesian_prod(*ends))
+
     def to(self, *args, **kwargs) -> Volume:
         """The same volume with its values moved or cast as by `Tensor.to`; the affine stays float64 on the CPU."""
         return Volume(self.values.to(*args, **kwargs), self.affine, self.unit)
@@ -95,6 +104,10 @@ WATER_PER_MM = 0.0192
 """Linear attenuation of water, 1/mm, at about 70 keV (NIST XCOM: 0.193 /cm at 70 keV)."""
 
 
+AIR_HU = -1000.0
+"""Air, by the definition of the Hounsfield unit."""
+
+
 def attenuation(volume: Volume) -> Volume:
     """Linear attenuation of a CT from its HU: mu = mu_water (1 + HU / 1000), never negative.
 
@@ -111,12 +124,12 @@ def attenuation(volume: Volume) -> Volume:
     """
     if volume.unit != "hu":
         raise VolumeError(f"attenuation() needs a volume in 'hu', found {volume.unit!r}; read it with read_volume")
-    values = (volume.values.clamp(min=-1000.0) / 1000.0 + 1.0) * WATER_PER_MM
+    values = (volume.values.clamp(min=AIR_HU) / 1000.0 + 1.0) * WATER_PER_MM
     return Volume(values, volume.affine, "1/mm")
 
 
-AIR_HU = -1024.0
-"""What stands for padding: the least value that scanners write for air."""
+PADDING_HU = -1024.0
+"""What stands for padding: the least value that scanners write; all that uses HU takes it for air."""
 
 PADDING_BELOW_HU = -1100.0
 """No matter has less; below it lie only the scanners' fillings (-2000, -2048, -3024)."""
@@ -149,7 +162,7 @@ def read_volume(path, *, series: str | None = None, max_voxels: int = MAX_VOXELS
     _check_hounsfield(path, values)
     if np.may_share_memory(values, stored):
         values = values.copy()
-    values[values < PADDING_BELOW_HU] = AIR_HU
+    values[values < PADDING_BELOW_HU] = PADDING_HU
     return Volume(torch.from_numpy(values)[None], _placed(path, affine), "hu")
 
 
@@ -177,8 +190,11 @@ def read_labels(path, like: Volume | None = None, *, max_voxels: int = MAX_VOXEL
         return Volume(values, affine, "label")
     values = _nearest(stored, torch.linalg.inv(affine) @ like.affine, like.shape)
     if not values.any():
-        found, wanted = _extent(stored.shape, affine), _extent(like.shape, like.affine)
-        raise VolumeError(f"{path}: no label lies inside the CT (labels span {found}, CT {wanted} mm); check the pair")
+        labels = Volume(torch.zeros(1, 1, 1, 1).expand(1, *stored.shape), affine, "label")
+        found, expected = _extent(labels), _extent(like)
+        raise VolumeError(
+            f"{path}: no label lies inside the CT (labels span {found}, CT {expected} mm); check the pair"
+        )
     return Volume(torch.from_numpy(values)[None], like.affine, "label")
 
 
@@ -273,8 +289,7 @@ def _nearest(stored: np.ndarray, index_from_index: Tensor, shape: tuple[int, int
     return values
 
 
-def _extent(shape: tuple[int, int, int], affine: Tensor) -> str:
-    corners = torch.cartesian_prod(*(torch.tensor([-0.5, n - 0.5], dtype=torch.float64) for n in shape))
-    world = corners @ affine[:3, :3].T + affine[:3, 3]
+def _extent(volume: Volume) -> str:
+    world = volume.corners_mm()
     ranges = zip(world.amin(0).tolist(), world.amax(0).tolist(), strict=True)
     return " ".join(f"{name} {low:.0f}..{high:.0f}" for name, (low, high) in zip("xyz", ranges, strict=True))

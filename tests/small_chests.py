@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from dicom_series import write_slice
 
-from nerp.config import flatten, load_config, save_config
+from nerp.config import load_config, save_settings
 from nerp.networks import Mapper
 from nerp.projection import MaskRule
+from nerp.settings import flatten
 from nerp.synthesis import PairSettings
 from nerp.training.checkpoint import save_generator
 from nerp.volume import Volume, write_volume
@@ -54,9 +55,10 @@ def write_run(folder: Path, *, n_samples: int = 32) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         mapper = Mapper("unet", channels=2)
-    config = load_config(None, ["mapper.arch=unet", "mapper.channels=2", "data.size=32", "data.window_hu=[-1000,500]"])
-    config.viewer.n_samples, config.viewer.shape = n_samples, [24, 20]
-    save_config(config, folder / "config.yaml")
+    viewer = [f"viewer.n_samples={n_samples}", "viewer.shape=[24,20]"]
+    grid = ["mapper.arch=unet", "mapper.channels=2", "data.size=32", "data.window_hu=[-1000,500]"]
+    config = load_config(None, [*grid, *viewer])
+    save_settings(config, folder / "config.yaml")
     save_generator(folder / "generator.safetensors", mapper, step=0, settings=flatten(config))
     return folder
 

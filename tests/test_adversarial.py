@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny_run import tiny
 
-from nerp.config import OptimizerConfig
 from nerp.errors import TrainingError
 from nerp.training import trainer as trainer_module
 from nerp.training.adversarial import AdversarialTrainer, build_networks
 from nerp.training.journal import GAP, HEADING, MARGIN, TILE, write_picture
 from nerp.training.learner import Learner, rate_factor
+from nerp.training.settings import OptimizerSettings
 from nerp.training.sources import open_sources
 from nerp.training.stand_in import stand_in
 from nerp.training.trainer import Recipe
@@ -35,7 +35,7 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
     module = torch.nn.Linear(2, 1)
     before = module.weight.detach().clone()
     learner = Learner(
-        "judge", module, rate=0.1, settings=OptimizerConfig(), fabric=Fabric(accelerator="cpu", devices=1)
+        "judge", module, rate=0.1, settings=OptimizerSettings(), fabric=Fabric(accelerator="cpu", devices=1)
     )
     term = (learner.module(torch.zeros(1, 2)) * 0.0).square().sum().sqrt()
     with pytest.raises(TrainingError, match="step 9: 'gradient_judge' is nan"):
@@ -52,7 +52,7 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
         (["viewer.opacity=per_sample", "mapper.opacity_max_per_mm=0.02", "mapper.residual=false"], {"l1"}),
         (["precision=bf16-mixed", "loss.r1=1", "loss.r1_every=1"], {"r1"}),
         (["precision=bf16-mixed", "camera.view=oblique", "camera.angle_deg=45"], {"adversarial"}),
-        (["camera.view=ap", "camera.sdd_mm=[900,1100]", "loss.adversarial=0"], {"l1"}),
+        (["camera.view=ap", "camera.source_detector_mm=[900,1100]", "loss.adversarial=0"], {"l1"}),
         (["data.spacing_mm=16", "backend=reference"], {"l1"}),
     ],
 )
@@ -139,9 +139,9 @@ def test_averaging_starts_quickly_and_ends_slowly(tmp_path, training_data):
 
 
 def test_rates_rise_and_swing():
-    settings = OptimizerConfig(warmup_steps=10)
+    settings = OptimizerSettings(warmup_steps=10)
     assert [rate_factor(step, settings) for step in (1, 5, 10, 99)] == [0.1, 0.5, 1.0, 1.0]
-    settings = OptimizerConfig(schedule="cosine", period_steps=20)
+    settings = OptimizerSettings(schedule="cosine", period_steps=20)
     assert [rate_factor(step, settings) for step in (1, 6, 11, 21)] == pytest.approx([1.0, 0.5, 0.0, 1.0])
 
 

@@ -10,16 +10,22 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "nerp.errors": 0,
     "nerp.files": 0.5,
-    "nerp.config": 4,
+    "nerp.settings": 0.5,
+    "nerp.display": 0.5,
+    "nerp.randomness": 0.5,
+    "nerp.label_names": 0.5,
     "nerp.formats": 1,
     "nerp.dicom": 1.5,
     "nerp.volume": 2,
+    "nerp.anatomy": 2.5,
     "nerp.camera": 3,
     "nerp.phantom": 3,
     "nerp.projection": 4,
     "nerp.networks": 5,
     "nerp.physics": 5,
     "nerp.data": 5,
+    "nerp.training.settings": 5.2,
+    "nerp.config": 5.5,
     "nerp.synthesis": 6,
     "nerp.training": 6,
     "nerp.evaluation": 7,
@@ -59,7 +65,9 @@ def imports_of(path: Path) -> list[str]:
 
 def station(module: str) -> str:
     """The station a module belongs to: `nerp.projection.rays` is at `nerp.projection`."""
-    return ".".join(module.split(".")[:2])
+    parts = module.split(".")
+    whole = (".".join(parts[:n]) for n in range(len(parts), 1, -1))
+    return next((name for name in whole if name in LEVELS), ".".join(parts[:2]))
 
 
 def sources() -> list[Path]:

@@ -54,7 +54,9 @@ def vectors(source) -> list[torch.Tensor]:
     parts = [source, (-13.0, 61, -9), (-0.9, -0.2, 0.05), (0.03, 0.1, -0.99)]
     if source[0] == 25.0:
         parts[1:] = [(25.0, 80, 32), (1.0, 0, 0), (0.0, 0, -1)]
-    return [torch.tensor([part], dtype=torch.float64, requires_grad=True) for part in parts]
+    places = torch.tensor(parts[:2], dtype=torch.float64)
+    directions = torch.nn.functional.normalize(torch.tensor(parts[2:], dtype=torch.float64))
+    return [part[None].clone().requires_grad_() for part in (*places, *directions)]
 
 
 def rays_of(name, parts, n_views=1) -> Rays:

@@ -206,9 +206,9 @@ def test_no_variation_gives_the_base_camera(chest, generator):
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [
-        ({"yaw_deg": (5.0, -5.0)}, r"camera range yaw_deg is \(5.0, -5.0\); expected \(lowest, highest\)"),
-        ({"field_scale": (0.0, 1.0)}, r"field_scale is \(0.0, 1.0\); expected \(lowest, highest\) above 0"),
-        ({"shift_mm": (0.0, float("inf"))}, r"camera range shift_mm is \(0.0, inf\)"),
+        ({"yaw_deg": (5.0, -5.0)}, r"camera.yaw_deg is \[5.0, -5.0\]; expected the lower bound first"),
+        ({"field_scale": (0.0, 1.0)}, r"camera.field_scale is 0; expected a number from 0.2 to 5"),
+        ({"shift_mm": (0.0, float("inf"))}, r"camera.shift_mm is inf; expected a number from -1000 to 1000"),
     ],
 )
 def test_impossible_ranges_are_refused(ranges, message):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nerp.errors import CheckpointError
+from nerp.randomness import choose, stream
 from nerp.training.checkpoint import (
     Checkpoint,
     check_settings,
@@ -18,7 +19,6 @@ from nerp.training.checkpoint import (
     unpack_optimizer,
 )
 from nerp.training.journal import trim_metrics
-from nerp.training.randomness import choose, stream
 
 
 def checkpoint(step=1):

@@ -278,7 +278,7 @@ def test_image_shape_refuses(text):
 
 
 def test_rule_numbers():
-    assert rule_numbers(["lung_mm=20", "hidden_mm=1.5"]) == {"lung_mm": 20.0, "hidden_mm": 1.5}
+    assert rule_numbers(["lung_mm=20", "obscured_mm=1.5"]) == {"lung_mm": 20.0, "obscured_mm": 1.5}
 
 
 @pytest.mark.slow

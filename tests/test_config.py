@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nerp.config import Config, flatten, load_config, save_config
+from nerp.config import Config, load_config, save_settings
 from nerp.config import reading as reading_module
 from nerp.errors import ConfigError
+from nerp.settings import flatten
 
 PRESETS = ("chest", "code", "demo", "paper", "real_cpu")
 
@@ -21,13 +22,13 @@ def test_file_then_overrides_change_the_defaults(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("seed: 3\ntrainer:\n  steps: 7\noptimizer:\n  lr: 1e-3\n")
     config = load_config(file, ["trainer.steps=9", "viewer.shape=[64, 32]", "data.ct_dir=/cts"])
-    assert (config.seed, config.trainer.steps, config.viewer.shape) == (3, 9, [64, 32])
+    assert (config.seed, config.trainer.steps, config.viewer.shape) == (3, 9, (64, 32))
     assert (config.optimizer.lr, config.data.ct_dir, config.trainer.ema_decay) == (1e-3, "/cts", 0.999)
 
 
 def test_saved_config_loads_again(tmp_path):
     config = load_config(None, ["optimizer.lr=1e-5", "data.spacing_mm=2", "mapper.residual=false"])
-    save_config(config, tmp_path / "config.yaml")
+    save_settings(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
@@ -84,9 +85,9 @@ MISTAKES = {
     "optimizer.lr=nan": r"optimizer.lr is nan; expected a number from 0 to 1",
     "camera.roll_deg=[-181, 0]": r"camera.roll_deg is -181; expected a number from -180 to 180",
     "camera.yaw_deg=[5, -5]": r"camera.yaw_deg is \[5.0, -5.0\]; expected the lower bound first",
-    "camera.yaw_deg=5": r"camera.yaw_deg in override .* expected list\[float\]",
-    "viewer.shape=[64]": r"viewer.shape is \[64\]; expected 2 numbers",
-    "data.window_hu=[5, 1]": r"data.window_hu is \[5.0, 1.0\]; expected two HU, the lower first",
+    "camera.yaw_deg=5": r"camera.yaw_deg in override .* expected 2 numbers, such as camera.yaw_deg=\[…, …\]",
+    "viewer.shape=[64]": r"viewer.shape in override .*expected 2 numbers, such as viewer.shape=",
+    "data.window_hu=[5, 1]": r"data.window_hu is \[5.0, 1.0\]; expected the lower bound first",
     "data.size=100": r"data.size is 100; expected a multiple of 16, such as 128",
     "mapper.arch=vent": r"mapper.arch is 'vent'; expected one of vnet, unet",
     "data.ct_dir=${oc.env:NERP_NO_SUCH}/ct": r"data.ct_dir: .*'NERP_NO_SUCH' not found.*; set it or give data.ct_dir=",
@@ -126,5 +127,31 @@ def test_unknown_preset_lists_the_known():
 def test_config_imports_nothing_heavy():
     import subprocess
 
-    code = "import nerp.config, sys; assert not {'torch', 'monai', 'lightning_fabric'} & set(sys.modules)"
+    code = "import nerp.config, sys; assert not {'monai', 'lightning_fabric'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_keys_of_the_version_before_are_read_with_a_warning(tmp_path, caplog):
+    file = tmp_path / "old.yaml"
+    file.write_text("camera:\n  sdd_mm: [1500, 1900]\n  field_of_view: [1, 2]\ndata:\n  labels_dir: /labels\n")
+    config = load_config(file, ["phantom.stand_ins=3"])
+    assert config.camera.source_detector_mm == (1500.0, 1900.0) and config.camera.field_scale == (1.0, 2.0)
+    assert config.phantom.radiographs == 3
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("camera.sdd_mm in" in text and "is now camera.source_detector_mm" in text for text in messages)
+    assert any("data.labels_dir in" in text and "decides nothing and is passed over" in text for text in messages)
+    caplog.clear()
+    load_config(file, warn=False)
+    assert not caplog.records
+
+
+def test_one_distribution_serves_training_and_pairs():
+    from nerp.camera import CameraDistribution, ViewSettings
+
+    camera = flatten(Config().camera)
+    assert camera == flatten(ViewSettings())
+    assert {key: value for key, value in camera.items() if key not in ("view", "angle_deg")} == flatten(
+        CameraDistribution()
+    )
+    assert load_config(None, ["camera.view=oblique"]).camera.turn_deg == 30.0
+    assert load_config(None, ["camera.angle_deg=20"]).camera.turn_deg == 0.0

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from nerp.display import SCALINGS
 from nerp.errors import UsageError
 from nerp.projection import display_image
-from nerp.projection.display import SCALINGS
 
 
 @pytest.mark.parametrize("name", list(SCALINGS))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nerp.data.label_names import read_label_names, select_labels
 from nerp.errors import DataError, UsageError
+from nerp.label_names import read_label_names, select_labels
 
 NAMES = {10: "lung_left", 12: "lung_right", 16: "trachea"}
 

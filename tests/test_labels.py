@@ -7,14 +7,13 @@ import torch
 
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
+from nerp.label_names import lung_labels, obscuring_labels
 from nerp.projection import (
     RULES,
     MaskRule,
-    hiding_labels,
-    hiding_tissue,
-    lung_labels,
     march,
     march_labels,
+    obscuring_tissue,
     project_labels,
     project_mask,
     siddon,
@@ -106,8 +105,8 @@ def test_any_and_thickness_count_the_path(chest):
 
 @pytest.mark.parametrize("named", [False, True])
 def test_visible_leaves_out_lung_behind_heart_and_liver(chest, named):
-    hidden = hiding_tissue(chest, [LEFT, RIGHT], [HEART, LIVER] if named else [])
-    mask = project_mask(MaskRule("visible"), chest, pa(), [LEFT, RIGHT], hidden=hidden)[0, 0]
+    obscuring = obscuring_tissue(chest, [LEFT, RIGHT], [HEART, LIVER] if named else [])
+    mask = project_mask(MaskRule("visible"), chest, pa(), [LEFT, RIGHT], obscuring=obscuring)[0, 0]
     whole = project_mask(MaskRule("any"), chest, pa(), [LEFT, RIGHT])[0, 0]
     for clear in ((60, 40), (-60, 40), (-60, -40)):
         assert mask[pixel(*clear)]
@@ -124,16 +123,16 @@ def test_visible_needs_no_label_but_the_lungs(chest):
     assert torch.equal(one, other) and one.any()
 
 
-def test_hidden_tissue_is_enclosed_by_the_lungs_or_below_them(chest):
-    hidden = hiding_tissue(chest, [LEFT, RIGHT]).values[0] == -1
+def test_obscuring_tissue_is_enclosed_by_the_lungs_or_below_them(chest):
+    obscuring = obscuring_tissue(chest, [LEFT, RIGHT]).values[0] == -1
     lung = torch.isin(chest.values[0], torch.tensor([float(LEFT), RIGHT]))
-    assert not (hidden & lung).any()
-    assert hidden[12, 12, 10] and hidden[18, 12, 1] and not hidden[12, 12, 22] and not hidden[0, 12, 10]
+    assert not (obscuring & lung).any()
+    assert obscuring[12, 12, 10] and obscuring[18, 12, 1] and not obscuring[12, 12, 22] and not obscuring[0, 12, 10]
     flipped = Volume(chest.values.flip(3), chest.affine @ _flip(2, 24), "label")
-    assert torch.equal(hiding_tissue(flipped, [LEFT, RIGHT]).values.flip(3)[0] == -1, hidden)
+    assert torch.equal(obscuring_tissue(flipped, [LEFT, RIGHT]).values.flip(3)[0] == -1, obscuring)
     permuted = Volume(chest.values.permute(0, 3, 1, 2), chest.affine[:, [2, 0, 1, 3]], "label")
-    again = hiding_tissue(permuted, [LEFT, RIGHT]).values[0].permute(1, 2, 0) == -1
-    assert (again != hidden).float().mean() < 0.01
+    again = obscuring_tissue(permuted, [LEFT, RIGHT]).values[0].permute(1, 2, 0) == -1
+    assert (again != obscuring).float().mean() < 0.01
 
 
 def _flip(axis: int, count: int) -> torch.Tensor:
@@ -145,7 +144,7 @@ def _flip(axis: int, count: int) -> torch.Tensor:
 def test_names_tell_lungs_and_what_hides_them():
     names = {1: "lung_upper_lobe_left", 2: "Right Lung", 3: "heart", 4: "vertebrae_T8", 5: "rib_left_3", 6: "Liver"}
     assert lung_labels(names) == [1, 2]
-    assert hiding_labels(names) == [3, 4, 6]
+    assert obscuring_labels(names) == [3, 4, 6]
 
 
 def test_march_labels_is_the_march_of_the_label_over_that_of_everything(chest):
@@ -224,12 +223,12 @@ def test_label_projection_refuses_what_does_not_fit(chest):
     with pytest.raises(GeometryError, match="expected a volume in 'label', found 'hu'; read it with read_labels"):
         project_labels(ct, pa(), [1])
     with pytest.raises(GeometryError, match="expected a volume in 'label', found 'hu'"):
-        hiding_tissue(ct, [1])
+        obscuring_tissue(ct, [1])
     with pytest.raises(UsageError, match="no labels are asked for; expected at least one integer"):
         project_labels(chest, pa(), [])
-    small = hiding_tissue(Volume(chest.values[:, :-1], chest.affine, "label"), [LEFT])
-    with pytest.raises(GeometryError, match="hidden tissue lies on another grid"):
-        project_mask(MaskRule(), chest, pa(), [LEFT], hidden=small)
+    small = obscuring_tissue(Volume(chest.values[:, :-1], chest.affine, "label"), [LEFT])
+    with pytest.raises(GeometryError, match="obscuring tissue lies on another grid"):
+        project_mask(MaskRule(), chest, pa(), [LEFT], obscuring=small)
     two = Fields(torch.ones(2, 4, 4, 4), torch.ones(2, 4, 4, 4), affine())
     with pytest.raises(GeometryError, match=r"march_labels\(\) found 2 fields; expected 1"):
         march_labels(two, chest, pa().repeat(2), [LEFT])

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from nerp.errors import DataError, UsageError
-from nerp.phantom import FINDINGS, HIDING_LABELS, LABEL_OF, LABELS, LUNG_LABELS, thorax, write_phantoms
+from nerp.phantom import FINDINGS, LABEL_OF, LABELS, LUNG_LABELS, OBSCURING_LABELS, thorax, write_phantoms
 from nerp.phantom.bones import SIDES, rib_path
 from nerp.phantom.canvas import Canvas, leaning
 from nerp.phantom.chest import Chest
@@ -155,8 +155,8 @@ def test_labels_are_many_named_and_present(man):
     sometimes = {"breast", "colon_gas", *FINDINGS[:4]}
     assert present | sometimes == set(LABELS.values())
     assert len(present) >= 15
-    assert set(LUNG_LABELS) | set(HIDING_LABELS) <= set(LABELS)
-    assert not set(LUNG_LABELS) & set(HIDING_LABELS)
+    assert set(LUNG_LABELS) | set(OBSCURING_LABELS) <= set(LABELS)
+    assert not set(LUNG_LABELS) & set(OBSCURING_LABELS)
 
 
 @pytest.mark.parametrize(

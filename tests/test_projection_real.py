@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nerp.camera import chest_camera
-from nerp.projection import MaskRule, display_image, hiding_tissue, project_labels, project_mask, siddon
+from nerp.projection import MaskRule, display_image, obscuring_tissue, project_labels, project_mask, siddon
 from nerp.volume import Volume, attenuation
 
 LUNGS = [10, 11, 12, 13, 14]
@@ -103,7 +103,7 @@ def test_lungs_are_dark_bone_is_bright_and_masks_follow_the_image(scan):
     ct, labels = scan
     view = chest_camera(ct, "pa", shape=(SIZE, SIZE))
     image = display_image(siddon(attenuation(ct), view))
-    lungs = project_mask(MaskRule("visible"), labels, view, LUNGS, hidden=hiding_tissue(labels, LUNGS))
+    lungs = project_mask(MaskRule("visible"), labels, view, LUNGS, obscuring=obscuring_tissue(labels, LUNGS))
     spine = seen(labels, view, VERTEBRAE) > 20
     assert image[lungs].mean() < 0.55 < 0.75 < image[0, 0][spine].mean()
     assert 0.1 < lungs.float().mean() < 0.35

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerp.config import Config, save_config
+from nerp.config import Config, load_config, save_settings
 from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError
@@ -64,17 +64,16 @@ def pairs(tmp_path):
     with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
         for index in range(24):
             writer.add(record(index), numbers.integers(0, 256, (32, 24), dtype=np.uint8), mask)
-        names = {"mask": {"10": "lung_left"}, "hiding": {}}
+        names = {"mask": {"10": "lung_left"}, "obscuring": {}}
         writer.finish({"label_names": names, "licence": SETTINGS["licence"], "citation": "A & B, 2022"})
     return tmp_path / "pairs"
 
 
 @pytest.fixture
 def run(tmp_path):
-    config = Config(run_dir=str(tmp_path / "Jane_Doe"))
-    config.trainer.steps = 500
+    config = load_config(None, [f"run_dir={tmp_path / 'Jane_Doe'}", "trainer.steps=500"])
     folder = tmp_path / "run"
-    save_config(config, folder / "config.yaml")
+    save_settings(config, folder / "config.yaml")
     lines = [json.dumps({"step": step, "l1": 1 / step, "adversarial": 0.7}) for step in range(1, 101)]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 10')
     (folder / "samples").mkdir()
@@ -153,7 +152,7 @@ def test_report_of_a_run_shows_curves_samples_and_changed_settings(run):
 
 
 def test_report_of_a_run_that_has_only_begun(tmp_path):
-    save_config(Config(), tmp_path / "config.yaml")
+    save_settings(Config(), tmp_path / "config.yaml")
     text = words(write_report(tmp_path))
     assert "0 of 100000 steps" in text
     assert not images_in(text)

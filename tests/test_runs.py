@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from tiny_run import event_steps, metrics, state, tiny
 
-from nerp.config import load_config, save_config
+from nerp.config import load_config, save_settings
 from nerp.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nerp.training import adversarial as adversarial_module
 from nerp.training import losses
@@ -262,7 +262,7 @@ def test_presets_train_at_a_reduced_size(tmp_path, training_data, preset):
 def test_two_processes_train_as_one(tmp_path, training_data):
     config = tmp_path / "config.yaml"
     overrides = ["devices=2", "trainer.steps=2", "trainer.volumes_per_step=2", "loss.r1=1", "loss.r1_every=2"]
-    save_config(tiny(tmp_path / "run", *training_data, *overrides), config)
+    save_settings(tiny(tmp_path / "run", *training_data, *overrides), config)
     command = [sys.executable, str(ROOT / "train" / "gan.py"), str(config)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, timeout=300)

@@ -23,7 +23,7 @@ from small_chests import (
 )
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
-from nerp.config import load_config, save_config
+from nerp.config import load_config, save_settings
 from nerp.data.pairs import read_pair, read_records
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
 from nerp.files import sha256
@@ -133,9 +133,9 @@ def test_the_visible_field_leaves_out_what_the_named_labels_hide():
     camera = chest_camera(ct, shape=(48, 40))
 
     def field(names):
-        settings = replace(SETTINGS, rule=MaskRule("visible", {"hidden_per_lung": 0.0}), label_names=names)
+        settings = replace(SETTINGS, rule=MaskRule("visible", {"obscured_per_lung": 0.0}), label_names=names)
         pair = Synthesiser(ct, labels, settings=settings).pair(camera)
-        return pair.mask > 0, pair.record["hiding_labels"]
+        return pair.mask > 0, pair.record["obscuring_labels"]
 
     (unnamed, none), (named, hiding) = field({}), field({HEART: "heart", 10: "lung_right"})
     assert none == []
@@ -334,7 +334,7 @@ def test_only_the_oblique_view_turns():
 
 def test_a_run_brings_its_shape_and_cameras(run):
     config = load_config(run / "config.yaml", ["camera.yaw_deg=[-1,2]"])
-    save_config(config, run / "config.yaml")
+    save_settings(config, run / "config.yaml")
     own = run_settings(run)
     assert own["shape"] == (24, 20)
     assert own["cameras"].yaw_deg == (-1.0, 2.0)

@@ -14,7 +14,7 @@ def tiny(run_dir, *overrides):
             f"run_dir={run_dir}",
             "device=cpu",
             "phantom.count=2",
-            "phantom.stand_ins=3",
+            "phantom.radiographs=3",
             "phantom.spacing_mm=10",
             "data.size=32",
             "mapper.arch=unet",

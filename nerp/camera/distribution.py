@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nerp.camera.perspective import Camera
 from nerp.camera.variation import vary
-from nerp.camera.views import chest_camera
-from nerp.errors import UsageError
+from nerp.camera.views import OBLIQUE_DEG, VIEWS, chest_camera
+from nerp.settings import Settings, choice, limits, number
 from nerp.volume import Volume
 
 
 @dataclass(frozen=True)
-class CameraDistribution:
+class CameraDistribution(Settings):
     """Ranges, each (lowest, highest), from which views around a base camera are drawn evenly.
 
     Args:
@@ -25,28 +25,20 @@ class CameraDistribution:
         roll_deg:           turn about the beam.
         shift_mm:           shift of the detector, along its columns and along its rows.
         source_detector_mm: distance between source and detector; None keeps the base camera's.
-        field_scale:        factor of the field of view.
+        field_scale:        factor of the field of view that is fitted to the chest.
 
     Raises:
-        UsageError: a range that is not two ascending finite numbers, or not above 0 where it must be.
+        ConfigError: a range that is not two ascending numbers within its bounds.
     """
 
-    yaw_deg: tuple[float, float] = (-10.0, 10.0)
-    pitch_deg: tuple[float, float] = (-5.0, 5.0)
-    roll_deg: tuple[float, float] = (-3.0, 3.0)
-    shift_mm: tuple[float, float] = (-10.0, 10.0)
-    source_detector_mm: tuple[float, float] | None = None
-    field_scale: tuple[float, float] = (0.95, 1.1)
+    SECTION: ClassVar[str] = "camera"
 
-    def __post_init__(self):
-        for field in fields(self):
-            limits = getattr(self, field.name)
-            if field.name == "source_detector_mm" and limits is None:
-                continue
-            ascending = len(limits) == 2 and -math.inf < limits[0] <= limits[1] < math.inf
-            if not ascending or (field.name in ("source_detector_mm", "field_scale") and limits[0] <= 0):
-                bound = " above 0" if field.name in ("source_detector_mm", "field_scale") else ""
-                raise UsageError(f"camera range {field.name} is {limits}; expected (lowest, highest){bound}")
+    yaw_deg: tuple[float, float] = limits((-10.0, 10.0), -180.0, 180.0)
+    pitch_deg: tuple[float, float] = limits((-5.0, 5.0), -90.0, 90.0)
+    roll_deg: tuple[float, float] = limits((-3.0, 3.0), -180.0, 180.0)
+    shift_mm: tuple[float, float] = limits((-10.0, 10.0), -1000.0, 1000.0)
+    source_detector_mm: tuple[float, float] | None = limits(None, 100.0, 20_000.0)
+    field_scale: tuple[float, float] = limits((0.95, 1.1), 0.2, 5.0)
 
     def sample(self, base: Camera | Volume, n: int, generator: torch.Generator) -> Camera:
         """Draw `n` views around each base camera.
@@ -82,3 +74,26 @@ class CameraDistribution:
 
 def _within(limits: tuple[float, float], fractions: Tensor) -> Tensor:
     return limits[0] + (limits[1] - limits[0]) * fractions
+
+
+@dataclass(frozen=True)
+class ViewSettings(CameraDistribution):
+    """A view, and the ranges in which cameras vary about it: the same for training, DRR pairs and VRR pairs.
+
+    Args:
+        view:      preset that the cameras vary about.
+        angle_deg: turn of the `oblique` view; the others do not turn, whatever it says.
+        yaw_deg, pitch_deg, roll_deg, shift_mm, source_detector_mm, field_scale: as for `CameraDistribution`.
+    """
+
+    view: str = choice("pa", *(name for name in VIEWS if name != "pa"))
+    angle_deg: float = number(OBLIQUE_DEG, -90.0, 90.0)
+
+    @property
+    def turn_deg(self) -> float:
+        """`angle_deg` of the oblique view; 0 for the others."""
+        return float(self.angle_deg) if self.view == "oblique" else 0.0
+
+    def base_camera(self, ct: Volume, shape: tuple[int, int]) -> Camera:
+        """The view's preset on a CT, a batch of one float64 camera of (H, W) `shape`."""
+        return chest_camera(ct, self.view, shape=shape, angle_deg=self.turn_deg)

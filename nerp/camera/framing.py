@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerp.camera.anatomy import Anatomy
+from nerp.anatomy import Anatomy
 
 LUNG_FILL = 0.8
 """Fraction of the detector's side that the lungs take up, as in radiographs of practice."""

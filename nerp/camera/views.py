@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerp.camera.anatomy import find_anatomy
+from nerp.anatomy import find_anatomy
 from nerp.camera.framing import frame
 from nerp.camera.perspective import Camera
 from nerp.camera.rotation import apply_rotation, view_rotation
 from nerp.errors import UsageError
 from nerp.volume import Volume
+
+OBLIQUE_DEG = 30.0
+"""Turn of the oblique view where none is given; radiographers use 10 to 60."""
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,6 @@
-"""Settings: their defaults, and how a file and overrides change them."""
+"""Settings from files: their defaults, and how a file and overrides change them."""
 
-from nerp.config.schema import (
-    CameraConfig,
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    LossConfig,
-    MapperConfig,
-    OptimizerConfig,
-    PhantomConfig,
-    TrainerConfig,
-    ViewerConfig,
-    check,
-    flatten,
-    load_config,
-    save_config,
-)
+from nerp.config.reading import read_settings, save_settings, upgraded
+from nerp.config.schema import Config, load_config
 
-__all__ = [
-    "CameraConfig",
-    "Config",
-    "DataConfig",
-    "DiscriminatorConfig",
-    "LossConfig",
-    "MapperConfig",
-    "OptimizerConfig",
-    "PhantomConfig",
-    "TrainerConfig",
-    "ViewerConfig",
-    "check",
-    "flatten",
-    "load_config",
-    "save_config",
-]
+__all__ = ["Config", "load_config", "read_settings", "save_settings", "upgraded"]

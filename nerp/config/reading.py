@@ -2,24 +2,98 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import site
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nerp.errors import ConfigError
+from nerp.files import write_text
+
+_log = logging.getLogger(__name__)
+
+RENAMED = {
+    "camera.sdd_mm": "camera.source_detector_mm",
+    "camera.field_of_view": "camera.field_scale",
+    "phantom.stand_ins": "phantom.radiographs",
+}
+"""Keys of the version before, still read for one release."""
+
+REMOVED = frozenset({"data.labels_dir"})
+"""Keys of the version before that decided nothing; passed over for one release."""
+
+Schema = TypeVar("Schema")
 
 Layer = tuple[str, dict[str, Any]]
 """Where some settings come from, in words, and the nested dictionary of them."""
+
+
+def read_settings(
+    schema: type[Schema], source: str | Path | None = None, overrides: Sequence[str] = (), *, warn: bool = True
+) -> Schema:
+    """An instance of `schema`: its defaults, changed by a YAML file and then by `key=value` overrides.
+
+    Args:
+        schema:    a dataclass, as a rule derived from `nerp.settings.Settings`; sections are dataclasses, too.
+        source:    a YAML file, the name of a preset such as `demo`, or None for the defaults alone.
+        overrides: such as `["trainer.steps=100", "viewer.shape=[64,64]"]`.
+        warn:      tell of keys that have another name now.
+
+    Raises:
+        ConfigError: no such file or preset; not YAML; an unknown key (the nearest is named); a wrong type; a value
+            out of its range; an environment variable that is not set.
+    """
+    layers = [] if source is None else [read_layer(preset_path(source))]
+    layers += [parse_override(item) for item in overrides]
+    return merge(schema, [_renewed(layer, warn=warn) for layer in layers])
+
+
+def save_settings(settings: Any, path: str | Path) -> None:
+    """Write every key of `settings` as YAML that `read_settings` reads, whole or not at all.
+
+    Args:
+        settings: an instance of a dataclass.
+        path:     the file.
+    """
+    write_text(path, as_yaml(settings))
+
+
+def as_yaml(settings: Any) -> str:
+    """Every key of an instance of a dataclass, as YAML."""
+    return yaml.safe_dump(asdict(settings), sort_keys=False, allow_unicode=True)
+
+
+def upgraded(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and values that the version before kept, under today's names."""
+    return {RENAMED.get(key, key): value for key, value in flat.items() if key not in REMOVED}
+
+
+def _renewed(layer: Layer, *, warn: bool) -> Layer:
+    """A layer under today's keys; `merge` needs no other."""
+    where, content = layer
+    content = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
+    for old in (*RENAMED, *REMOVED):
+        room, _, name = old.partition(".")
+        if not isinstance(content.get(room), dict) or name not in content[room]:
+            continue
+        value, new = content[room].pop(name), RENAMED.get(old)
+        if new is not None:
+            content[room].setdefault(new.partition(".")[2], value)
+        if warn:
+            told = "decides nothing and is passed over: drop it" if new is None else f"is now {new}: write that"
+            _log.warning("%s in %s %s", old, where, told)
+    return where, content
 
 
 def preset_folders() -> Iterator[Path]:
@@ -81,7 +155,7 @@ def parse_override(text: str) -> Layer:
     return f"override '{text}'", content
 
 
-def merge(schema: type, layers: list[Layer]) -> Any:
+def merge(schema: type[Schema], layers: list[Layer]) -> Schema:
     """An instance of `schema` with the layers' settings put over its defaults, later ones last.
 
     Raises:
@@ -91,15 +165,18 @@ def merge(schema: type, layers: list[Layer]) -> Any:
     known = list(leaf_types(schema))
     for where, content in layers:
         _check_keys(content, known, where)
-        try:
-            tree = OmegaConf.merge(tree, content)
-        except OmegaConfBaseException as error:
-            raise _wrong_type(error, schema, where) from error
+        for key, value in _leaves(content, known):
+            try:
+                tree = OmegaConf.merge(tree, _nested(key, value))
+            except OmegaConfBaseException as error:
+                raise _wrong_type(error, key, leaf_types(schema)[key], where) from error
     try:
-        return OmegaConf.to_object(tree)
+        made = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
         reason = re.sub(r"^.*?interpolation: ", "", _one_line(error))
         raise ConfigError(f"{_key(error)}: {reason}; set it or give {_key(error)}=…") from error
+    assert isinstance(made, schema)
+    return made
 
 
 def leaf_types(schema: type, prefix: str = "") -> dict[str, Any]:
@@ -133,10 +210,29 @@ def nearest_key(name: str, known: list[str]) -> str:
     return whole[0] if whole else last[part[0]] if part else get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
-def _wrong_type(error: OmegaConfBaseException, schema: type, where: str) -> ConfigError:
-    key = _key(error)
-    kind = leaf_types(schema).get(re.sub(r"\[.*", "", key))
-    expected = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """`{"trainer": {"steps": 100}}` of `trainer.steps` and 100."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return value
+
+
+def _leaves(content: Mapping[str, Any], known: list[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each known dotted key that some nested content states, with its value."""
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        if key in known:
+            yield key, value
+        else:
+            yield from _leaves(value, known, f"{key}.")
+
+
+def _wrong_type(error: OmegaConfBaseException, key: str, kind: Any, where: str) -> ConfigError:
+    if get_origin(kind) is UnionType:
+        kind = next(one for one in get_args(kind) if one is not NoneType)
+    expected = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+        expected = f"{len(get_args(kind))} numbers, such as {key}=[…, …]"
     return ConfigError(f"{key} in {where}: {_one_line(error)}; expected {expected}")
 
 

@@ -20,9 +20,8 @@ from nerp.dicom import holds_series
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.files import replacing
 from nerp.formats import ITK, NIFTI, extension
-from nerp.volume import Volume, read_volume
+from nerp.volume import AIR_HU, Volume, read_volume
 
-AIR_HU = -1000.0
 SIDE_MULTIPLE = 16
 """The mapper halves its grid four times."""
 
@@ -52,7 +51,8 @@ def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None
     """
     if ct.unit != "hu" or ct.values.shape[0] != 1:
         raise GeometryError(f"mapper_grid() needs one channel of HU; found {ct.values.shape[0]} of {ct.unit!r}")
-    low, high = _world_box(ct)
+    corners = ct.corners_mm()
+    low, high = corners.amin(0), corners.amax(0)
     spacing_mm = _spacing(size, spacing_mm, float((high - low).max()))
     counts = [max(1, math.ceil(extent / spacing_mm - 1e-6)) for extent in (high - low)[list(WORLD_AXIS)].tolist()]
     shape = [math.ceil(count / SIDE_MULTIPLE) * SIDE_MULTIPLE for count in counts]
@@ -62,12 +62,6 @@ def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None
         affine[world, axis] = spacing_mm
         affine[world, 3] = low[world] + (0.5 - (side - count) // 2) * spacing_mm
     return Volume(_resample(ct, affine, shape), affine, "hu")
-
-
-def _world_box(volume: Volume) -> tuple[Tensor, Tensor]:
-    corners = torch.cartesian_prod(*(torch.tensor([-0.5, n - 0.5], dtype=torch.float64) for n in volume.shape))
-    world = corners @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    return world.amin(0), world.amax(0)
 
 
 def _spacing(size: int | None, spacing_mm: float | None, longest_mm: float) -> float:

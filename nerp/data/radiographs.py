@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nerp.data.images import PICTURES, list_images, luminance, read_binary, read_stored
+from nerp.display import display_image
 from nerp.errors import DataError, UsageError
-from nerp.projection.display import display_image
 
 DICOM, JSRT = (".dcm", ".dicom"), (".img",)
 JSRT_SIDE, JSRT_WHITE = 2048, 4095

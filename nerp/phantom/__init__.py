@@ -5,12 +5,12 @@ the same seed at another spacing is the same patient. Nothing is taken from any 
 """
 
 from nerp.phantom.files import write_phantoms
-from nerp.phantom.labels import FINDINGS, HIDING_LABELS, LABEL_OF, LABELS, LUNG_LABELS
+from nerp.phantom.labels import FINDINGS, LABEL_OF, LABELS, LUNG_LABELS, OBSCURING_LABELS
 from nerp.phantom.thorax import Phantom, thorax
 
 __all__ = [
     "FINDINGS",
-    "HIDING_LABELS",
+    "OBSCURING_LABELS",
     "LABELS",
     "LABEL_OF",
     "LUNG_LABELS",

@@ -71,7 +71,7 @@ LUNG_LABELS: tuple[int, ...] = tuple(
 )
 """What belongs to the lung field: parenchyma, its vessels, airways and lesions, free air within the pleura."""
 
-HIDING_LABELS: tuple[int, ...] = tuple(
+OBSCURING_LABELS: tuple[int, ...] = tuple(
     LABEL_OF[name]
     for name in (
         "heart",

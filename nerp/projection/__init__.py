@@ -1,20 +1,18 @@
 """Exact integrals, emission-absorption marching and label projection."""
 
+from nerp.display import display_image
 from nerp.projection.dispatch import available_backends
-from nerp.projection.display import display_image
-from nerp.projection.hiding import hiding_labels, hiding_tissue, lung_labels
 from nerp.projection.integrals import march, siddon
 from nerp.projection.labels import march_labels, project_labels
 from nerp.projection.masks import RULES, MaskRule, project_mask
+from nerp.projection.obscuring import obscuring_tissue
 
 __all__ = [
     "RULES",
     "MaskRule",
     "available_backends",
     "display_image",
-    "hiding_labels",
-    "hiding_tissue",
-    "lung_labels",
+    "obscuring_tissue",
     "march",
     "march_labels",
     "project_labels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +13,22 @@ from torch import Tensor
 
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
-from nerp.projection.hiding import HIDDEN, hiding_tissue
 from nerp.projection.labels import march_labels, project_labels
+from nerp.projection.obscuring import OBSCURING, obscuring_tissue
 from nerp.volume import Fields, Volume
 
 RULES: dict[str, dict[str, float]] = {
     "any": {},
     "thickness": {"thickness_mm": 10.0},
-    "visible": {"lung_mm": 20.0, "hidden_mm": 5.0, "hidden_per_lung": 0.4, "smooth_mm": 2.5},
-    "rendered": {"share": 0.1},
+    "visible": {"lung_mm": 20.0, "obscured_mm": 5.0, "obscured_per_lung": 0.4, "smooth_mm": 2.5},
+    "rendered": {"fraction": 0.1},
 }
 """Every rule with its default numbers; `visible` is tuned to how people outline lung fields."""
+
+FORMER_NUMBERS = {"hidden_mm": "obscured_mm", "hidden_per_lung": "obscured_per_lung", "share": "fraction"}
+"""Names of the version before, still understood for one release."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,9 @@ class MaskRule:
     * `any`: some of the label lies on the ray.
     * `thickness`: at least `thickness_mm` of it.
     * `visible`: the lung field that a reader sees: at least `lung_mm` of lung on the ray, and no
-      more than `hidden_mm + hidden_per_lung * lung` of what hides it (heart, mediastinum, organs
+      more than `obscured_mm + obscured_per_lung * lung` of what obscures it (heart, mediastinum, organs
       below the diaphragm); the outline is smoothed by `smooth_mm` on the detector, as a hand draws it.
-    * `rendered`: the label gives at least `share` of the emission weights of `march`.
+    * `rendered`: the label gives at least `fraction` of the emission weights of `march`.
 
     Args:
         name:    one of `RULES`.
@@ -47,17 +53,27 @@ class MaskRule:
     name: str = "visible"
     numbers: Mapping[str, float] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in RULES:
             raise UsageError(f"unknown mask rule {self.name!r}; expected one of {', '.join(RULES)}")
-        known = RULES[self.name]
-        for name, number in self.numbers.items():
+        known, numbers = RULES[self.name], self._renamed()
+        for name, number in numbers.items():
             if name not in known:
                 has = ", ".join(known) or "no numbers"
                 raise UsageError(f"mask rule {self.name!r} has no number {name!r}; it has {has}")
             if not 0 <= number < math.inf:
                 raise UsageError(f"mask rule {self.name!r}: {name} is {number}; expected a finite number, 0 or more")
-        object.__setattr__(self, "numbers", {**known, **self.numbers})
+        object.__setattr__(self, "numbers", {**known, **numbers})
+
+    def _renamed(self) -> dict[str, float]:
+        """The numbers under today's names; a former one is warned of."""
+        numbers = {}
+        for name, number in self.numbers.items():
+            new = FORMER_NUMBERS.get(name, name)
+            if new != name and new in RULES[self.name]:
+                _log.warning("number %s of mask rule %r is now called %s: write that", name, self.name, new)
+            numbers[new if new in RULES[self.name] else name] = number
+        return numbers
 
     def to_dict(self) -> dict[str, str | float]:
         """The rule as a record holds it: its name and every number."""
@@ -66,7 +82,7 @@ class MaskRule:
     @classmethod
     def from_dict(cls, record: Mapping[str, str | float]) -> MaskRule:
         """The rule that `to_dict` wrote."""
-        return cls(record["name"], {name: number for name, number in record.items() if name != "name"})
+        return cls(str(record["name"]), {name: float(number) for name, number in record.items() if name != "name"})
 
 
 def project_mask(
@@ -75,7 +91,7 @@ def project_mask(
     camera: Camera,
     labels: Sequence[int],
     *,
-    hidden: Volume | None = None,
+    obscuring: Volume | None = None,
     fields: Fields | None = None,
     backend: str = "auto",
 ) -> Tensor:
@@ -86,7 +102,7 @@ def project_mask(
         label_volume: `(M, D, H, W)` in 'label'.
         camera:       B views of (H, W) pixels.
         labels:       the integers whose union is masked.
-        hidden:       of `visible`: what hides the lungs, from `hiding_tissue`, which is called
+        obscuring:       of `visible`: what obscures the lungs, from `obscuring_tissue`, which is called
                       with `labels` where nothing is given; make it once for many views.
         fields:       of `rendered`: the fields that the image is marched through.
         backend:      `auto`, `reference`, `cpu` or `cuda`.
@@ -96,7 +112,7 @@ def project_mask(
 
     Raises:
         UsageError:    `rendered` without fields.
-        GeometryError: `hidden` lies on another grid than the labels.
+        GeometryError: `obscuring` lies on another grid than the labels.
     """
     if rule.name == "rendered":
         if fields is None:
@@ -107,8 +123,8 @@ def project_mask(
     if rule.name != "visible":
         lengths_mm = _union(project_labels(label_volume, camera, labels, backend=backend))
         return any_mask(lengths_mm) if rule.name == "any" else thickness_mask(lengths_mm, **rule.numbers)
-    hidden = hiding_tissue(label_volume, labels) if hidden is None else hidden
-    lengths_mm = project_labels(_stacked(label_volume, hidden), camera, [*labels, HIDDEN], backend=backend)
+    obscuring = obscuring_tissue(label_volume, labels) if obscuring is None else obscuring
+    lengths_mm = project_labels(_stacked(label_volume, obscuring), camera, [*labels, OBSCURING], backend=backend)
     seen = visible_mask(_union(lengths_mm[:, :-1]), lengths_mm[:, -1:], rule)
     return smooth_mask(seen, rule.numbers["smooth_mm"], pixel_mm=camera.pixel_mm)
 
@@ -123,15 +139,15 @@ def thickness_mask(lengths_mm: Tensor, thickness_mm: float) -> Tensor:
     return lengths_mm >= thickness_mm
 
 
-def visible_mask(lung_mm: Tensor, hidden_mm: Tensor, rule: MaskRule) -> Tensor:
+def visible_mask(lung_mm: Tensor, obscured_mm: Tensor, rule: MaskRule) -> Tensor:
     """Rays with enough lung and little in its way; path lengths in mm, of one shape."""
-    limit_mm = rule.numbers["hidden_mm"] + rule.numbers["hidden_per_lung"] * lung_mm
-    return (lung_mm >= rule.numbers["lung_mm"]) & (hidden_mm <= limit_mm)
+    limit_mm = rule.numbers["obscured_mm"] + rule.numbers["obscured_per_lung"] * lung_mm
+    return (lung_mm >= rule.numbers["lung_mm"]) & (obscured_mm <= limit_mm)
 
 
-def rendered_mask(shares: Tensor, share: float) -> Tensor:
-    """Rays whose light comes from the label by at least `share`, any shape."""
-    return shares >= share
+def rendered_mask(fractions: Tensor, fraction: float) -> Tensor:
+    """Rays whose light comes from the label by at least `fraction`; fractions in 0..1, any shape."""
+    return fractions >= fraction
 
 
 def smooth_mask(mask: Tensor, smooth_mm: float, *, pixel_mm: Tensor) -> Tensor:
@@ -167,8 +183,10 @@ def _union(per_label: Tensor) -> Tensor:
     return per_label.sum(dim=1, keepdim=True)
 
 
-def _stacked(label_volume: Volume, hidden: Volume) -> Volume:
-    if hidden.shape != label_volume.shape or not torch.allclose(hidden.affine, label_volume.affine):
-        found = f"{hidden.shape} for labels of {label_volume.shape}"
-        raise GeometryError(f"hidden tissue lies on another grid: {found}; make it with hiding_tissue(label_volume)")
-    return Volume(torch.cat([label_volume.values, hidden.values]), label_volume.affine, "label")
+def _stacked(label_volume: Volume, obscuring: Volume) -> Volume:
+    if obscuring.shape != label_volume.shape or not torch.allclose(obscuring.affine, label_volume.affine):
+        found = f"{obscuring.shape} for labels of {label_volume.shape}"
+        raise GeometryError(
+            f"obscuring tissue lies on another grid: {found}; make it with obscuring_tissue(label_volume)"
+        )
+    return Volume(torch.cat([label_volume.values, obscuring.values]), label_volume.affine, "label")

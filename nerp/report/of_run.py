@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nerp.config import Config, flatten, load_config
+from nerp.config import Config, load_config
 from nerp.errors import DataError
 from nerp.report import figures, page
 from nerp.report.scores import score_sections
+from nerp.settings import flatten
 
 SAMPLES_OVER_TIME = 6
 
@@ -22,7 +23,7 @@ def run_page(folder: Path) -> str:
     Raises:
         ConfigError, DataError: the configuration or the metrics cannot be read.
     """
-    config, metrics = load_config(folder / "config.yaml"), read_metrics(folder / "metrics.jsonl")
+    config, metrics = load_config(folder / "config.yaml", warn=False), read_metrics(folder / "metrics.jsonl")
     steps = max((line["step"] for line in metrics), default=0)
     title = f"Training of a {config.mapper.arch} mapper, {steps} of {config.trainer.steps} steps"
     return page.page(

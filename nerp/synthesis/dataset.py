@@ -163,7 +163,7 @@ def _facts(records: Iterable[dict], settings: PairSettings) -> dict:
         },
         "label_names": {
             role: {str(label): settings.label_names.get(label, "") for label in labels}
-            for role, labels in (("mask", settings.mask), ("hiding", settings.hiding_labels()))
+            for role, labels in (("mask", settings.mask), ("obscuring", settings.obscuring_labels()))
         },
         "nerp": __version__,
         "licence": settings.licence,

@@ -40,7 +40,8 @@ class Run:
         """Hash of the settings that decide what is rendered; a longer training or another folder changes nothing."""
         data = self.config.data
         deciding = {"mapper": asdict(self.config.mapper), "viewer": asdict(self.config.viewer)}
-        deciding["grid"] = [data.size, data.spacing_mm, data.window_hu]
+        deciding["viewer"]["shape"] = list(self.config.viewer.shape)
+        deciding["grid"] = [data.size, data.spacing_mm, list(data.window_hu)]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def fields(self, ct: Volume, device: torch.device) -> Fields:
@@ -71,7 +72,7 @@ def load_run(folder: str | Path) -> Run:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} holds no {name}; expected a run folder: train one with `nerp train`")
-    config = load_config(folder / CONFIG)
+    config = load_config(folder / CONFIG, warn=False)
     mapper = Mapper(**asdict(config.mapper))
     _load_weights(mapper, folder / WEIGHTS)
     return Run(mapper.eval().requires_grad_(False), config, sha256(folder / WEIGHTS))
@@ -90,7 +91,7 @@ def run_settings(folder: str | Path) -> dict:
         CheckpointError, ConfigError: no generator or no readable configuration there.
     """
     config = load_run(folder).config
-    return {"shape": tuple(config.viewer.shape), "cameras": config.camera.distribution()}
+    return {"shape": tuple(config.viewer.shape), "cameras": config.camera}
 
 
 def _load_weights(mapper: Mapper, path: Path) -> None:

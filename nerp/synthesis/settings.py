@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 
 from nerp.camera import Camera, CameraDistribution, chest_camera
 from nerp.errors import UsageError
-from nerp.projection import MaskRule, hiding_labels, lung_labels
+from nerp.label_names import lung_labels, obscuring_labels
+from nerp.projection import MaskRule
 from nerp.volume import MAX_LABEL, Volume
 
 MODES = ("drr", "vrr", "physics")
@@ -34,7 +35,7 @@ class PairSettings:
         device:       `cpu` or `cuda`.
         backend:      of the projection.
         label_names:  name of each label value, as told in `dataset.json`.
-        hiding:       label values that hide lung under rule `visible`; None takes those whose names tell so.
+        obscuring:       label values that obscure lung under rule `visible`; None takes those whose names tell so.
         licence:      terms of the set, as told there.
         allow_empty:  keep CTs on none of whose views the mask has a pixel, such as those without a finding.
 
@@ -54,7 +55,7 @@ class PairSettings:
     device: str = "cpu"
     backend: str = "auto"
     label_names: dict[int, str] = field(default_factory=dict)
-    hiding: tuple[int, ...] | None = None
+    obscuring: tuple[int, ...] | None = None
     licence: str = TERMS
     allow_empty: bool = False
 
@@ -90,15 +91,15 @@ class PairSettings:
 
         Not what only tells of them, nor `allow_empty`, which may be allowed when a set is taken up again.
         """
-        values = {**asdict(self), "rule": self.rule.to_dict(), "hiding": self.hiding_labels()}
+        values = {**asdict(self), "rule": self.rule.to_dict(), "obscuring": self.obscuring_labels()}
         left_out = ("label_names", "licence", "allow_empty")
         return json.loads(json.dumps({key: value for key, value in values.items() if key not in left_out}))
 
-    def hiding_labels(self) -> list[int]:
-        """The label values that hide lung from a reader, for the rule `visible`."""
+    def obscuring_labels(self) -> list[int]:
+        """The label values that obscure lung from a reader, for the rule `visible`."""
         if self.rule.name != "visible":
             return []
-        return sorted(hiding_labels(self.label_names) if self.hiding is None else self.hiding)
+        return sorted(obscuring_labels(self.label_names) if self.obscuring is None else self.obscuring)
 
     def base_camera(self, ct: Volume) -> Camera:
         """The view's preset on a CT, float64."""

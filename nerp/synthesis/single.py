@@ -24,7 +24,7 @@ from nerp.volume import read_labels, read_volume
 RECORD = "record.json"
 FILES = ("image.png", "image.npy", "mask.png")
 NEEDED = frozenset(
-    ("id", "mode", "view", "mask_labels", "rule", "hiding_labels", "device", "backend", "threads", "camera")
+    ("id", "mode", "view", "mask_labels", "rule", "obscuring_labels", "device", "backend", "threads", "camera")
     + ("ct_sha256", "labels_sha256", "image_sha256", "mask_sha256", "weights_sha256", "config_sha256")
 )
 """What a record must say to be rendered again."""
@@ -159,11 +159,16 @@ def _record(path: Path, index: int) -> dict:
     if not 0 <= index < len(records):
         told = f"expected 0 to {len(records) - 1}" if records else "make pairs first"
         raise UsageError(f"index is {index}, but {path} holds {len(records)} records; {told}")
-    record = records[index]
+    record = _renamed(records[index])
     missing = NEEDED - record.keys() if isinstance(record, dict) else NEEDED
     if missing:
         raise DataError(f"record {index} of {path} lacks {', '.join(sorted(missing))}; give one that nerp wrote")
     return record
+
+
+def _renamed(record: dict) -> dict:
+    names = {"hiding_labels": "obscuring_labels", "mask_share": "mask_fraction"}
+    return {names.get(key, key): value for key, value in record.items()}
 
 
 def _whole(path: Path) -> dict:
@@ -181,7 +186,7 @@ def _settings_of(record: dict) -> PairSettings:
             view=record["view"],
             mask=tuple(record["mask_labels"]),
             rule=MaskRule.from_dict(record["rule"]),
-            hiding=tuple(record["hiding_labels"]),
+            obscuring=tuple(record["obscuring_labels"]),
             device=record["device"],
             backend=record["backend"],
             allow_empty=True,

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
+from nerp.display import HIGH, LOW, display_image
 from nerp.errors import DataError, GeometryError, UsageError
-from nerp.projection import hiding_tissue, project_mask, siddon
+from nerp.projection import obscuring_tissue, project_mask, siddon
 from nerp.projection.dispatch import choose_backend
-from nerp.projection.display import HIGH, LOW, display_image
 from nerp.synthesis.records import check_device, environment, repeatable
 from nerp.synthesis.run import Run
 from nerp.synthesis.settings import PairSettings
@@ -70,7 +70,7 @@ class Synthesiser:
         self._mask_points = None if labels is None else label_points(labels, self.settings.mask)
         with repeatable():
             self._source = self._prepare()
-            self._hidden = self._hiding()
+            self._obscuring = self._obscuring_tissue()
         self.backend = _backend_name(self.settings.backend, self._source)
 
     def pair(self, camera: Camera) -> Pair:
@@ -106,10 +106,10 @@ class Synthesiser:
             raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
         return self.run.fields(self.ct, self.device)
 
-    def _hiding(self) -> Volume | None:
+    def _obscuring_tissue(self) -> Volume | None:
         if self.labels is None or self.settings.rule.name != "visible":
             return None
-        return hiding_tissue(self.labels, self.settings.mask, self.settings.hiding_labels())
+        return obscuring_tissue(self.labels, self.settings.mask, self.settings.obscuring_labels())
 
     def _render(self, camera: Camera) -> Tensor:
         """(1, 1, H, W) unscaled radiograph."""
@@ -120,7 +120,7 @@ class Synthesiser:
     def _mask(self, camera: Camera) -> np.ndarray:
         """(H, W) 0 or 255."""
         fields = self._source if isinstance(self._source, Fields) else None
-        options = {"hidden": self._hidden, "fields": fields, "backend": self.settings.backend}
+        options = {"obscuring": self._obscuring, "fields": fields, "backend": self.settings.backend}
         mask = project_mask(self.settings.rule, self.labels, camera, self.settings.mask, **options)
         return _bytes(mask)
 
@@ -130,7 +130,7 @@ class Synthesiser:
             "view": view_names(camera)[0],
             "mask_labels": list(self.settings.mask),
             "rule": self.settings.rule.to_dict(),
-            "hiding_labels": self.settings.hiding_labels(),
+            "obscuring_labels": self.settings.obscuring_labels(),
             "camera": camera.to_dict(),
             "display": {"name": DISPLAY, "low": LOW, "high": HIGH},
             "ct_shape": list(self.ct.shape),
@@ -190,4 +190,4 @@ def label_points(labels: Volume, mask: tuple[int, ...], limit: int = 20_000) -> 
     values = labels.values[0].cpu()
     index = torch.isin(values, torch.tensor(mask).to(values)).nonzero()
     index = index[:: max(1, -(-len(index) // limit))].double()
-    return index @ labels.affine[:3, :3].T + labels.affine[:3, 3]
+    return labels.to_world(index)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nerp.config import Config, flatten, save_config
+from nerp.config import Config, save_settings, upgraded
 from nerp.errors import CheckpointError
-from nerp.files import held, remove_partial
+from nerp.files import locked, remove_partial
 from nerp.networks import Discriminator, Mapper, Viewer
+from nerp.randomness import stream
+from nerp.settings import flatten
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_checkpoint, save_generator
 from nerp.training.journal import Journal, write_picture
 from nerp.training.launch import launch
-from nerp.training.randomness import stream
 from nerp.training.sources import n_to_prepare, open_sources, prepare
 from nerp.training.trainer import AdversarialTrainer, Networks, Recipe, Sources
 
@@ -32,7 +33,6 @@ MAY_CHANGE = (
     "run_dir",
     "device",
     "backend",
-    "data.labels_dir",
     "data.cached_volumes",
     "data.cache_dir",
     "trainer.steps",
@@ -99,7 +99,7 @@ class _Run:
         if fabric.is_global_zero:
             for written in (self.folder, self.folder / "checkpoints", self.folder / "samples"):
                 remove_partial(written)
-            save_config(config, self.folder / "config.yaml")
+            save_settings(config, self.folder / "config.yaml")
 
     def remaining(self) -> Iterator[int]:
         """Do the steps that are left, yielding each when done."""
@@ -139,7 +139,7 @@ class _Run:
         write_picture(path, self.trainer.picture(self.config.trainer.sample_columns))
 
     def _check(self, found: Checkpoint) -> None:
-        check_settings(found.settings, self.settings, self.folder)
+        check_settings(_deciding(upgraded(found.settings)), self.settings, self.folder)
         steps = self.config.trainer.steps
         if found.step > steps:
             raise CheckpointError(
@@ -162,14 +162,20 @@ def build_networks(config: Config) -> Networks:
 
 def _settings(config: Config, sources: Sources) -> dict[str, Any]:
     settings = {key: value for key, value in flatten(config).items() if key not in MAY_CHANGE}
-    return {**settings, "CTs": len(sources.patients), "radiographs": len(sources.radiographs)}
+    return {**_deciding(settings), "CTs": len(sources.patients), "radiographs": len(sources.radiographs)}
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without the angle of a view that does not turn."""
+    is_still = settings.get("camera.view") != "oblique"
+    return {key: value for key, value in settings.items() if not (is_still and key == "camera.angle_deg")}
 
 
 @contextmanager
 def _alone(config: Config, fabric: Fabric) -> Iterator[None]:
     """Hold the run folder; `CheckpointError` where another training does."""
     try:
-        with held(config.run_dir) if fabric.is_global_zero else nullcontext():
+        with locked(config.run_dir) if fabric.is_global_zero else nullcontext():
             yield
     except BlockingIOError as error:
         raise CheckpointError(

@@ -39,7 +39,7 @@ def check_trainable(config: Config) -> None:
     depth, shape, loss = config.discriminator.depth, config.viewer.shape, config.loss
     if any(side % 2**depth for side in shape):
         raise ConfigError(
-            f"viewer.shape is {shape}; expected multiples of {2**depth}, since discriminator.depth is {depth}:"
+            f"viewer.shape is {list(shape)}; expected multiples of {2**depth}, since discriminator.depth is {depth}:"
             " change either"
         )
     if not any((loss.adversarial, loss.l1, loss.tv, loss.matter_l1)):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nerp.config import OptimizerConfig
 from nerp.errors import TrainingError
 from nerp.training.checkpoint import pack_optimizer, unpack_optimizer
+from nerp.training.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,7 +30,7 @@ class Learner:
         fabric:   Lightning Fabric, launched.
     """
 
-    def __init__(self, name: str, module: nn.Module, *, rate: float, settings: OptimizerConfig, fabric: Fabric):
+    def __init__(self, name: str, module: nn.Module, *, rate: float, settings: OptimizerSettings, fabric: Fabric):
         self.name, self.rate, self.settings, self._fabric = name, rate, settings, fabric
         betas = tuple(settings.betas)
         optimizer = torch.optim.AdamW(module.parameters(), lr=rate, betas=betas, weight_decay=settings.weight_decay)
@@ -75,7 +75,7 @@ class Learner:
         return dict(zip(terms, values, strict=True))
 
 
-def rate_factor(step: int, settings: OptimizerConfig) -> float:
+def rate_factor(step: int, settings: OptimizerSettings) -> float:
     """What a learning rate is multiplied by in step `step`: a linear rise, times a cosine there and back."""
     rise = min(1.0, step / settings.warmup_steps) if settings.warmup_steps else 1.0
     if settings.schedule == "constant":

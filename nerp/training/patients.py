@@ -9,8 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from nerp.camera import Camera, chest_camera
-from nerp.config import CameraConfig
+from nerp.camera import Camera, ViewSettings
 from nerp.data.ct import window
 from nerp.volume import Volume, attenuation
 
@@ -48,7 +47,7 @@ class Patients(Sequence):
     def __init__(
         self,
         volumes: Sequence[Volume],
-        settings: CameraConfig,
+        settings: ViewSettings,
         *,
         shape: tuple[int, int],
         window_hu: tuple[float, float],
@@ -66,6 +65,5 @@ class Patients(Sequence):
     def _make(self, index: int) -> Patient:
         volume = self._volumes[index]
         ct01 = window(volume.values, self._window_hu)[None]
-        angle = self._settings.angle_deg if self._settings.view == "oblique" else 0.0
-        camera = chest_camera(volume, self._settings.view, shape=self._shape, angle_deg=angle)
+        camera = self._settings.base_camera(volume, self._shape)
         return Patient(ct01, attenuation(volume), camera)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerp.config import Config, DataConfig
+from nerp.config import Config
 from nerp.data.ct import CTDataset, find_cts
 from nerp.data.radiographs import RadiographDataset
+from nerp.data.settings import DataSettings
 from nerp.phantom import write_phantoms
 from nerp.training.patients import Patients
 from nerp.training.stand_in import STAND_IN_NOTE, make_radiographs
@@ -26,7 +27,7 @@ class GridVolumes(Sequence):
     """
 
     paths: list[Path]
-    settings: DataConfig
+    settings: DataSettings
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,12 +48,12 @@ def prepare(config: Config, advance: Callable[[], None]) -> None:
     if config.data.radiographs_dir is None:
         rows, columns = config.viewer.shape
         shape = (2 * rows, 2 * columns)
-        make_radiographs(folder / "radiographs", count=settings.stand_ins, shape=shape, advance=advance, **common)
+        make_radiographs(folder / "radiographs", count=settings.radiographs, shape=shape, advance=advance, **common)
 
 
 def n_to_prepare(config: Config) -> int:
     """How many things `prepare` makes."""
-    return config.phantom.count * (config.data.ct_dir is None) + config.phantom.stand_ins * (
+    return config.phantom.count * (config.data.ct_dir is None) + config.phantom.radiographs * (
         config.data.radiographs_dir is None
     )
 
@@ -71,4 +72,4 @@ def open_sources(config: Config) -> Sources:
     folder = Path(data.radiographs_dir or made / "radiographs")
     radiographs = RadiographDataset(folder, shape)
     name = "stand-in" if (folder / STAND_IN_NOTE).is_file() else "real"
-    return Sources(patients, radiographs, config.camera.distribution(), name)
+    return Sources(patients, radiographs, config.camera, name)

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerp.camera import chest_camera
+from nerp.display import display_image
 from nerp.files import replacing, write_text
-from nerp.phantom import HIDING_LABELS, LUNG_LABELS, thorax
-from nerp.projection import MaskRule, hiding_tissue, project_mask, siddon
-from nerp.projection.display import display_image
-from nerp.training.randomness import stream
+from nerp.phantom import LUNG_LABELS, OBSCURING_LABELS, thorax
+from nerp.projection import MaskRule, obscuring_tissue, project_mask, siddon
+from nerp.randomness import stream
 from nerp.volume import attenuation
 
 STAND_IN_NOTE = "STAND-IN.txt"
@@ -71,8 +71,8 @@ def stand_in(seed: int, *, spacing_mm: float, shape: tuple[int, int]) -> tuple[T
     film, phantom = Film(), thorax(_OTHER_SEEDS + seed, spacing_mm=spacing_mm)
     camera = chest_camera(phantom.ct, "pa", shape=shape)
     depth = siddon(attenuation(phantom.ct), camera)
-    hidden = hiding_tissue(phantom.labels, LUNG_LABELS, HIDING_LABELS)
-    mask = project_mask(MaskRule("visible"), phantom.labels, camera, LUNG_LABELS, hidden=hidden)
+    obscuring = obscuring_tissue(phantom.labels, LUNG_LABELS, OBSCURING_LABELS)
+    mask = project_mask(MaskRule("visible"), phantom.labels, camera, LUNG_LABELS, obscuring=obscuring)
     primary = torch.exp(-film.exposure * depth.float())
     sigma = max(shape) / 64
     density = -torch.log(primary + film.scatter * primary.mean())

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from nerp.camera import Camera
-from nerp.config import LossConfig, OptimizerConfig, TrainerConfig
+from nerp.display import display_image
 from nerp.networks import Discriminator, Mapper, Viewer
 from nerp.projection import siddon
-from nerp.projection.display import display_image
+from nerp.randomness import choose, stream
 from nerp.training import losses
 from nerp.training.augment import sample_zoom_shift, zoom_shift
 from nerp.training.checkpoint import pack_module, unpack_module
 from nerp.training.forwards import FieldValues, Judging
 from nerp.training.learner import Learner, Terms
 from nerp.training.patients import Patient
-from nerp.training.randomness import choose, stream
+from nerp.training.settings import LossSettings, OptimizerSettings, TrainerSettings
 from nerp.volume import Fields
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class Recipe:
         zoom, shift: ranges of `augment.sample_zoom_shift`, of what the discriminator sees.
     """
 
-    loss: LossConfig
-    optimizer: OptimizerConfig
-    trainer: TrainerConfig
+    loss: LossSettings
+    optimizer: OptimizerSettings
+    trainer: TrainerSettings
     zoom: float = 0.0
     shift: float = 0.0
 

@@ -48,12 +48,12 @@ def find_anatomy(volume: Volume) -> Anatomy:
     """
     hu = _as_hu(volume)
     if hu is None:
-        return Anatomy(_corners(volume), None, 0.0)
+        return Anatomy(volume.corners_mm(), None, 0.0)
     hu, affine = _upright(*_coarser(hu, volume.affine))
     inside = ~_outside_air(hu)
     body = _largest((hu > BODY_HU) & inside, opening=1)
     if not body.any():
-        return Anatomy(_corners(volume), None, 0.0)
+        return Anatomy(volume.corners_mm(), None, 0.0)
     voxel_mm3 = float(affine[:3, :3].det().abs())
     lungs = _lungs((hu < LUNG_HU) & inside & _between(body), SMALLEST_LUNG_MM3 / voxel_mm3)
     radius_mm = float(affine[:3, :3].norm(dim=0).max()) / 2

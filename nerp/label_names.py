@@ -1,8 +1,9 @@
-"""Names of label values, and the choice of labels by value or by name."""
+"""Names of label values, the choice of labels by value or by name, and what the names tell of lungs."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from nerp.errors import DataError, UsageError
 
 VALUE_COLUMNS = ("value", "label", "id", "index")
 NAME_COLUMNS = ("name", "structure")
+OBSCURING_WORDS = (
+    *("heart", "atri", "ventric", "aort", "vena_cava", "pulmonary_artery", "mediastin", "pericard", "brachiocephalic"),
+    *("subclavian", "carotid", "esophagus", "oesophagus", "trachea", "thymus", "vertebra", "spine", "disc"),
+    *("liver", "spleen", "stomach", "kidney", "gallbladder", "pancreas", "adrenal", "bowel", "colon", "duodenum"),
+    *("diaphragm", "abdomen"),
+)
+"""Parts of the names of structures behind or before which readers do not see lung."""
 
 
 def read_label_names(path: str | Path) -> dict[int, str]:
@@ -65,3 +73,13 @@ def _column(path: Path, rows: list[dict], columns: tuple[str, ...]) -> str:
         told = ", ".join(header) or "no row"
         raise DataError(f"{path} has {told}; expected a column {' or '.join(columns)}, such as value,name in line 1")
     return found
+
+
+def obscuring_labels(names: Mapping[int, str]) -> list[int]:
+    """The labels whose names tell of heart, great vessels, spine or abdominal organs."""
+    return [label for label, name in names.items() if any(word in name.lower() for word in OBSCURING_WORDS)]
+
+
+def lung_labels(names: Mapping[int, str]) -> list[int]:
+    """The labels whose names tell of lung."""
+    return [label for label, name in names.items() if "lung" in name.lower().replace("_", " ").split()]

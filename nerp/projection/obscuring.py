@@ -1,9 +1,9 @@
-"""What hides lung from a reader of radiographs: heart, mediastinum, and organs below the diaphragm."""
+"""What obscures lung to a reader of radiographs: heart, mediastinum, and organs below the diaphragm."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,31 +11,14 @@ from torch import Tensor
 from nerp.errors import GeometryError
 from nerp.volume import Volume
 
-HIDDEN = -1
-"""The label of hiding tissue."""
+OBSCURING = -1
+"""The label of obscuring tissue."""
 DIRECTIONS = 24
 """Directions in which the outline of the thorax is taken; its hull is a polygon of so many sides."""
-HIDING_WORDS = (
-    *("heart", "atri", "ventric", "aort", "vena_cava", "pulmonary_artery", "mediastin", "pericard", "brachiocephalic"),
-    *("subclavian", "carotid", "esophagus", "oesophagus", "trachea", "thymus", "vertebra", "spine", "disc"),
-    *("liver", "spleen", "stomach", "kidney", "gallbladder", "pancreas", "adrenal", "bowel", "colon", "duodenum"),
-    *("diaphragm", "abdomen"),
-)
-"""Parts of the names of structures behind or before which readers do not see lung."""
 
 
-def hiding_labels(names: Mapping[int, str]) -> list[int]:
-    """The labels whose names tell of heart, great vessels, spine or abdominal organs."""
-    return [label for label, name in names.items() if any(word in name.lower() for word in HIDING_WORDS)]
-
-
-def lung_labels(names: Mapping[int, str]) -> list[int]:
-    """The labels whose names tell of lung."""
-    return [label for label, name in names.items() if "lung" in name.lower().replace("_", " ").split()]
-
-
-def hiding_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequence[int] = ()) -> Volume:
-    """Everything that the rib cage holds beside lung, and the labels named as hiding.
+def obscuring_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequence[int] = ()) -> Volume:
+    """Everything that the rib cage holds beside lung, and the labels named as obscuring.
 
     The rib cage is found from the lungs alone, so that a lung mask is enough: in each axial slice
     it is the convex hull of the lungs, and below that, the widest hull of any slice above, for the
@@ -44,11 +27,11 @@ def hiding_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequence[i
     Args:
         label_volume: `(M, D, H, W)` in 'label'; a slice is taken across the axis nearest superior.
         lungs:        labels of both lungs.
-        labels:       labels known to hide lung, such as `hiding_labels(names)`; those of the lungs
+        labels:       labels known to obscure lung, such as `obscuring_labels(names)`; those of the lungs
                       are passed over.
 
     Returns:
-        `(1, D, H, W)` in 'label' on the same grid: `HIDDEN` or 0.
+        `(1, D, H, W)` in 'label' on the same grid: `OBSCURING` or 0.
 
     Raises:
         GeometryError: the volume does not hold labels.
@@ -56,9 +39,9 @@ def hiding_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequence[i
     if label_volume.unit != "label":
         raise GeometryError(f"expected a volume in 'label', found {label_volume.unit!r}; read it with read_labels")
     lung = _among(label_volume.values, lungs)
-    hiding = _among(label_volume.values, [label for label in labels if label not in set(lungs)])
-    hidden = (_cage(lung, label_volume.affine) | hiding) & ~lung
-    return Volume(hidden[None] * float(HIDDEN), label_volume.affine, "label")
+    named = _among(label_volume.values, [label for label in labels if label not in set(lungs)])
+    obscuring = (_cage(lung, label_volume.affine) | named) & ~lung
+    return Volume(obscuring[None] * float(OBSCURING), label_volume.affine, "label")
 
 
 def _among(values: Tensor, labels: Sequence[int]) -> Tensor:
