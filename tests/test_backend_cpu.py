@@ -145,8 +145,7 @@ def test_march_equals_the_reference(instruction_set, kind, data, n_samples, per_
 @of_every_kind
 @pytest.mark.parametrize(("shape", "n_views"), [((1, 1, 1), 2), ((1, 5, 2), 2), ((1, 1, 1), 0)])
 def test_least_grids_through_one_pixel_and_no_views_equal_the_reference(instruction_set, kind, shape, n_views):
-    for seed in range(6):
-        view = geometry(kind, seed, shape, seed % 2 == 0, (1, 1), n_views)
+    for view in (geometry(kind, seed, shape, seed % 2 == 0, (1, 1), n_views) for seed in range(6)):
         fields, doubles, rays = fields_of(view), [part.double() for part in fields_of(view)], view.rays()
         close(cpu.siddon(fields[0], rays), reference.siddon(doubles[0], rays), 1e-5, terms=NOTHING_MM)
         close(march_by(cpu, 7, False)(*fields, rays), march_by(reference, 7, False)(*doubles, rays), 1e-5)
