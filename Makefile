@@ -1,26 +1,50 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+LOCK := requirements-dev.lock
 DEMO := runs/demo
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+UV := $(VENV)/uv
+SOURCES := setup.cfg pyproject.toml $(wildcard setup.py nerp/projection/backends/native/*)
+# NEWEST=1 installs the newest of everything that setup.cfg admits, in place of what is locked.
+NEWEST ?=
+STAMP := $(VENV)/.installed-$(if $(NEWEST),newest,locked)
 # Many small problems: one thread each is the fastest, and waiting threads must not spin.
 TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-all lint format clean
+.PHONY: help install lock demo test test-all lint format clean
 
 help:
 	@echo "make demo      phantoms, training, synthesis, scores and a report, from nothing"
 	@echo "make test      install if needed, lint, run the tests"
 	@echo "make test-all  the slow tests too"
 	@echo "make format    lay out the code"
+	@echo "make lock      choose the newest versions again, for $(LOCK)"
 	@echo "make clean     remove $(VENV) and $(DEMO)"
+	@echo "With NEWEST=1, what is installed is the newest of everything, not what is locked."
 
-$(STAMP): setup.cfg pyproject.toml $(wildcard setup.py nerp/projection/backends/native/*)
+$(VENV)/.installed-locked: $(SOURCES) $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@rm -f $(VENV)/.installed*
+	$(PIP) install --quiet --requirement $(LOCK)
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-newest: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	@rm -f $(VENV)/.installed*
+	$(PIP) install --quiet --upgrade --upgrade-strategy eager --editable ".[dev]"
 	@touch $@
 
 install: $(STAMP)
+
+$(UV):
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+lock: $(UV)
+	$(UV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev \
+		--constraint .ci/lock-bounds.txt --custom-compile-command "make lock" --output-file $(LOCK) setup.cfg
 
 demo: $(STAMP)
 	$(BIN)/python train/demo.py

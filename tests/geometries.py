@@ -19,6 +19,9 @@ GENERIC = ("anywhere", "inside", "far")
 GRAZING = ("face", "edge", "along_an_edge", "corner", "touching_an_edge", "touching_a_corner")
 KINDS = (*GENERIC, "on_a_face", "along_an_axis", "missing", *GRAZING)
 
+SIZES = (1, 2, 3, 5, 8, 13)
+"""Voxels along an axis of a grid."""
+
 NEAR = 1e-5
 """Voxels. Rays that a shift this small makes meet planes in another order have no derivative to agree on."""
 
@@ -60,7 +63,7 @@ class Geometry:
 
 def geometries(kind: str, *, longest: int = 13, most_pixels: int = 11, most_views: int = 3):
     """A strategy for views of one kind: also of single voxels, through single pixels, and of no views."""
-    sizes = st.sampled_from([n for n in (1, 2, 3, 5, 8, 13) if n <= longest])
+    sizes = st.sampled_from([n for n in SIZES if n <= longest])
     return st.builds(
         geometry,
         st.just(kind),

@@ -12,6 +12,7 @@ from geometries import (
     KINDS,
     clip_moves_smoothly,
     geometries,
+    geometry,
     march_moves_smoothly,
     oblique_affine,
     siddon_moves_smoothly,
@@ -142,6 +143,15 @@ def test_march_equals_the_reference(instruction_set, kind, data, n_samples, per_
 
 
 @of_every_kind
+@pytest.mark.parametrize(("shape", "n_views"), [((1, 1, 1), 2), ((1, 5, 2), 2), ((1, 1, 1), 0)])
+def test_least_grids_through_one_pixel_and_no_views_equal_the_reference(instruction_set, kind, shape, n_views):
+    for view in (geometry(kind, seed, shape, seed % 2 == 0, (1, 1), n_views) for seed in range(6)):
+        fields, doubles, rays = fields_of(view), [part.double() for part in fields_of(view)], view.rays()
+        close(cpu.siddon(fields[0], rays), reference.siddon(doubles[0], rays), 1e-5, terms=NOTHING_MM)
+        close(march_by(cpu, 7, False)(*fields, rays), march_by(reference, 7, False)(*doubles, rays), 1e-5)
+
+
+@of_every_kind
 @relaxed
 @given(data=st.data())
 def test_gradients_of_siddon_equal_the_reference(instruction_set, kind, data):
@@ -183,7 +193,7 @@ def test_gradients_reach_the_camera_as_in_the_reference(kind, data):
     rays, values = view.rays(), view.random(2, 1, *view.shape)
     smooth = siddon_moves_smoothly(rays, view.shape) & march_moves_smoothly(rays, view.shape, 19)
     smooth &= clip_moves_smoothly(rays, view.shape, view.source())
-    upstream = (torch.rand(smooth.shape, dtype=torch.float64) - 0.5) * smooth
+    upstream = (view.random(*smooth.shape).double() - 0.5) * smooth
 
     def slopes(backend, dtype):
         parts = {name: part.clone().requires_grad_() for name, part in view.camera._vectors().items()}

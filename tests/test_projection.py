@@ -85,8 +85,12 @@ def test_empty_space_and_missing_rays_give_zero():
     assert siddon(cube(), aside).abs().max() == 0
 
 
-def test_rays_along_an_axis_and_on_a_voxel_face_stay_finite():
-    fields = Fields(torch.rand(1, 8, 8, 8), torch.rand(1, 8, 8, 8) * 0.01, affine_of([10.0] * 3, [3.5] * 3))
+def test_rays_along_an_axis_and_on_a_voxel_face_stay_finite(generator):
+    fields = Fields(
+        torch.rand(1, 8, 8, 8, generator=generator),
+        torch.rand(1, 8, 8, 8, generator=generator) * 0.01,
+        affine_of([10.0] * 3, [3.5] * 3),
+    )
     for offset in (0.0, 5.0, 40.0):
         view = camera(shape=(1, 1)).moved(torch.tensor([offset, 0, offset], dtype=torch.float64))
         source = view.source.clone().requires_grad_(True)
@@ -157,8 +161,8 @@ def test_far_matter_is_dimmed_by_near_opacity():
     assert before > behind > 0
 
 
-def test_moving_volume_and_camera_together_changes_nothing():
-    values, affine = torch.rand(2, 10, 12, 14), affine_of([9.0, 8, 7], [4.5, 5.5, 6.5])
+def test_moving_volume_and_camera_together_changes_nothing(generator):
+    values, affine = torch.rand(2, 10, 12, 14, generator=generator), affine_of([9.0, 8, 7], [4.5, 5.5, 6.5])
     view = camera((600.0, -700.0, 200.0), pixel_mm=7.0)
     shift = torch.tensor([37.0, -210.0, 1000.0], dtype=torch.float64)
     move = torch.eye(4, dtype=torch.float64)
@@ -172,16 +176,16 @@ def test_moving_volume_and_camera_together_changes_nothing():
     assert torch.allclose(here, march(Fields(values[:1], values[1:], move @ affine), moved, 64), atol=1e-5)
 
 
-def test_a_batch_of_views_equals_its_views_alone():
-    volume = Volume(torch.rand(2, 8, 9, 10), affine_of([10.0] * 3, [3.5, 4, 4.5]))
+def test_a_batch_of_views_equals_its_views_alone(generator):
+    volume = Volume(torch.rand(2, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5]))
     views = camera().repeat(2).moved(torch.tensor([[0.0, 0, 0], [11.0, 3, -7]], dtype=torch.float64))
     both = siddon(volume, views)
     assert both.shape == (2, 2, 17, 17)
     assert torch.equal(both, torch.cat([siddon(volume, views[k]) for k in range(2)]))
 
 
-def test_views_are_dealt_to_fields_in_contiguous_runs():
-    values, affine = torch.rand(2, 8, 9, 10), affine_of([10.0] * 3, [3.5, 4, 4.5])
+def test_views_are_dealt_to_fields_in_contiguous_runs(generator):
+    values, affine = torch.rand(2, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5])
     views = camera().repeat(4).moved(torch.arange(12, dtype=torch.float64).view(4, 3))
     together = march(Fields(values, values / 50, affine), views, 32)
     for k in range(4):
@@ -189,8 +193,8 @@ def test_views_are_dealt_to_fields_in_contiguous_runs():
         assert torch.allclose(together[k : k + 1], march(Fields(field, field / 50, affine), views[k], 32), atol=1e-6)
 
 
-def test_permuted_and_flipped_storage_of_one_world_gives_one_image():
-    values, affine = torch.rand(1, 8, 9, 10), affine_of([10.0, 9, 8], [3.5, 4, 4.5], turned(0.2))
+def test_permuted_and_flipped_storage_of_one_world_gives_one_image(generator):
+    values, affine = torch.rand(1, 8, 9, 10, generator=generator), affine_of([10.0, 9, 8], [3.5, 4, 4.5], turned(0.2))
     flip = torch.diag(torch.tensor([1.0, -1, 1, 1], dtype=torch.float64))
     flip[1, 3] = 8
     order = [2, 0, 1, 3]
@@ -208,8 +212,8 @@ def test_oblique_grid_of_one_world_gives_one_image():
     assert (one - other).abs().max() < 1e-3 * one.max()
 
 
-def test_margins_of_air_change_nothing():
-    values, affine = torch.rand(1, 12, 12, 12), affine_of([8.0] * 3, [5.5] * 3)
+def test_margins_of_air_change_nothing(generator):
+    values, affine = torch.rand(1, 12, 12, 12, generator=generator), affine_of([8.0] * 3, [5.5] * 3)
     padded, shifted = torch.nn.functional.pad(values, [3] * 6), affine.clone()
     shifted[:3, 3] -= 3 * 8.0
     view = camera(pixel_mm=6.0)
@@ -250,8 +254,8 @@ def test_float64_stays_float64_and_camera_precision_does_not_blur():
     assert torch.allclose(single, siddon(volume, camera()), atol=1e-5)
 
 
-def test_chunks_of_rays_give_the_image_of_all(monkeypatch):
-    values, affine = torch.rand(1, 8, 9, 10), affine_of([10.0] * 3, [3.5, 4, 4.5])
+def test_chunks_of_rays_give_the_image_of_all(monkeypatch, generator):
+    values, affine = torch.rand(1, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5])
     view, fields = camera().repeat(2), Fields(values, values / 50, affine)
     whole = siddon(Volume(values, affine), view), march(fields, view, 32)
     monkeypatch.setattr("nerp.projection.backends.chunks.CHUNK_BYTES", 100_000)
@@ -271,8 +275,8 @@ def test_siddon_refuses_what_is_not_attenuation(unit, message):
         siddon(Volume(cube().values, cube().affine, unit), camera())
 
 
-def test_march_refuses_what_does_not_fit():
-    values = torch.rand(2, 4, 4, 4)
+def test_march_refuses_what_does_not_fit(generator):
+    values = torch.rand(2, 4, 4, 4, generator=generator)
     fields = Fields(values, values, torch.eye(4))
     with pytest.raises(GeometryError, match="3 cameras for 2 fields; expected a multiple"):
         march(fields, camera().repeat(3), 8)
