@@ -1,5 +1,6 @@
 """Small chests of ellipsoids, runs and DICOM series for the tests of synthesis."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,13 +10,25 @@ from nerp.config import load_config, save_settings
 from nerp.networks import Mapper
 from nerp.projection import MaskRule
 from nerp.settings import flatten
-from nerp.synthesis import PairSettings
+from nerp.synthesis import MaskSettings, PairSettings
 from nerp.training.checkpoint import save_generator
 from nerp.volume import Volume, write_volume
 
 SPACING_MM = 14.0
 HEART = 51
-SETTINGS = PairSettings(shape=(24, 20), mask=(10, 11), rule=MaskRule("thickness"), views=3)
+SETTINGS = PairSettings(
+    shape=(24, 20), mask=MaskSettings(labels=(10, 11), rule=MaskRule("thickness")), views=3, device="cpu"
+)
+MASK = {"mask_labels": "labels", "rule": "rule", "obscuring": "obscuring", "label_names": "label_names"}
+VIEW = ("view", "angle_deg", "yaw_deg")
+
+
+def changed(**changes) -> PairSettings:
+    """`SETTINGS` with some of its own, of the mask's and of the view's settings changed."""
+    mask = {MASK[name]: changes.pop(name) for name in MASK if name in changes}
+    camera = {name: changes.pop(name) for name in VIEW if name in changes}
+    parts = {"mask": replace(SETTINGS.mask, **mask), "camera": replace(SETTINGS.camera, **camera)}
+    return replace(SETTINGS, **parts, **changes)
 
 
 def chest(heart_mm: float = 45.0) -> tuple[Volume, Volume]:

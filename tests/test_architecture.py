@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "nerp.errors": 0,
     "nerp.files": 0.5,
+    "nerp.devices": 0.5,
+    "nerp.runs": 0.6,
     "nerp.settings": 0.5,
     "nerp.display": 0.5,
     "nerp.randomness": 0.5,
@@ -29,6 +31,7 @@ LEVELS = {
     "nerp.synthesis": 6,
     "nerp.training": 6,
     "nerp.evaluation": 7,
+    "nerp.experiments": 7.5,
     "nerp.report": 7,
     "nerp.cli": 8,
     "nerp.__main__": 9,

@@ -11,7 +11,8 @@ import pytest
 from ellipses import write_pairs
 from small_chests import HEART, chest, contents, write_chests
 
-from nerp.cli import guarded, image_shape, main, rule_numbers
+from nerp.cli import guarded, main
+from nerp.cli.options import image_shape, rule_numbers
 from nerp.errors import DataError, UsageError
 from nerp.volume import write_volume
 
@@ -66,11 +67,15 @@ MISTAKES = {
     "a mask of no digit": (["synthesize", *CHEST, "--mask", "²", "-o", "out"], 2, "mask '²' is no label"),
     "a mask beyond all labels": (["synthesize", *CHEST, "--mask", f"{10**20}", "-o", "out"], 2, "from 1 to 16777215"),
     "shape of no digit": (["render", "ct.nii", "-o", "out", "--shape", "²"], 2, "--shape is '²'"),
-    "shape beyond all films": (["render", "ct.nii", "-o", "out", "--shape", "99999"], 2, "sides of 1 to 4096"),
+    "shape beyond all films": (
+        ["render", "ct.nii", "-o", "out", "--shape", "99999"],
+        2,
+        "shape is 99999; expected a number from 1 to 4096",
+    ),
     "angle of no number": (
         ["render", "c.nii", "-o", "o", "--view", "oblique", "--angle-deg", "nan"],
         2,
-        "angle is nan",
+        "camera.angle_deg is nan; expected a number from -90 to 90",
     ),
     "render into a file": (["render", "ct.nii", "-o", FILE / "out"], 1, "test_cli.py is a file; expected a folder"),
     "pairs into a file": (["synthesize", *CHEST, "--mask", "1", "-o", FILE], 1, "test_cli.py is a file; expected a"),
@@ -89,7 +94,7 @@ MISTAKES = {
     "tests that are learned": (["evaluate", "segmentation", "--train", "a", "--test", "a"], 2, "to train on and to"),
     "no such command": (["rendr"], 2, "No such command"),
     "no such option": (["render", "ct.nii", "-o", "out", "--veiw", "pa"], 2, "--view"),
-    "missing option": (["render", "ct.nii"], 2, "--out"),
+    "missing option": (["render", "ct.nii"], 2, "out is not given; give --out"),
     "no such view": (["render", "ct.nii", "-o", "out", "--view", "side"], 2, "side"),
     "no such file": (["render", "none.nii.gz", "-o", "out"], 1, "none.nii.gz"),
     "shape in words": (["render", "ct.nii", "-o", "out", "--shape", "big"], 2, "--shape is 'big'"),
@@ -197,7 +202,7 @@ def test_pairs_of_awkward_names_survive_other_settings(nerp, tmp_path, monkeypat
     before = contents(Path("my pairs"))
     code, _, err = nerp("synthesize", *common, "--mask", "10,11", "--rule", "any")
     assert code == 1
-    assert "mask is [10] there, [10, 11] here" in err
+    assert "mask.labels is [10] there, [10, 11] here" in err
     assert contents(Path("my pairs")) == before
     code, out, err = nerp("report", "my pairs")
     assert code == 0, err
@@ -229,7 +234,7 @@ def test_pairs_are_made_and_replayed_by_commands(nerp, tmp_path):
     )
     assert code == 0, err
     summary = json.loads(out)
-    assert summary["settings"]["rule"] == {"name": "thickness", "thickness_mm": 15.0}
+    assert summary["settings"]["mask"]["rule"] == {"name": "thickness", "thickness_mm": 15.0}
     record = json.loads((tmp_path / "pairs" / "metadata.jsonl").read_text().splitlines()[1])
     assert next(iter(record)) == "file_name"
     code, out, err = nerp(

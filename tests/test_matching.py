@@ -3,9 +3,10 @@
 import pytest
 from small_chests import SETTINGS, chest, write_chests
 
+from nerp.data.source_files import volume_sha256
 from nerp.errors import DataError
 from nerp.synthesis import synthesize
-from nerp.synthesis.matching import cases, volume_sha256
+from nerp.synthesis.matching import cases
 from nerp.volume import write_volume
 
 
@@ -26,7 +27,10 @@ def test_matching_goes_by_names_below_both_folders_whatever_the_format(tmp_path)
     write_volume(ct / "b" / "ct.nrrd", chest(60.0)[0])
     write_volume(labels / "a" / "ct.mha", volumes[1])
     write_volume(labels / "b" / "ct.nii", volumes[1])
-    assert {(case.ct.parent.name, case.labels.parent.name) for case in cases(ct, labels)} == {("a", "a"), ("b", "b")}
+    assert {(case.ct.path.parent.name, case.labels.path.parent.name) for case in cases(ct, labels)} == {
+        ("a", "a"),
+        ("b", "b"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+from pair_records import pair_record
 
 from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
 from nerp.data.pairs import (
     DATASET,
     RECORDS,
-    pair_path,
+    image_path,
+    mask_path,
     read_dataset,
     read_pair,
     read_records,
@@ -23,20 +25,6 @@ from nerp.errors import DataError
 SETTINGS = {"mode": "drr", "views": 2, "seed": 0}
 
 
-def record(name: str) -> dict:
-    return {
-        "file_name": f"images/{name}.png",
-        "mask_file_name": f"masks/{name}.png",
-        "id": name,
-        "ct_sha256": name[:1] * 64,
-        "view_index": int(name[1:]),
-        "image_sha256": "1",
-        "mask_sha256": "2",
-        "nerp": "0",
-        "torch": "2",
-    }
-
-
 def pixels(name: str) -> tuple[np.ndarray, np.ndarray]:
     numbers = np.random.default_rng(sum(map(ord, name)))
     return numbers.integers(0, 256, (8, 6), dtype=np.uint8), np.uint8(255) * numbers.integers(
@@ -44,11 +32,15 @@ def pixels(name: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def files(name: str) -> list[bytes]:
+    return [png_bytes(image) for image in pixels(name)]
+
+
 def fill(folder, names, settings=SETTINGS):
     with PairWriter(folder, settings) as writer:
         for name in names:
             if name not in writer:
-                writer.add(record(name), *pixels(name))
+                writer.add(pair_record(name), *files(name))
         return writer.finish({"counts": {"pairs": len(writer.records)}})
 
 
@@ -59,8 +51,8 @@ def contents(folder) -> dict[str, bytes]:
 def test_a_finished_folder_reads_back(tmp_path):
     dataset = fill(tmp_path / "pairs", ["a0", "a1"])
     records = read_records(tmp_path / "pairs" / RECORDS)
-    assert [each["id"] for each in records] == ["a0", "a1"]
-    assert next(iter(records[0])) == "file_name"
+    assert [each.id for each in records] == ["a0", "a1"]
+    assert next(iter(records[0].to_dict())) == "file_name"
     image, mask = read_pair(tmp_path / "pairs", records[1])
     expected_image, expected_mask = pixels("a1")
     assert np.array_equal(image, expected_image)
@@ -70,14 +62,14 @@ def test_a_finished_folder_reads_back(tmp_path):
 
 def test_an_unfinished_folder_says_so(tmp_path):
     with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
-        writer.add(record("a0"), *pixels("a0"))
+        writer.add(pair_record("a0"), *files("a0"))
     assert read_dataset(tmp_path / "pairs")["complete"] is False
 
 
 def test_a_folder_that_grows_again_is_unfinished_meanwhile(tmp_path):
     fill(tmp_path / "pairs", ["a0"])
     with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
-        writer.add(record("a1"), *pixels("a1"))
+        writer.add(pair_record("a1"), *files("a1"))
         assert read_dataset(tmp_path / "pairs")["complete"] is False
 
 
@@ -85,10 +77,10 @@ def test_a_folder_that_grows_again_is_unfinished_meanwhile(tmp_path):
 def test_a_torn_last_line_is_cut_and_its_pair_made_again(tmp_path, torn):
     fill(tmp_path / "whole", ["a0", "a1"])
     with PairWriter(tmp_path / "torn", SETTINGS) as writer:
-        writer.add(record("a0"), *pixels("a0"))
+        writer.add(pair_record("a0"), *files("a0"))
     with open(tmp_path / "torn" / RECORDS, "ab") as file:
         file.write(torn)
-    assert [each["id"] for each in read_records(tmp_path / "torn" / RECORDS)] == ["a0"]
+    assert [each.id for each in read_records(tmp_path / "torn" / RECORDS)] == ["a0"]
     fill(tmp_path / "torn", ["a0", "a1"])
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
@@ -115,7 +107,7 @@ def test_a_lost_file_that_renders_differently_is_refused(tmp_path):
         PairWriter(tmp_path / "pairs", SETTINGS) as writer,
         pytest.raises(DataError, match="a file of pair a0 was lost and renders differently"),
     ):
-        writer.add({**record("a0"), "mask_sha256": "3"}, *pixels("a0"))
+        writer.add(pair_record("a0", mask_sha256="3"), *files("a0"))
 
 
 def test_other_settings_are_refused_with_the_differing_keys(tmp_path):
@@ -167,14 +159,18 @@ def test_an_error_before_the_first_pair_leaves_nothing(tmp_path):
 
 def test_an_error_after_a_pair_keeps_it(tmp_path):
     with pytest.raises(RuntimeError), PairWriter(tmp_path / "pairs", SETTINGS) as writer:
-        writer.add(record("a0"), *pixels("a0"))
+        writer.add(pair_record("a0"), *files("a0"))
         raise RuntimeError
-    assert [each["id"] for each in read_records(tmp_path / "pairs" / RECORDS)] == ["a0"]
+    assert [each.id for each in read_records(tmp_path / "pairs" / RECORDS)] == ["a0"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{]\n", "line 1 of .* is no JSON"), ("[1]\n", "line 1 of .* is no pair's record"), ("{}\n", "expected id")],
+    [
+        ("{]\n", "line 1 of .* is no JSON"),
+        ("[1]\n", "line 1 of .* lacks backend"),
+        ('{"schema": 99}\n', "line 1 of .* has schema 99; this nerp reads up to 2"),
+    ],
 )
 def test_damaged_records_are_named(tmp_path, text, message):
     (tmp_path / RECORDS).write_text(text)
@@ -194,14 +190,16 @@ def test_missing_records_and_dataset_are_named(tmp_path):
 
 def test_a_record_cannot_lead_out_of_its_folder(tmp_path):
     with pytest.raises(DataError, match="outside its folder"):
-        pair_path(tmp_path, {**record("a0"), "file_name": "../secret.png"})
+        image_path(tmp_path, pair_record("a0", file_name="../secret.png"))
+    with pytest.raises(DataError, match="outside its folder"):
+        mask_path(tmp_path, pair_record("a0", mask_file_name="/etc/passwd"))
 
 
 def test_a_pair_of_two_shapes_is_refused(tmp_path):
     fill(tmp_path, ["a0"])
     (tmp_path / "masks" / "a0.png").write_bytes(png_bytes(np.zeros((3, 3), np.uint8)))
     with pytest.raises(DataError, match=r"an image of \(8, 6\) and a mask of \(3, 3\)"):
-        read_pair(tmp_path, record("a0"))
+        read_pair(tmp_path, pair_record("a0"))
 
 
 KILLED_AT_EVERY_FSYNC = """
@@ -249,3 +247,13 @@ def test_killed_at_every_durable_step_it_still_ends_as_if_never_killed(tmp_path)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     lines = (tmp_path / "killed" / RECORDS).read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["a0", "a1", "b0"]
+
+
+def test_pairs_of_an_older_nerp_are_not_mixed_with_new_ones(tmp_path):
+    settings = {"mode": "drr", "view": "pa", "cameras": {"yaw_deg": [-5, 5]}, "mask": [10]}
+    (tmp_path / DATASET).write_text(json.dumps({"settings": settings}))
+    with (
+        pytest.raises(DataError, match="holds pairs of an older nerp: they still replay, but none can be added"),
+        PairWriter(tmp_path, SETTINGS),
+    ):
+        pass

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_chests import SETTINGS, chest, contents, write_chests, write_run
+from small_chests import SETTINGS, changed, chest, contents, write_chests, write_run
 
 from nerp.camera import chest_camera
 from nerp.data.images import read_grey
@@ -22,7 +21,7 @@ from nerp.volume import attenuation, write_volume
 @pytest.fixture(scope="module")
 def pairs(chests, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("drr") / "pairs"
-    synthesize(*chests, out=out, settings=replace(SETTINGS, rule=MaskRule("visible"), label_names={51: "heart"}))
+    synthesize(*chests, out=out, settings=changed(rule=MaskRule("visible"), label_names={51: "heart"}))
     return out
 
 
@@ -30,28 +29,26 @@ def pairs(chests, tmp_path_factory) -> Path:
 def test_every_pair_comes_back_byte_for_byte(pairs, chests, tmp_path, index):
     told = replay(pairs / "metadata.jsonl", index, ct=chests[0], labels=chests[1], out=tmp_path)
     record = read_records(pairs / "metadata.jsonl")[index]
-    assert told == {"identical": True, "id": record["id"], "differences": []}
-    assert (tmp_path / "image.png").read_bytes() == (pairs / record["file_name"]).read_bytes()
-    assert (tmp_path / "mask.png").read_bytes() == (pairs / record["mask_file_name"]).read_bytes()
-    assert json.loads((tmp_path / "record.json").read_bytes()) == record
+    assert told == {"identical": True, "id": record.id, "differences": []}
+    assert (tmp_path / "image.png").read_bytes() == (pairs / record.file_name).read_bytes()
+    assert (tmp_path / "mask.png").read_bytes() == (pairs / record.mask_file_name).read_bytes()
+    assert json.loads((tmp_path / "record.json").read_bytes()) == record.to_dict()
 
 
 def test_a_learned_pair_comes_back_byte_for_byte(chests, run, tmp_path):
-    settings = replace(SETTINGS, mode="vrr", views=2, rule=MaskRule("rendered"))
+    settings = changed(mode="vrr", views=2, rule=MaskRule("rendered"))
     synthesize(*chests, out=tmp_path / "pairs", settings=settings, run=run)
     told = replay(
         tmp_path / "pairs" / "metadata.jsonl", 1, ct=chests[0], labels=chests[1], run=run, out=tmp_path / "again"
     )
     record = read_records(tmp_path / "pairs" / "metadata.jsonl")[1]
     assert told["identical"]
-    assert (tmp_path / "again" / "image.png").read_bytes() == (tmp_path / "pairs" / record["file_name"]).read_bytes()
-    assert (tmp_path / "again" / "mask.png").read_bytes() == (
-        tmp_path / "pairs" / record["mask_file_name"]
-    ).read_bytes()
+    assert (tmp_path / "again" / "image.png").read_bytes() == (tmp_path / "pairs" / record.file_name).read_bytes()
+    assert (tmp_path / "again" / "mask.png").read_bytes() == (tmp_path / "pairs" / record.mask_file_name).read_bytes()
 
 
 def test_another_runs_weights_are_refused(chests, run, tmp_path):
-    synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr", views=1), run=run)
+    synthesize(*chests, out=tmp_path / "pairs", settings=changed(mode="vrr", views=1), run=run)
     write_run(tmp_path / "other", n_samples=8)
     where = {"ct": chests[0], "labels": chests[1], "out": tmp_path / "again"}
     with pytest.raises(CheckpointError, match="has another weights"):
@@ -64,13 +61,13 @@ def test_another_runs_weights_are_refused(chests, run, tmp_path):
 def test_a_backend_that_was_asked_for_made_the_mask_too_and_replays(chests, tmp_path):
     for backend in ("auto", "reference"):
         out = tmp_path / backend
-        synthesize(*chests, out=out, settings=replace(SETTINGS, views=1, backend=backend))
+        synthesize(*chests, out=out, settings=changed(views=1, backend=backend))
         told = replay(out / "metadata.jsonl", 0, ct=chests[0], labels=chests[1], out=tmp_path / f"{backend}-again")
         assert told["identical"]
 
 
 def test_the_run_is_found_by_its_weights_where_runs_lie(chests, run, tmp_path, monkeypatch):
-    synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr", views=1), run=run)
+    synthesize(*chests, out=tmp_path / "pairs", settings=changed(mode="vrr", views=1), run=run)
     write_run(tmp_path / "runs" / "another", n_samples=8)
     shutil.copytree(run, tmp_path / "runs" / "mine")
     monkeypatch.chdir(tmp_path)
@@ -128,7 +125,9 @@ def test_an_index_into_no_records_says_so(chests, tmp_path):
 @pytest.mark.parametrize(("text", "lacking"), [("[]", "backend, camera"), ('{"id": "a"}', "backend, camera")])
 def test_json_that_is_no_record_is_told_what_it_lacks(chests, tmp_path, text, lacking):
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(DataError, match=f"record 0 of .*dataset.json lacks {lacking}, .*; give one that nerp wrote"):
+    with pytest.raises(
+        DataError, match=f"record 0 of .*dataset.json lacks {lacking}, .*; give a record that nerp wrote"
+    ):
         replay(tmp_path / "dataset.json", ct=chests[0], out=tmp_path / "out")
 
 
@@ -153,7 +152,7 @@ def test_a_write_that_fails_leaves_no_part(chests, tmp_path, monkeypatch):
 
 
 def altered(pairs: Path, folder: Path, **changes) -> Path:
-    record = {**read_records(pairs / "metadata.jsonl")[0], **changes}
+    record = {**read_records(pairs / "metadata.jsonl")[0].to_dict(), **changes}
     (folder / "metadata.jsonl").write_text(json.dumps(record) + "\n")
     return folder / "metadata.jsonl"
 
@@ -167,7 +166,7 @@ def test_a_pair_that_differs_says_so_and_how_the_place_differs(pairs, chests, tm
 
 def test_the_recorded_threads_are_used_and_restored(pairs, chests, tmp_path, monkeypatch):
     before, used = torch.get_num_threads(), []
-    import nerp.synthesis.synthesiser as module
+    import nerp.synthesis.renderers as module
 
     def watched(*args, **kwargs):
         used.append(torch.get_num_threads())
@@ -183,7 +182,7 @@ def test_the_recorded_threads_are_used_and_restored(pairs, chests, tmp_path, mon
     ("changes", "message"),
     [
         ({"camera": {"source": [[0, 0, 0]]}}, "the camera of record .* is damaged"),
-        ({"mask_labels": None}, "record .* is damaged"),
+        ({"mask_labels": None}, "is damaged"),
         ({"rule": {}}, "record .* is damaged"),
     ],
 )
@@ -197,19 +196,19 @@ def test_a_view_is_rendered_to_files_that_agree(chests, tmp_path):
     ct = chests[0] / "anna.nii.gz"
     record = render(ct, labels=chests[1] / "anna.nii.gz", out=tmp_path / "pa", settings=SETTINGS)
     assert sorted(contents(tmp_path / "pa")) == ["image.npy", "image.png", "mask.png", "record.json"]
-    assert json.loads((tmp_path / "pa" / "record.json").read_bytes()) == record
+    assert json.loads((tmp_path / "pa" / "record.json").read_bytes()) == record.to_dict()
     raw = np.load(tmp_path / "pa" / "image.npy", allow_pickle=False)
     volume = chest()[0]
     expected = siddon(attenuation(volume), chest_camera(volume, shape=(24, 20)))[0, 0]
     assert raw.dtype == np.float32
     assert np.abs(raw - expected.numpy()).max() < 1e-4
     assert set(np.unique(read_grey(tmp_path / "pa" / "mask.png"))) == {0, 1}
-    assert record["seed"] is None
+    assert record.seed is None
 
 
 def test_a_seed_varies_the_camera_and_no_seed_does_not(chests, tmp_path):
     ct = chests[0] / "anna.nii.gz"
-    cameras = [render(ct, out=tmp_path, settings=SETTINGS, seed=seed)["camera"] for seed in (None, None, 1, 2, 1)]
+    cameras = [render(ct, out=tmp_path, settings=SETTINGS, seed=seed).camera for seed in (None, None, 1, 2, 1)]
     assert cameras[0] == cameras[1]
     assert cameras[2] == cameras[4]
     assert len({json.dumps(camera) for camera in cameras}) == 3
@@ -217,7 +216,7 @@ def test_a_seed_varies_the_camera_and_no_seed_does_not(chests, tmp_path):
 
 def test_a_single_view_is_replayed_from_its_record(chests, tmp_path):
     ct = chests[0] / "anna.nii.gz"
-    render(ct, out=tmp_path / "one", settings=replace(SETTINGS, view="oblique", angle_deg=40.0), seed=3)
+    render(ct, out=tmp_path / "one", settings=changed(view="oblique", angle_deg=40.0), seed=3)
     assert replay(tmp_path / "one" / "record.json", ct=chests[0], out=tmp_path / "again")["identical"]
     assert contents(tmp_path / "one") == contents(tmp_path / "again")
 
@@ -235,9 +234,8 @@ def test_rendered_again_without_labels_the_former_mask_goes(chests, tmp_path):
     [
         ({"ct": "none.nii.gz"}, VolumeError, "no such file"),
         ({"labels": "none.nii.gz"}, VolumeError, "no such file"),
-        ({"settings": replace(SETTINGS, mask=(3,))}, DataError, "none of the mask's 3"),
-        ({"settings": replace(SETTINGS, view="front")}, UsageError, "unknown view 'front'"),
-        ({"settings": replace(SETTINGS, mask=())}, UsageError, "no mask is chosen; give label values"),
+        ({"settings": changed(mask_labels=(3,))}, DataError, "none of the mask's 3"),
+        ({"settings": changed(mask_labels=())}, UsageError, "no mask is chosen; give label values"),
         ({"run": "somewhere"}, UsageError, "uses no trained run"),
         ({"out": "taken"}, DataError, "is a file; expected a folder"),
     ],

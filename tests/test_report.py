@@ -7,53 +7,31 @@ import re
 
 import numpy as np
 import pytest
+from pair_records import CAMERA, pair_record
 from PIL import Image
 
 from nerp.config import Config, load_config, save_settings
 from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
+from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles
 from nerp.report.of_run import read_metrics
-from nerp.synthesis.records import camera_of
 
-CAMERA = {
-    "source": [[0.0, -1600.0, 0.0]],
-    "detector_centre": [[0.0, 200.0, 0.0]],
-    "image_right": [[-1.0, 0.0, 0.0]],
-    "image_down": [[0.0, 0.0, -1.0]],
-    "shape": [32, 24],
-    "pixel_mm": [12.0, 10.0],
-    "isocentre": [[0.0, 0.0, 0.0]],
-}
 SETTINGS = {
     "mode": "drr",
-    "view": "pa",
-    "rule": {"name": "thickness", "thickness_mm": 20.0},
-    "mask": [10, 11],
-    "cameras": {"yaw_deg": [-5, 5]},
+    "camera": {"view": "pa", "yaw_deg": [-5, 5]},
+    "mask": {"labels": [10, 11], "rule": {"name": "thickness", "thickness_mm": 20.0}},
     "licence": "<as the CTs>",
 }
 
 
-def record(index: int) -> dict:
+def record(index: int) -> PairRecord:
     name = f"{'ab'[index % 2] * 12}_{index // 2:03d}"
-    return {
-        "file_name": f"images/{name}.png",
-        "mask_file_name": f"masks/{name}.png",
-        "id": name,
-        "ct_sha256": "ab"[index % 2] * 64,
-        "view_index": index // 2,
-        "camera": CAMERA,
-        "mask_share": 0.1 * (index % 4),
-        "mask_outside_share": None if index % 4 == 0 else 0.02,
-        "nerp": "0.1.0",
-        "torch": "2.4.0",
-        "device": "cpu",
-        "threads": 1 + index % 2,
-        "backend": "reference",
-    }
+    outside = None if index % 4 == 0 else 0.02
+    made = {"view_index": index // 2, "threads": 1 + index % 2}
+    return pair_record(name, mask_fraction=0.1 * (index % 4), mask_outside_fraction=outside, **made)
 
 
 @pytest.fixture
@@ -63,7 +41,7 @@ def pairs(tmp_path):
     mask[8:20, 6:18] = 255
     with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
         for index in range(24):
-            writer.add(record(index), numbers.integers(0, 256, (32, 24), dtype=np.uint8), mask)
+            writer.add(record(index), png_bytes(numbers.integers(0, 256, (32, 24), dtype=np.uint8)), png_bytes(mask))
         names = {"mask": {"10": "lung_left"}, "obscuring": {}}
         writer.finish({"label_names": names, "licence": SETTINGS["licence"], "citation": "A & B, 2022"})
     return tmp_path / "pairs"
@@ -134,7 +112,7 @@ def test_report_shows_scores_beside_the_pairs(pairs):
 
 def test_report_says_when_pairs_are_not_complete(tmp_path):
     with PairWriter(tmp_path / "pairs", SETTINGS) as writer:
-        writer.add(record(1), np.zeros((32, 24), np.uint8), np.zeros((32, 24), np.uint8))
+        writer.add(record(1), *[png_bytes(np.zeros((32, 24), np.uint8))] * 2)
     assert "1 labelled radiograph from 1 CT" in words(write_report(tmp_path / "pairs"))
     assert "not complete" in words(write_report(tmp_path / "pairs"))
 
@@ -160,12 +138,13 @@ def test_report_of_a_run_that_has_only_begun(tmp_path):
 
 def test_report_of_damaged_pairs_says_what_is_lacking(pairs):
     dataset = json.loads((pairs / "dataset.json").read_text())
-    del dataset["settings"]["view"]
+    del dataset["settings"]["camera"]["view"]
     (pairs / "dataset.json").write_text(json.dumps(dataset))
-    records = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text().splitlines()]
-    del records[-1]["mask_share"]
-    (pairs / "metadata.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    with pytest.raises(DataError, match="lacks mask_share, view in its settings or records; synthesize"):
+    with pytest.raises(DataError, match="lacks camera.view, mask.rule in its settings; synthesize"):
+        write_report(pairs)
+    lines = (pairs / "metadata.jsonl").read_text().splitlines()
+    (pairs / "metadata.jsonl").write_text(lines[0].replace("mask_fraction", "mask_part") + "\n")
+    with pytest.raises(DataError, match="line 1 of .* lacks mask_fraction"):
         write_report(pairs)
     assert not (pairs / "report.html").exists()
 
@@ -219,7 +198,7 @@ def turned(axis: int, degrees: float) -> dict:
 @pytest.mark.parametrize(("axis", "name"), [(2, "azimuth, degrees"), (0, "elevation, degrees"), (1, "roll, degrees")])
 @pytest.mark.parametrize("degrees", [-7.0, 0.0, 3.0])
 def test_angles_are_read_back_from_a_camera(axis, name, degrees):
-    told = camera_angles(camera_of({"camera": turned(axis, degrees)}))
+    told = camera_angles(pair_record("a0", camera=turned(axis, degrees)).make_camera())
     expected = {"azimuth, degrees": 0.0, "elevation, degrees": 0.0, "roll, degrees": 0.0, name: degrees}
     for key, value in expected.items():
         assert told[key] == pytest.approx(value, abs=1e-9), key

@@ -16,28 +16,30 @@ from small_chests import (
     HEART,
     SETTINGS,
     SPACING_MM,
+    changed,
     chest,
     contents,
     write_chests,
     write_series,
 )
 
-from nerp.camera import Camera, CameraDistribution, chest_camera
+from nerp.camera import Camera, chest_camera
 from nerp.config import load_config, save_settings
 from nerp.data.pairs import read_pair, read_records
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
 from nerp.files import sha256
 from nerp.projection import MaskRule
-from nerp.synthesis import PairSettings, Synthesiser, load_run, render, run_settings, synthesize
+from nerp.synthesis import MaskSettings, Synthesiser, load_generator, render, synthesize
+from nerp.synthesis.config import SynthesisConfig, load_image_config
+from nerp.synthesis.coverage import label_points, outside_fraction
+from nerp.synthesis.environment import repeatable
 from nerp.synthesis.matching import cases
-from nerp.synthesis.records import repeatable
-from nerp.synthesis.synthesiser import label_points, outside_share
 from nerp.volume import Volume, read_volume, write_volume
 
 
 def test_a_set_holds_every_pair_its_record_and_what_it_is(chests, tmp_path):
     told = []
-    settings = replace(SETTINGS, label_names={10: "lung_right", 11: "lung_left"})
+    settings = changed(label_names={10: "lung_right", 11: "lung_left"})
     dataset = synthesize(
         *chests, out=tmp_path / "pairs", settings=settings, progress=lambda done, total: told.append((done, total))
     )
@@ -46,14 +48,14 @@ def test_a_set_holds_every_pair_its_record_and_what_it_is(chests, tmp_path):
     assert dataset["counts"] == {"pairs": 6, "cts": 2}
     assert dataset["label_names"]["mask"] == {"10": "lung_right", "11": "lung_left"}
     assert dataset == json.loads((tmp_path / "pairs" / "dataset.json").read_bytes())
-    assert len({record["id"] for record in records}) == 6
-    assert [record["view_index"] for record in records] == [0, 1, 2, 0, 1, 2]
+    assert len({record.id for record in records}) == 6
+    assert [record.view_index for record in records] == [0, 1, 2, 0, 1, 2]
     for record in records:
         image, mask = read_pair(tmp_path / "pairs", record)
         assert image.shape == mask.shape == (24, 20)
         assert image.min() == 0
         assert image.max() == 255
-        assert record["mask_share"] == pytest.approx(mask.mean())
+        assert record.mask_fraction == pytest.approx(mask.mean())
         assert 0.1 < mask.mean() < 0.6
 
 
@@ -61,22 +63,22 @@ def test_a_record_says_how_its_pair_was_made(chests, tmp_path):
     synthesize(*chests, out=tmp_path / "pairs", settings=SETTINGS)
     record = read_records(tmp_path / "pairs" / "metadata.jsonl")[0]
     case = cases(*chests)[0]
-    assert next(iter(record)) == "file_name"
-    assert record["file_name"] == f"images/{case.ct_sha256[:12]}_000.png"
-    assert (record["ct_sha256"], record["labels_sha256"]) == (case.ct_sha256, case.labels_sha256)
-    assert (record["mode"], record["view"], record["seed"]) == ("drr", "pa", 0)
-    assert record["rule"] == {"name": "thickness", "thickness_mm": 10.0}
-    assert record["mask_labels"] == [10, 11]
-    assert record["display"]["name"] == "percentile"
-    assert record["backend"] in ("reference", "cpu")
-    assert record["threads"] == torch.get_num_threads()
-    assert record["torch"] == torch.__version__
-    assert record["ct_shape"] == [26, 18, 26]
-    assert record["ct_spacing_mm"] == pytest.approx([SPACING_MM] * 3)
-    assert record["image_sha256"] == sha256(tmp_path / "pairs" / record["file_name"])
-    assert record["mask_sha256"] == sha256(tmp_path / "pairs" / record["mask_file_name"])
-    assert record["camera"] == Camera.from_dict(record["camera"]).to_dict()
-    assert record["camera"]["shape"] == [24, 20]
+    assert next(iter(record.to_dict())) == "file_name"
+    assert record.file_name == f"images/{case.ct.sha256[:12]}_000.png"
+    assert (record.ct_sha256, record.labels_sha256) == (case.ct.sha256, case.labels.sha256)
+    assert (record.mode, record.view, record.seed) == ("drr", "pa", 0)
+    assert record.rule == {"name": "thickness", "thickness_mm": 10.0}
+    assert record.mask_labels == [10, 11]
+    assert record.display["name"] == "percentile"
+    assert record.backend in ("reference", "cpu")
+    assert record.threads == torch.get_num_threads()
+    assert record.torch == torch.__version__
+    assert record.ct_shape == [26, 18, 26]
+    assert record.ct_spacing_mm == pytest.approx([SPACING_MM] * 3)
+    assert record.image_sha256 == sha256(tmp_path / "pairs" / record.file_name)
+    assert record.mask_sha256 == sha256(tmp_path / "pairs" / record.mask_file_name)
+    assert record.camera == Camera.from_dict(record.camera).to_dict()
+    assert record.camera["shape"] == [24, 20]
 
 
 def test_a_pair_does_not_depend_on_what_else_is_made(chests, tmp_path):
@@ -94,8 +96,8 @@ def test_another_seed_draws_other_cameras(chests, tmp_path):
     cameras = []
     for seed in (0, 1):
         out = tmp_path / str(seed)
-        synthesize(chests[0] / "anna.nii.gz", chests[1], out=out, settings=replace(SETTINGS, seed=seed))
-        cameras += [record["camera"]["source"] for record in read_records(out / "metadata.jsonl")]
+        synthesize(chests[0] / "anna.nii.gz", chests[1], out=out, settings=changed(seed=seed))
+        cameras += [record.camera["source"] for record in read_records(out / "metadata.jsonl")]
     assert len({json.dumps(camera) for camera in cameras}) == 6
 
 
@@ -105,7 +107,7 @@ def test_image_and_mask_come_from_the_same_rays():
     lungs = (labels.values == 10) | (labels.values == 11)
     dense = Volume(torch.where(lungs, 0.0, -1000.0), ct.affine, "hu")
     camera = chest_camera(ct, shape=(48, 40))
-    settings = replace(SETTINGS, rule=MaskRule("any"))
+    settings = changed(rule=MaskRule("any"))
 
     def agrees(label_values):
         pair = Synthesiser(dense, Volume(label_values, ct.affine, "label"), settings=settings).pair(camera)
@@ -120,7 +122,7 @@ def test_the_mask_is_the_union_of_its_labels():
     camera = chest_camera(ct, shape=(24, 20))
 
     def mask(*values):
-        settings = replace(SETTINGS, mask=values, rule=MaskRule("any"))
+        settings = changed(mask_labels=values, rule=MaskRule("any"))
         return Synthesiser(ct, labels, settings=settings).pair(camera).mask > 0
 
     assert np.array_equal(mask(10, 11), mask(10) | mask(11))
@@ -133,9 +135,9 @@ def test_the_visible_field_leaves_out_what_the_named_labels_hide():
     camera = chest_camera(ct, shape=(48, 40))
 
     def field(names):
-        settings = replace(SETTINGS, rule=MaskRule("visible", {"obscured_per_lung": 0.0}), label_names=names)
+        settings = changed(rule=MaskRule("visible", {"obscured_per_lung": 0.0}), label_names=names)
         pair = Synthesiser(ct, labels, settings=settings).pair(camera)
-        return pair.mask > 0, pair.record["obscuring_labels"]
+        return pair.mask > 0, pair.record.obscuring_labels
 
     (unnamed, none), (named, hiding) = field({}), field({HEART: "heart", 10: "lung_right"})
     assert none == []
@@ -148,7 +150,7 @@ def test_a_synthesiser_renders_without_labels():
     ct, _ = chest()
     pair = Synthesiser(ct, settings=SETTINGS).pair(chest_camera(ct, shape=(24, 20)))
     assert pair.mask is None
-    assert pair.record["mask_sha256"] is None
+    assert pair.record.mask_sha256 is None
     assert pair.raw.dtype == np.float32
     assert pair.image.shape == pair.raw.shape == (24, 20)
 
@@ -159,7 +161,7 @@ def test_labels_of_another_grid_are_refused():
         Synthesiser(ct, Volume(labels.values[:, 1:], labels.affine, "label"), settings=SETTINGS)
 
 
-def test_the_share_cut_off_by_the_border_is_that_of_the_points_beyond_the_film():
+def test_the_share_cut_off_by_the_border_is_that_of_the_points_beyond_the_detector():
     camera = Camera(
         source=torch.tensor([[0.0, -1000.0, 0.0]]),
         detector_centre=torch.tensor([[0.0, 0.0, 0.0]]),
@@ -169,8 +171,8 @@ def test_the_share_cut_off_by_the_border_is_that_of_the_points_beyond_the_film()
         pixel_mm=(10.0, 10.0),
     ).to(torch.float64)
     points = torch.tensor([[0, 0, 0], [99, 0, 0], [101, 0, 0], [0, 0, 49], [0, 0, 51], [60, -500, 0]])
-    assert outside_share(points.double(), camera) == pytest.approx(3 / 6)
-    assert outside_share(points[:0].double(), camera) is None
+    assert outside_fraction(points.double(), camera) == pytest.approx(3 / 6)
+    assert outside_fraction(points[:0].double(), camera) is None
 
 
 def test_labelled_points_are_thinned_evenly_and_placed_in_the_world():
@@ -245,9 +247,9 @@ def test_run_again_it_redoes_nothing(chests, tmp_path):
     [
         ({"seed": 7}, "seed is 0 there, 7 here"),
         ({"views": 4}, "views is 3 there, 4 here"),
-        ({"rule": MaskRule("any")}, "rule is {'name': 'thickness'"),
-        ({"mask": (10,)}, r"mask is \[10, 11\] there, \[10\] here"),
-        ({"cameras": CameraDistribution(yaw_deg=(-1, 1))}, "cameras is"),
+        ({"rule": MaskRule("any")}, "mask.rule is {'name': 'thickness'"),
+        ({"mask_labels": (10,)}, r"mask.labels is \[10, 11\] there, \[10\] here"),
+        ({"yaw_deg": (-1.0, 1.0)}, r"camera.yaw_deg is \[-10.0, 10.0\] there, \[-1.0, 1.0\] here"),
     ],
 )
 def test_other_settings_are_refused_and_nothing_is_lost(chests, tmp_path_factory, change, message):
@@ -255,7 +257,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(chests, tmp_path_factory
     synthesize(*chests, out=out, settings=SETTINGS)
     before = contents(out)
     with pytest.raises(DataError, match=message):
-        synthesize(*chests, out=out, settings=replace(SETTINGS, **change))
+        synthesize(*chests, out=out, settings=changed(**change))
     assert contents(out) == before
 
 
@@ -271,12 +273,12 @@ def test_changed_labels_are_refused_and_more_cts_welcome(tmp_path):
 
 def test_labels_without_the_masks_values_are_refused_and_leave_nothing(chests, tmp_path):
     with pytest.raises(DataError, match="the labels hold 10, 11, 51 and none of the mask's 1, 2"):
-        synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mask=(1, 2)))
+        synthesize(*chests, out=tmp_path / "pairs", settings=changed(mask_labels=(1, 2)))
     assert not list(tmp_path.iterdir())
 
 
 def test_masks_empty_on_every_view_are_refused_unless_allowed(chests, tmp_path):
-    settings = replace(SETTINGS, rule=MaskRule("thickness", {"thickness_mm": 5000.0}))
+    settings = changed(rule=MaskRule("thickness", {"thickness_mm": 5000.0}))
     with pytest.raises(DataError, match="the mask is empty on all 3 views"):
         synthesize(*chests, out=tmp_path / "pairs", settings=settings)
     assert not list(tmp_path.iterdir())
@@ -286,9 +288,9 @@ def test_masks_empty_on_every_view_are_refused_unless_allowed(chests, tmp_path):
 
 def test_a_ct_that_cannot_be_read_keeps_the_pairs_before_it(chests, tmp_path):
     ct, labels = write_chests(tmp_path / "in")
-    last = cases(ct, labels)[-1].ct
+    last = cases(ct, labels)[-1].ct.path
     whole = last.read_bytes()
-    broken = next(whole[:n] for n in range(100, 4000) if hash_of(whole[:n]) > cases(ct, labels)[0].ct_sha256)
+    broken = next(whole[:n] for n in range(100, 4000) if hash_of(whole[:n]) > cases(ct, labels)[0].ct.sha256)
     last.write_bytes(broken)
     with pytest.raises(VolumeError):
         synthesize(ct, labels, out=tmp_path / "pairs", settings=SETTINGS)
@@ -305,59 +307,61 @@ def hash_of(data: bytes) -> str:
     ("change", "message"),
     [
         ({"mode": "physics"}, "physics is not yet available"),
-        ({"mode": "xray"}, "mode is 'xray'; expected drr or vrr"),
-        ({"views": 0}, "expected views >= 1"),
-        ({"seed": -1}, "seed >= 0"),
-        ({"mask": ()}, "no mask is chosen"),
-        ({"mask": (10, 10)}, "expected distinct label values"),
-        ({"mask": (0,)}, "expected distinct label values"),
+        ({"mode": "xray"}, "mode is 'xray'; expected one of drr, vrr"),
+        ({"views": 0}, "views is 0; expected a number of at least 1"),
+        ({"seed": -1}, "seed is -1; expected a number of at least 0"),
+        ({"mask_labels": ()}, "no mask is chosen"),
+        ({"mask_labels": (10, 10)}, "expected distinct label values"),
+        ({"mask_labels": (0,)}, "expected distinct label values"),
         ({"rule": MaskRule("rendered")}, "'rendered' needs the fields of mode vrr"),
-        ({"device": "tpu"}, "device is 'tpu'; expected cpu or cuda"),
+        ({"device": "tpu"}, "device is 'tpu'; expected one of auto, cpu, cuda"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(chests, tmp_path, change, message):
     with pytest.raises(UsageError, match=message):
-        synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, **change))
+        synthesize(*chests, out=tmp_path / "pairs", settings=changed(**change))
     assert not list(tmp_path.iterdir())
 
 
 def test_without_a_choice_the_mask_is_what_the_names_call_lungs():
     names = {10: "lung_right", 11: "lung_left", HEART: "heart"}
-    assert PairSettings(label_names=names).mask == (10, 11)
-    assert PairSettings().mask == ()
+    assert MaskSettings(label_names=names).labels == (10, 11)
+    assert MaskSettings().labels == ()
 
 
 def test_only_the_oblique_view_turns():
-    assert PairSettings(view="pa", angle_deg=20.0) == PairSettings(view="pa", angle_deg=0.0)
-    assert PairSettings(view="oblique", angle_deg=20).as_json()["angle_deg"] == 20.0
+    assert changed(view="pa", angle_deg=20.0).as_json() == changed(view="pa", angle_deg=0.0).as_json()
+    assert changed(view="oblique", angle_deg=20.0).as_json()["camera"]["angle_deg"] == 20.0
 
 
 def test_a_run_brings_its_shape_and_cameras(run):
     config = load_config(run / "config.yaml", ["camera.yaw_deg=[-1,2]"])
     save_settings(config, run / "config.yaml")
-    own = run_settings(run)
-    assert own["shape"] == (24, 20)
-    assert own["cameras"].yaw_deg == (-1.0, 2.0)
-    assert PairSettings(**own).cameras == own["cameras"]
+    own = load_image_config(SynthesisConfig, None, ["views=2"], {"run": str(run)})
+    assert own.set_settings().shape == (24, 20)
+    assert own.camera.yaw_deg == (-1.0, 2.0)
+    assert own.set_settings().mode == "vrr"
+    other = load_image_config(SynthesisConfig, None, ["camera.yaw_deg=[0,1]"], {"run": str(run), "shape": [8, 9]})
+    assert (other.camera.yaw_deg, other.set_settings().shape) == ((0.0, 1.0), (8, 9))
 
 
 def test_a_run_is_asked_for_where_needed_and_refused_elsewhere(chests, run, tmp_path):
     with pytest.raises(UsageError, match="mode vrr needs a trained run"):
-        synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr"))
+        synthesize(*chests, out=tmp_path / "pairs", settings=changed(mode="vrr"))
     with pytest.raises(UsageError, match="mode drr uses no trained run"):
         synthesize(*chests, out=tmp_path / "pairs", settings=SETTINGS, run=run)
     with pytest.raises(CheckpointError, match="holds no config.yaml"):
-        synthesize(*chests, out=tmp_path / "pairs", settings=replace(SETTINGS, mode="vrr"), run=tmp_path)
+        synthesize(*chests, out=tmp_path / "pairs", settings=changed(mode="vrr"), run=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("rule", ["thickness", "rendered"])
 def test_a_trained_run_makes_pairs_of_the_same_form(chests, run, tmp_path, rule):
-    settings = replace(SETTINGS, mode="vrr", views=1, rule=MaskRule(rule))
+    settings = changed(mode="vrr", views=1, rule=MaskRule(rule))
     dataset = synthesize(*chests, out=tmp_path / "pairs", settings=settings, run=run)
     records = read_records(tmp_path / "pairs" / "metadata.jsonl")
-    assert dataset["settings"]["weights_sha256"] == records[0]["weights_sha256"]
-    assert records[0]["weights_sha256"] == sha256(run / "generator.safetensors") == load_run(run).weights_sha256
+    assert dataset["settings"]["weights_sha256"] == records[0].weights_sha256
+    assert records[0].weights_sha256 == sha256(run / "generator.safetensors") == load_generator(run).weights_sha256
     image, mask = read_pair(tmp_path / "pairs", records[0])
     assert image.std() > 10
     assert 0.02 < mask.mean() < 0.7
@@ -387,7 +391,7 @@ def test_no_dicom_field_reaches_any_output(tmp_path):
 def assert_nothing_told(ct: Path, labels: Path, out: Path):
     from nerp.report import write_report
 
-    synthesize(ct, labels, out=out / "pairs", settings=replace(SETTINGS, views=1))
+    synthesize(ct, labels, out=out / "pairs", settings=changed(views=1))
     render(ct, labels=labels, out=out / "one", settings=SETTINGS)
     write_report(out / "pairs")
     outputs = contents(out)

@@ -40,7 +40,13 @@ Layer = tuple[str, dict[str, Any]]
 
 
 def read_settings(
-    schema: type[Schema], source: str | Path | None = None, overrides: Sequence[str] = (), *, warn: bool = True
+    schema: type[Schema],
+    source: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    base: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    warn: bool = True,
 ) -> Schema:
     """An instance of `schema`: its defaults, changed by a YAML file and then by `key=value` overrides.
 
@@ -48,14 +54,17 @@ def read_settings(
         schema:    a dataclass, as a rule derived from `nerp.settings.Settings`; sections are dataclasses, too.
         source:    a YAML file, the name of a preset such as `demo`, or None for the defaults alone.
         overrides: such as `["trainer.steps=100", "viewer.shape=[64,64]"]`.
+        base:      dotted keys and values in place of some defaults, such as those of a trained run.
+        options:   dotted keys and values that a command's options state; those of value None state nothing.
         warn:      tell of keys that have another name now.
 
     Raises:
         ConfigError: no such file or preset; not YAML; an unknown key (the nearest is named); a wrong type; a value
             out of its range; an environment variable that is not set.
     """
-    layers = [] if source is None else [read_layer(preset_path(source))]
-    layers += [parse_override(item) for item in overrides]
+    layers = [_stated(base or {}, "the run")]
+    layers += [] if source is None else [read_layer(preset_path(source))]
+    layers += [_stated(options or {}, "the command line"), *(parse_override(item) for item in overrides)]
     return merge(schema, [_renewed(layer, warn=warn) for layer in layers])
 
 
@@ -77,6 +86,19 @@ def as_yaml(settings: Any) -> str:
 def upgraded(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys and values that the version before kept, under today's names."""
     return {RENAMED.get(key, key): value for key, value in flat.items() if key not in REMOVED}
+
+
+def _stated(dotted: Mapping[str, Any], where: str) -> Layer:
+    """A layer of dotted keys; None states nothing."""
+    content: dict[str, Any] = {}
+    for key, value in dotted.items():
+        if value is not None:
+            *rooms, name = key.split(".")
+            inner = content
+            for room in rooms:
+                inner = inner.setdefault(room, {})
+            inner[name] = value
+    return where, content
 
 
 def _renewed(layer: Layer, *, warn: bool) -> Layer:

@@ -9,13 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerp.data.public_sets import PUBLIC_SETS, Pair, PublicSet
-from nerp.errors import DataError
+from nerp.data.public_sets import PUBLIC_SETS, PublicSet
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is there of one set: `state` is `missing`, `incomplete` or `complete`; `hint` says what to do."""
+    """What is there of one set.
+
+    Args:
+        name:            of the set.
+        folder:          where it was found.
+        found:           images there.
+        expected:        images in the whole set.
+        masked:          images there that have masks.
+        masked_expected: of the whole set.
+        state:           `missing`, `incomplete` or `complete`.
+        hint:            what to do.
+    """
 
     name: str
     folder: Path | None
@@ -27,36 +37,18 @@ class Status:
     hint: str
 
 
-def find_pairs(name: str, root) -> list[Pair]:
-    """Pairs of one set below a root folder, in the order of their paths.
-
-    Args:
-        name: a set's name, as in `PUBLIC_SETS`.
-        root: the folder that holds the set's folder, itself or inside one more (a download's own).
-
-    Returns:
-        `(image, masks)`; masks are empty where the set has none for the image.
-
-    Raises:
-        DataError: no set of that name, or nothing of it below the root; the message says where to get it.
-    """
-    if name not in PUBLIC_SETS:
-        raise DataError(f"no public set is called {name!r}; known are {', '.join(PUBLIC_SETS)}")
-    known = PUBLIC_SETS[name]
-    folder = locate(known, root)
-    pairs = [] if folder is None else known.find(folder)
-    if not pairs:
-        raise DataError(f"{root}: holds nothing of {name}; {_where(known)}")
-    return pairs
-
-
-def survey(root) -> list[Status]:
+def survey(root: str | Path) -> list[Status]:
     """The state of every known set below a root folder; nothing is read but names and DICOM headers."""
     return [_status(known, root) for known in PUBLIC_SETS.values()]
 
 
-def locate(known: PublicSet, root) -> Path | None:
-    """The folder of a set: the first of its names found in the root, or one folder further down."""
+def locate(known: PublicSet, root: str | Path) -> Path | None:
+    """The folder of a set: the first of its names found in the root, or one folder further down.
+
+    Args:
+        known: the set.
+        root:  the folder that holds the set's folder, itself or inside one more (a download's own).
+    """
     root = Path(root)
     for name in known.folders:
         for folder in (root / name, *sorted(root.glob(f"*/{name}"))):
@@ -65,7 +57,7 @@ def locate(known: PublicSet, root) -> Path | None:
     return None
 
 
-def _status(known: PublicSet, root) -> Status:
+def _status(known: PublicSet, root: str | Path) -> Status:
     folder = locate(known, root)
     pairs = [] if folder is None else known.find(folder)
     found, masked = len(pairs), sum(bool(masks) for _, masks in pairs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -144,46 +144,38 @@ def find_cts(folder, *, pattern: str = "*") -> list[Path]:
     return sorted(files + folders)
 
 
-@dataclass(frozen=True)
-class MappedCT:
-    """One CT ready for the mapper.
-
-    Args:
-        path:  where it came from.
-        ct:    (1, D, H, W) HU on the mapper's grid.
-        image: (1, D, H, W) the same, windowed to [0, 1].
-    """
-
-    path: Path
-    ct: Volume
-    image: Tensor
-
-
 class CTDataset(Dataset):
     """CTs of a folder on the mapper's grid; each file is read and resampled once and then remembered.
 
     Args:
         source:       a folder (searched by `find_cts`), or the paths themselves.
         size, spacing_mm: as for `mapper_grid`.
-        window_hu:    (low, high) HU that become 0 and 1.
         cache_folder: keeps resampled grids across runs; a changed CT or size makes a new entry.
 
-    Items are `MappedCT`. A file that is no CT raises its `VolumeError` when it is first asked for.
+    Items are `Volume`s, (1, D, H, W) HU on the mapper's grid. A file that is no CT raises its `VolumeError` when it
+    is first asked for.
     """
 
-    def __init__(self, source, *, size=None, spacing_mm=None, window_hu=(-1000.0, 1000.0), cache_folder=None):
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path],
+        *,
+        size: int | None = None,
+        spacing_mm: float | None = None,
+        cache_folder: str | Path | None = None,
+    ):
         self.paths = find_cts(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-        self.size, self.spacing_mm, self.window_hu = size, spacing_mm, tuple(window_hu)
+        self.size, self.spacing_mm = size, spacing_mm
         self.cache_folder = None if cache_folder is None else Path(cache_folder)
         self._grids: dict[int, Volume] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> MappedCT:
-        path = self.paths[index]
-        ct = self._grids.setdefault(index, self._grids.get(index) or self._load(path))
-        return MappedCT(path, ct, window(ct.values, self.window_hu))
+    def __getitem__(self, index: int) -> Volume:
+        if index not in self._grids:
+            self._grids[index] = self._load(self.paths[index])
+        return self._grids[index]
 
     def _load(self, path: Path) -> Volume:
         entry = None if self.cache_folder is None else self._entry(path)

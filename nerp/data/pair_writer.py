@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-import numpy as np
-
-from nerp.data.images import png_bytes
-from nerp.data.pairs import (
-    DATASET,
-    FILE_KEYS,
-    FOLDERS,
-    RECORDS,
-    pair_path,
-    read_dataset,
-    read_records,
-)
+from nerp.data.pairs import DATASET, FOLDERS, RECORDS, image_path, mask_path, read_dataset, read_records
+from nerp.data.records import PairRecord
 from nerp.errors import DataError
-from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.files import check_folder, json_bytes, locked, remove_partial, write_bytes
 
 
-def canonical_order(record: dict) -> tuple:
+def canonical_order(record: PairRecord) -> tuple[str, int]:
     """Pairs stand by the hash of their CT, then by view: the same order whoever wrote them first."""
-    return record["ct_sha256"], record["view_index"]
+    return record.ct_sha256, record.view_index
 
 
 class PairWriter:
@@ -42,81 +33,94 @@ class PairWriter:
             damaged records, or another process writing there.
     """
 
-    def __init__(self, folder: str | Path, settings: dict):
+    def __init__(self, folder: str | Path, settings: dict[str, Any]):
         self.folder = Path(folder)
         self.settings = json.loads(json_bytes(settings))
-        self.records: dict[str, dict] = {}
+        self.records: dict[str, PairRecord] = {}
         self._complete = False
         self._made: list[Path] = []
+        self._lock = ExitStack()
 
     def __enter__(self) -> PairWriter:
         check_folder(self.folder)
         self._make_folder(self.folder)
-        self._lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            self._lock.enter_context(locked(self.folder))
+        except BlockingIOError as error:
+            raise DataError(
+                f"another process is writing pairs into {self.folder}; wait for it or choose a new folder"
+            ) from error
         try:
             self._open()
         except BaseException:
             self._withdraw()
-            os.close(self._lock)
+            self._lock.close()
             raise
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None and not self.records:
             self._withdraw()
-        os.close(self._lock)
+        self._lock.close()
 
     def __contains__(self, pair_id: str) -> bool:
         """Whether a pair is committed and its files are still there."""
         record = self.records.get(pair_id)
-        return record is not None and all(pair_path(self.folder, record, key).is_file() for key in FILE_KEYS)
+        return record is not None and all(path(self.folder, record).is_file() for path in (image_path, mask_path))
 
-    def add(self, record: dict, image: np.ndarray, mask: np.ndarray) -> None:
-        """Commit a pair: its files, then its record. Images are `(H, W)` uint8.
+    def add(self, record: PairRecord, image_png: bytes, mask_png: bytes) -> None:
+        """Commit a pair: its files, then its record.
 
         A pair whose record stands but whose file was lost gets its file back, if it is the same.
+
+        Args:
+            record:    with the files' names.
+            image_png: the image's file.
+            mask_png:  the mask's file.
         """
-        known = self.records.get(record["id"])
-        if known is not None and any(known[key] != record[key] for key in ("image_sha256", "mask_sha256")):
+        known = self.records.get(record.id)
+        if known is not None and (known.image_sha256, known.mask_sha256) != (record.image_sha256, record.mask_sha256):
             raise DataError(
-                f"a file of pair {record['id']} was lost and renders differently here (made by {known['nerp']}, "
-                f"torch {known['torch']}); synthesize into a new folder"
+                f"a file of pair {record.id} was lost and renders differently here (made by {known.nerp}, "
+                f"torch {known.torch}); synthesize into a new folder"
             )
-        for key, pixels in zip(FILE_KEYS, (image, mask), strict=True):
-            write_bytes(pair_path(self.folder, record, key), png_bytes(pixels))
+        write_bytes(image_path(self.folder, record), image_png)
+        write_bytes(mask_path(self.folder, record), mask_png)
         if known is None:
             self._append(record)
 
-    def finish(self, facts: dict) -> dict:
+    def finish(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Put the records in canonical order and write `dataset.json` with the set's final `facts`."""
         ordered = sorted(self.records.values(), key=canonical_order)
         if list(self.records.values()) != ordered:
-            write_bytes(self.folder / RECORDS, b"".join(_line(record) for record in ordered))
+            write_bytes(self.folder / RECORDS, b"".join(record.to_line() for record in ordered))
         dataset = {"settings": self.settings, "complete": True, **facts}
         write_bytes(self.folder / DATASET, json_bytes(dataset))
         return dataset
 
-    def _append(self, record: dict) -> None:
+    def _append(self, record: PairRecord) -> None:
         if self._complete:
             self._write_opening()
         with open(self.folder / RECORDS, "ab") as file:
-            file.write(_line(record))
+            file.write(record.to_line())
             file.flush()
             os.fsync(file.fileno())
-        self.records[record["id"]] = record
+        self.records[record.id] = record
 
     def _open(self) -> None:
-        _hold(self._lock, self.folder)
         self._check_settings()
         for name in FOLDERS:
             self._make_folder(self.folder / name)
-        _sweep([self.folder, *(self.folder / name for name in FOLDERS)])
+        for folder in (self.folder, *(self.folder / name for name in FOLDERS)):
+            remove_partial(folder)
         path = self.folder / RECORDS
         if not path.exists():
             self._made.append(path)
             write_bytes(path, b"")
         _cut_torn_line(path)
-        self.records = {record["id"]: record for record in read_records(path)}
+        self.records = {record.id: record for record in read_records(path)}
 
     def _check_settings(self) -> None:
         entries = [entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")]
@@ -125,11 +129,15 @@ class PairWriter:
             self._write_opening()
             return
         dataset = read_dataset(self.folder)
-        self._complete, there = dataset.get("complete", False), dataset["settings"]
-        keys = sorted(key for key in there.keys() | self.settings.keys() if there.get(key) != self.settings.get(key))
+        self._complete = dataset.get("complete", False)
+        there, here = (_dotted(settings) for settings in (dataset["settings"], self.settings))
+        keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if keys:
-            told = "; ".join(f"{key} is {there.get(key)!r} there, {self.settings.get(key)!r} here" for key in keys)
-            raise DataError(f"{self.folder} holds pairs of other settings: {told}; repeat those or choose a new folder")
+            if "cameras" in there:
+                message = f"{self.folder} holds pairs of an older nerp: they still replay, but none can be added"
+                raise DataError(f"{message}; synthesize into a new folder")
+            message = "; ".join(f"{key} is {there.get(key)!r} there, {here.get(key)!r} here" for key in keys)
+            raise DataError(f"{self.folder} holds pairs of other settings: {message}; repeat those or use a new folder")
 
     def _write_opening(self) -> None:
         write_bytes(self.folder / DATASET, json_bytes({"settings": self.settings, "complete": False}))
@@ -146,27 +154,13 @@ class PairWriter:
                 path.rmdir() if path.is_dir() else path.unlink()
 
 
-def _line(record: dict) -> bytes:
-    return (json.dumps(record, allow_nan=False) + "\n").encode()
-
-
-def _hold(descriptor: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such lock outside Unix; two writers are then the user's care
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise DataError(
-            f"another process is writing pairs into {folder}; wait for it or choose a new folder"
-        ) from error
-
-
-def _sweep(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        for leftover in folder.glob(".*.partial*"):
-            leftover.unlink()
+def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested JSON values under dotted keys; a rule stays whole."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        is_section = isinstance(value, dict) and key not in ("rule", "cameras")
+        flat.update(_dotted(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}": value})
+    return flat
 
 
 def _cut_torn_line(path: Path) -> None:

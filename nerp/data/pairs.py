@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from nerp.data.images import read_binary, read_grey
+from nerp.data.records import PairRecord
 from nerp.errors import DataError
 
 RECORDS = "metadata.jsonl"
 DATASET = "dataset.json"
 FOLDERS = ("images", "masks")
-FILE_KEYS = ("file_name", "mask_file_name")
 
 
-def read_records(path: str | Path) -> list[dict]:
+def read_records(path: str | Path) -> list[PairRecord]:
     """The records of a `metadata.jsonl` in file order; a torn last line, never committed, is left out.
 
     Raises:
@@ -38,16 +38,13 @@ def read_records(path: str | Path) -> list[dict]:
     return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
-def _parse(line: bytes, path: Path, number: int) -> dict:
+def _parse(line: bytes, path: Path, number: int) -> PairRecord:
+    where = f"line {number} of {path}"
     try:
-        record = json.loads(line)
+        values = json.loads(line)
     except ValueError as error:
-        raise DataError(
-            f"line {number} of {path} is no JSON ({error}); restore the file or delete that line"
-        ) from error
-    if not isinstance(record, dict) or not {"id", *FILE_KEYS} <= record.keys():
-        raise DataError(f"line {number} of {path} is no pair's record: expected id, file_name, mask_file_name")
-    return record
+        raise DataError(f"{where} is no JSON ({error}); restore the file or delete that line") from error
+    return PairRecord.from_dict(values, where=where)
 
 
 def read_dataset(folder: str | Path) -> dict:
@@ -70,27 +67,53 @@ def read_dataset(folder: str | Path) -> dict:
     return dataset
 
 
-def pair_path(folder: str | Path, record: dict, key: str = "file_name") -> Path:
-    """Where a record's image (`file_name`) or mask (`mask_file_name`) lies.
+def image_path(folder: str | Path, record: PairRecord) -> Path:
+    """Where a record's image lies.
+
+    Args:
+        folder: PAIRS.
+        record: of one of its pairs.
 
     Raises:
         DataError: the name leads out of the folder.
     """
-    folder = Path(folder)
-    path = folder / record[key]
+    return _inside(Path(folder), record.file_name, record)
+
+
+def mask_path(folder: str | Path, record: PairRecord) -> Path:
+    """Where a record's mask lies.
+
+    Args:
+        folder: PAIRS.
+        record: of one of its pairs.
+
+    Raises:
+        DataError: the name leads out of the folder, or the record has no mask.
+    """
+    if record.mask_file_name is None:
+        raise DataError(f"record {record.id} names no mask; expected pairs of image and mask")
+    return _inside(Path(folder), record.mask_file_name, record)
+
+
+def _inside(folder: Path, name: str, record: PairRecord) -> Path:
+    path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"record {record['id']} names {record[key]!r}, outside its folder; the records were altered")
+        raise DataError(f"record {record.id} names {name!r}, outside its folder; the records were altered")
     return path
 
 
-def read_pair(folder: str | Path, record: dict) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(folder: str | Path, record: PairRecord) -> tuple[np.ndarray, np.ndarray]:
     """Image `(H, W)` uint8 and mask `(H, W)` bool of a record.
+
+    Args:
+        folder: PAIRS.
+        record: of one of its pairs.
 
     Raises:
         DataError: a file is missing, is no image, or lies outside the folder.
     """
-    image = np.rint(255 * read_grey(pair_path(folder, record))).astype(np.uint8)
-    mask = read_binary(pair_path(folder, record, "mask_file_name"))
+    image = np.rint(255 * read_grey(image_path(folder, record))).astype(np.uint8)
+    mask = read_binary(mask_path(folder, record))
     if image.shape != mask.shape:
-        raise DataError(f"pair {record['id']} has an image of {image.shape} and a mask of {mask.shape} pixels")
+        raise DataError(f"pair {record.id} has an image of {image.shape} and a mask of {mask.shape} pixels")
     return image, mask

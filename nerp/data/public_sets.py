@@ -1,4 +1,4 @@
-"""The public sets that nerp reads: where each comes from, how it lies on disk, and how its pairs are found.
+"""The public sets that nerp knows: where each comes from, how it lies on disk, and how its pairs are found.
 
 The layouts are those of the publishers' documentation and of public code that reads the sets; none
 was checked here against a full download.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nerp.dicom import holds_series
 
-Pair = tuple[Path, tuple[Path, ...]]
+MaskedImage = tuple[Path, tuple[Path, ...]]
 """An image (a file, or a DICOM series folder) and its masks: none, one, or parts to be united."""
 
 
@@ -44,13 +44,13 @@ class PublicSet:
     layout: str
     expected: int
     masked: int
-    find: Callable[[Path], list[Pair]]
+    find: Callable[[Path], list[MaskedImage]]
 
 
-def _series_of_patients(pattern: str) -> Callable[[Path], list[Pair]]:
+def _series_of_patients(pattern: str) -> Callable[[Path], list[MaskedImage]]:
     """Finder for the Cancer Imaging Archive's layout: every CT series folder of every patient."""
 
-    def find(folder: Path) -> list[Pair]:
+    def find(folder: Path) -> list[MaskedImage]:
         patients = [path for path in sorted(folder.glob(pattern)) if path.is_dir()]
         inner = [path for patient in patients for path in sorted(patient.rglob("*")) if path.is_dir()]
         return [(path, ()) for path in inner if holds_series(path)]
@@ -63,7 +63,7 @@ def _present(*candidates: Path) -> tuple[Path, ...]:
     return next(((path,) for path in candidates if path.is_file()), ())
 
 
-def _mosmed(folder: Path) -> list[Pair]:
+def _mosmed(folder: Path) -> list[MaskedImage]:
     pairs = []
     for study in sorted(folder.glob("studies/CT-[0-4]/study_*.nii*")):
         number = study.name.split(".")[0]
@@ -72,7 +72,7 @@ def _mosmed(folder: Path) -> list[Pair]:
     return pairs
 
 
-def _shenzhen(folder: Path) -> list[Pair]:
+def _shenzhen(folder: Path) -> list[MaskedImage]:
     homes = [folder / name for name in ("mask", "mask/mask", "masks", "ManualMask")]
     pairs = []
     for image in sorted(folder.glob("CXR_png/CHNCXR_*.png")):
@@ -81,7 +81,7 @@ def _shenzhen(folder: Path) -> list[Pair]:
     return pairs
 
 
-def _montgomery(folder: Path) -> list[Pair]:
+def _montgomery(folder: Path) -> list[MaskedImage]:
     pairs = []
     for image in sorted(folder.glob("CXR_png/MCUCXR_*.png")):
         halves = tuple(folder / "ManualMask" / side / image.name for side in ("leftMask", "rightMask"))
@@ -89,7 +89,7 @@ def _montgomery(folder: Path) -> list[Pair]:
     return pairs
 
 
-def _jsrt(folder: Path) -> list[Pair]:
+def _jsrt(folder: Path) -> list[MaskedImage]:
     lungs: dict[str, dict[str, Path]] = {}
     for side in ("left lung", "right lung"):
         for mask in sorted(folder.rglob(f"masks/{side}/*.gif")):
@@ -101,7 +101,7 @@ def _jsrt(folder: Path) -> list[Pair]:
     return pairs
 
 
-def _ct_rate(folder: Path) -> list[Pair]:
+def _ct_rate(folder: Path) -> list[MaskedImage]:
     pairs = []
     for split in ("train", "valid"):
         homes = [folder / "dataset" / f"{split}_fixed", folder / "dataset" / split]

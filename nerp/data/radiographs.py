@@ -1,12 +1,10 @@
-"""Real radiographs and their masks: one grey image in [0, 1], bone bright, at the shape asked for.
+"""Real radiographs: one grey image in [0, 1], bone bright, at the shape asked for.
 
-Images and masks share one geometry: the source is brought to the target's proportions around its
-centre, then resized once, images with antialiasing, masks by nearest neighbour.
+The source is brought to the target's proportions around its centre, then resized once, with antialiasing.
 """
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.data.images import PICTURES, list_images, luminance, read_binary, read_stored
+from nerp.data.images import PICTURES, list_images, luminance, read_stored
 from nerp.display import display_image
 from nerp.errors import DataError, UsageError
 
@@ -48,33 +46,8 @@ def read_radiograph(path, shape: tuple[int, int], *, fit: str = "crop") -> Tenso
     values = torch.from_numpy(_read_grey(path))
     if values.min() == values.max():
         raise DataError(f"{path}: every pixel is {values.min():g}; expected a radiograph, the file holds no image")
-    resized = _resized(values, shape, fit=fit, mode="bilinear")
+    resized = _resized(values, shape, fit=fit)
     return _centred(display_image(resized), shape)[0]
-
-
-def read_mask(paths, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
-    """Read one mask, or the union of several such as a left and a right lung.
-
-    Args:
-        paths: a file, or a list of files of equal size; two-valued, any bright value means inside.
-        shape: (H, W) wanted.
-        fit:   as given to `read_radiograph` for the image.
-
-    Returns:
-        (1, H, W) float32, 0 or 1, by nearest neighbour. A mask may be empty.
-
-    Raises:
-        DataError: missing, damaged, of more than two values, or parts of unequal size.
-    """
-    paths = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
-    if not paths:
-        raise DataError("read_mask() got no files; expected at least one")
-    parts = [read_binary(path) for path in paths]
-    if len({part.shape for part in parts}) != 1:
-        sizes = ", ".join(f"{path.name} {tuple(part.shape)}" for path, part in zip(paths, parts, strict=True))
-        raise DataError(f"masks to be united differ in size: {sizes}; expected one size")
-    union = torch.from_numpy(np.logical_or.reduce(parts)).float()
-    return _centred(_resized(union, shape, fit=fit, mode="nearest-exact"), shape)[0]
 
 
 def _read_grey(path: Path) -> np.ndarray:
@@ -133,7 +106,7 @@ def _read_jsrt(path: Path) -> np.ndarray:
     return (JSRT_WHITE - stored).astype(np.float32)
 
 
-def _resized(values: Tensor, shape: tuple[int, int], *, fit: str, mode: str) -> Tensor:
+def _resized(values: Tensor, shape: tuple[int, int], *, fit: str) -> Tensor:
     """(1, 1, h, w), resized once without distortion: all of `shape`, or what of it the whole source fills."""
     if fit not in FITS:
         raise UsageError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
@@ -147,7 +120,7 @@ def _resized(values: Tensor, shape: tuple[int, int], *, fit: str, mode: str) -> 
     else:
         scale = min(shape[0] / rows, shape[1] / columns)
         size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
-    return F.interpolate(values[None, None], size=size, mode=mode, antialias=mode == "bilinear")
+    return F.interpolate(values[None, None], size=size, mode="bilinear", antialias=True)
 
 
 def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -191,57 +164,3 @@ class RadiographDataset(Dataset):
         if index not in self._images:
             self._images[index] = read_radiograph(path, self.shape, fit=self.fit)
         return self._images[index]
-
-
-def split_by_patient(folder, shares: tuple[float, ...] = (0.8, 0.1, 0.1), *, seed: int = 0) -> list[list[Path]]:
-    """Split a folder's radiographs into parts that share no patient.
-
-    Patients are shuffled by `seed`, then dealt out whole; a part ends once it holds its share of images.
-
-    Args:
-        folder: holds `index.csv` with the columns `file` and `patient_id`, and the images.
-        shares: of the images, above 0, summing to 1.
-
-    Returns:
-        One list of paths a share, each sorted.
-
-    Raises:
-        DataError: no index, a column or a file missing, or too few patients for the parts.
-    """
-    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise UsageError(f"shares are {shares}; expected numbers above 0 that sum to 1")
-    patients = _by_patient(Path(folder))
-    names = sorted(patients)
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
-    bounds = np.cumsum(shares) * sum(len(paths) for paths in patients.values())
-    parts: list[list[Path]] = [[] for _ in shares]
-    given = 0
-    for number in order:
-        part = min(int(np.searchsorted(bounds, given + 1e-6)), len(shares) - 1)
-        parts[part] += patients[names[number]]
-        given += len(patients[names[number]])
-    if not all(parts):
-        sizes = ", ".join(str(len(part)) for part in parts)
-        raise DataError(
-            f"{folder}: {len(names)} patients give parts of {sizes} images; use fewer parts or another seed"
-        )
-    return [sorted(paths) for paths in parts]
-
-
-def _by_patient(folder: Path) -> dict[str, list[Path]]:
-    index = folder / "index.csv"
-    if not index.is_file():
-        raise DataError(f"{index}: no such file; a split by patient needs its columns file and patient_id")
-    with index.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or not {"file", "patient_id"} <= rows[0].keys():
-        found = ", ".join(rows[0]) if rows else "nothing"
-        raise DataError(f"{index}: has {found}; expected the columns file and patient_id")
-    known = {path.name: path for path in find_radiographs(folder)}
-    unknown = [row["file"] for row in rows if row["file"] not in known]
-    if unknown:
-        raise DataError(f"{index}: names {len(unknown)} files that are not there, first {unknown[0]}; fetch them again")
-    patients: dict[str, list[Path]] = {}
-    for row in rows:
-        patients.setdefault(row["patient_id"], []).append(known[row["file"]])
-    return patients

@@ -9,10 +9,10 @@ import numpy as np
 
 from nerp.camera import Camera, view_angles
 from nerp.data.pairs import RECORDS, read_dataset, read_pair, read_records
+from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.report import figures, page
 from nerp.report.scores import score_sections
-from nerp.synthesis.records import camera_of
 
 SHOWN = 20
 
@@ -27,8 +27,8 @@ def pairs_page(folder: Path) -> str:
     if not records:
         raise DataError(f"{folder} holds no pair yet; run nerp synthesize to its end first")
     settings = dataset["settings"]
-    _check_whole(folder, settings, records)
-    n_cts = len({record["ct_sha256"] for record in records})
+    _check_whole(folder, settings)
+    n_cts = len({record.ct_sha256 for record in records})
     title = f"{_count(len(records), 'labelled radiograph')} from {_count(n_cts, 'CT')}"
     return page.page(
         title,
@@ -45,17 +45,27 @@ def pairs_page(folder: Path) -> str:
     )
 
 
-def _check_whole(folder: Path, settings: dict, records: list[dict]) -> None:
-    missing = {"mode", "view", "rule"} - settings.keys()
-    for record in records:
-        missing |= _SHOWN_KEYS - record.keys()
+def _check_whole(folder: Path, settings: dict) -> None:
+    missing = {"mode"} - settings.keys()
+    if not isinstance(_view(settings), str) or not isinstance(_rule(settings), dict):
+        missing |= {"camera.view", "mask.rule"}
     if missing:
         lacking = ", ".join(sorted(missing))
-        raise DataError(f"{folder} lacks {lacking} in its settings or records; synthesize the pairs again")
+        raise DataError(f"{folder} lacks {lacking} in its settings; synthesize the pairs again")
 
 
-_ENVIRONMENT = ("nerp", "torch", "device", "threads", "backend")
-_SHOWN_KEYS = {"ct_sha256", "mask_share", "mask_outside_share", "camera", *_ENVIRONMENT}
+def _view(settings: dict):
+    """The view that the cameras vary about; former sets name it beside the cameras."""
+    camera = settings.get("camera")
+    return camera.get("view") if isinstance(camera, dict) else settings.get("view")
+
+
+def _rule(settings: dict):
+    mask = settings.get("mask")
+    return mask.get("rule") if isinstance(mask, dict) else settings.get("rule")
+
+
+_ENVIRONMENT = ("nerp", "torch", "device", "threads", "processor", "backend")
 
 _CAMERAS = (
     "Read back from the records: angles of the central beam against the patient's axes, the source's distance from "
@@ -79,53 +89,53 @@ def _lead(settings: dict, dataset: dict) -> str:
     unfinished = (
         "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
     )
-    view, rule = _VIEWS.get(settings["view"], settings["view"]), settings["rule"]["name"]
+    view, rule = _VIEWS.get(_view(settings), _view(settings)), _rule(settings)["name"]
     made = how.get(settings["mode"], settings["mode"])
     return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
 
 
-def _facts(records: list[dict], n_cts: int) -> dict[str, str]:
-    share = [record["mask_share"] for record in records]
-    cut = [record["mask_outside_share"] for record in records if record["mask_outside_share"] is not None]
-    height, width = records[0]["camera"]["shape"]
+def _facts(records: list[PairRecord], n_cts: int) -> dict[str, str]:
+    fractions = [record.mask_fraction for record in records]
+    cut = [record.mask_outside_fraction for record in records if record.mask_outside_fraction is not None]
+    height, width = records[0].camera["shape"]
     return {
         "pairs": str(len(records)),
         "CTs": str(n_cts),
         "pixels": f"{height} × {width}",
-        "mask, mean share of the image": f"{np.mean(share):.1%}",
-        "empty masks": str(sum(value == 0 for value in share)),
+        "mask, mean fraction of the image": f"{np.mean(fractions):.1%}",
+        "empty masks": str(sum(value == 0 for value in fractions)),
         "labelled tissue cut off, at most": f"{max(cut, default=0):.1%}",
     }
 
 
-def _spread(records: list[dict]) -> list[dict]:
+def _spread(records: list[PairRecord]) -> list[PairRecord]:
     index = np.unique(np.linspace(0, len(records) - 1, min(SHOWN, len(records))).round().astype(int))
     return [records[i] for i in index]
 
 
-def _shown(records: list[dict]) -> str:
+def _shown(records: list[PairRecord]) -> str:
     n = len(_spread(records))
     which = "All pairs" if n == len(records) else f"{n} pairs, evenly spread over the set"
-    return f"{which}. The line is the mask's edge; the number its share of the image."
+    return f"{which}. The line is the mask's edge; the number its fraction of the image."
 
 
-def _grid(folder: Path, records: list[dict]) -> list[str]:
+def _grid(folder: Path, records: list[PairRecord]) -> list[str]:
     cells = []
     for record in _spread(records):
-        caption = f"{record['id']} · {record['mask_share']:.1%}"
+        caption = f"{record.id} · {record.mask_fraction:.1%}"
         png = figures.outlined(*read_pair(folder, record))
-        cells.append(page.figure(png, caption, alt=f"radiograph {record['id']} with its mask outlined"))
+        cells.append(page.figure(png, caption, alt=f"radiograph {record.id} with its mask outlined"))
     return cells
 
 
-def _mask_charts(records: list[dict]) -> list[str]:
-    cut = [100 * record["mask_outside_share"] for record in records if record["mask_outside_share"] is not None]
-    shares = {"mask, % of the image": [100 * record["mask_share"] for record in records]}
+def _mask_charts(records: list[PairRecord]) -> list[str]:
+    cut = [100 * record.mask_outside_fraction for record in records if record.mask_outside_fraction is not None]
+    shares = {"mask, % of the image": [100 * record.mask_fraction for record in records]}
     return _histograms({**shares, "labelled tissue cut off by the border, %": cut} if cut else shares)
 
 
-def _camera_charts(records: list[dict]) -> list[str]:
-    angles = [camera_angles(camera_of(record)) for record in records]
+def _camera_charts(records: list[PairRecord]) -> list[str]:
+    angles = [camera_angles(record.make_camera()) for record in records]
     first = angles[0][_AZIMUTH]
     for camera in angles:  # views from the front lie about 180 degrees, on either side of the seam
         camera[_AZIMUTH] = first + (camera[_AZIMUTH] - first + 180.0) % 360.0 - 180.0
@@ -140,8 +150,8 @@ def _histograms(samples: dict[str, list[float]]) -> list[str]:
         for name, values in samples.items()
         if name not in same
     ]
-    told = "; ".join(f"{what} {value:.4g} {unit}" for (what, _, unit), value in _parted(same))
-    return [page.charts(charts), page.paragraph(f"The same in every pair: {told}.") if told else ""]
+    message = "; ".join(f"{what} {value:.4g} {unit}" for (what, _, unit), value in _parted(same))
+    return [page.charts(charts), page.paragraph(f"The same in every pair: {message}.") if message else ""]
 
 
 def _parted(values: dict[str, float]) -> list[tuple[tuple[str, str, str], float]]:
@@ -172,8 +182,8 @@ def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             rows += _rows(value, f"{prefix}{key}.")
         else:
-            told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            rows.append((f"{prefix}{key}", told))
+            message = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((f"{prefix}{key}", message))
     return rows
 
 
@@ -182,13 +192,15 @@ def _labels(dataset: dict) -> list[tuple[str, str, str]]:
     return [(label, name, role) for role, labels in names.items() for label, name in labels.items()]
 
 
-def _made_by(records: list[dict]) -> list[tuple[str, str]]:
+def _made_by(records: list[PairRecord]) -> list[tuple[str, str]]:
     """Each environment that rendered part of the set, with how many pairs it made."""
     rows = []
     for key in _ENVIRONMENT:
-        counts = Counter(str(record[key]) for record in records)
-        told = ", ".join(value if len(counts) == 1 else f"{value} ({n} pairs)" for value, n in sorted(counts.items()))
-        rows.append((key, told))
+        counts = Counter(str(getattr(record, key)) for record in records)
+        message = ", ".join(
+            value if len(counts) == 1 else f"{value} ({n} pairs)" for value, n in sorted(counts.items())
+        )
+        rows.append((key, message))
     return rows
 
 

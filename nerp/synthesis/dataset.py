@@ -7,13 +7,15 @@ from pathlib import Path
 
 from nerp import __version__
 from nerp.data.pair_writer import PairWriter
+from nerp.data.records import PairRecord
 from nerp.errors import DataError, UsageError
 from nerp.files import check_folder
+from nerp.synthesis.environment import pair_generator, pair_id
+from nerp.synthesis.generator import TrainedGenerator, load_generator
 from nerp.synthesis.matching import Case, cases
-from nerp.synthesis.records import pair_generator, pair_id, whole_record
-from nerp.synthesis.run import Run, load_run
+from nerp.synthesis.renderers import NEEDS_RUN
 from nerp.synthesis.settings import PairSettings
-from nerp.synthesis.synthesiser import Pair, Synthesiser
+from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 from nerp.volume import read_labels, read_volume
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
@@ -50,46 +52,52 @@ def synthesize(
         UsageError, CheckpointError: a run that is missing, not needed, or damaged.
         VolumeError: a file that cannot be read as CT or labels.
     """
-    settings.check_mask()
+    settings.mask.check_chosen()
     check_folder(out)
-    trained = run_for(settings, run)
+    generator = generator_for(settings.mode, run)
     found = cases(ct, labels)
-    with PairWriter(out, _whole_settings(settings, trained)) as writer:
+    with PairWriter(out, _whole_settings(settings, generator)) as writer:
         tell, total = progress or _silent, len(found) * settings.views
         done = sum(settings.views - len(_missing(case, settings, writer)) for case in found)
         tell(done, total)
-        for n, _ in enumerate(_pairs(found, settings, trained, writer), start=done + 1):
+        for n, _ in enumerate(_pairs(found, settings, generator, writer), start=done + 1):
             tell(n, total)
         return writer.finish(_facts(writer.records.values(), settings))
 
 
-def run_for(settings: PairSettings, run: str | Path | None) -> Run | None:
-    """The trained run where the mode needs one.
+def generator_for(mode: str, run: str | Path | None) -> TrainedGenerator | None:
+    """The trained generator where the mode needs one.
+
+    Args:
+        mode: of the pairs.
+        run:  RUN, or None.
 
     Raises:
         UsageError: a run that is needed and not given, or given and not needed.
     """
-    if settings.mode == "vrr" and run is None:
-        raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
-    if settings.mode != "vrr" and run is not None:
-        raise UsageError(f"mode {settings.mode} uses no trained run, but {run} was given; drop it or use mode vrr")
-    return None if run is None else load_run(run)
+    if mode in NEEDS_RUN and run is None:
+        raise UsageError(f"mode {mode} needs a trained run; give the folder that nerp train wrote, or use mode drr")
+    if mode not in NEEDS_RUN and run is not None:
+        raise UsageError(f"mode {mode} uses no trained run, but {run} was given; drop it or use mode vrr")
+    return None if run is None else load_generator(run)
 
 
 def _silent(done: int, total: int) -> None:
     pass
 
 
-def _whole_settings(settings: PairSettings, trained: Run | None) -> dict:
-    weights = {} if trained is None else {"weights_sha256": trained.weights_sha256}
+def _whole_settings(settings: PairSettings, generator: TrainedGenerator | None) -> dict:
+    weights = {} if generator is None else {"weights_sha256": generator.weights_sha256}
     return {**settings.as_json(), **weights}
 
 
 def _missing(case: Case, settings: PairSettings, writer: PairWriter) -> list[int]:
-    return [view for view in range(settings.views) if pair_id(case.ct_sha256, view) not in writer]
+    return [view for view in range(settings.views) if pair_id(case.ct.sha256, view) not in writer]
 
 
-def _pairs(found: list[Case], settings: PairSettings, trained: Run | None, writer: PairWriter) -> Iterator[None]:
+def _pairs(
+    found: list[Case], settings: PairSettings, generator: TrainedGenerator | None, writer: PairWriter
+) -> Iterator[None]:
     """Make and commit what is missing, CT by CT; yields after each pair."""
     for case in found:
         _check_labels_unchanged(case, writer)
@@ -97,73 +105,76 @@ def _pairs(found: list[Case], settings: PairSettings, trained: Run | None, write
         if not views:
             continue
         may_be_empty = settings.allow_empty or len(views) < settings.views
-        for pairs in _in_view(_render_views(case, views, settings, trained), case, may_be_empty):
+        for pairs in _in_view(_render_views(case, views, settings, generator), case, may_be_empty):
             for record, pair in pairs:
-                writer.add(record, pair.image, pair.mask)
+                assert pair.mask_png is not None, "pairs are made with labels"
+                writer.add(record, pair.image_png, pair.mask_png)
                 yield
 
 
-def _render_views(case: Case, views: list[int], settings: PairSettings, trained) -> Iterator[tuple[dict, Pair]]:
-    volume = read_volume(case.ct)
-    labels = read_labels(case.labels, volume)
+def _render_views(
+    case: Case, views: list[int], settings: PairSettings, generator: TrainedGenerator | None
+) -> Iterator[tuple[PairRecord, Pair]]:
+    volume = read_volume(case.ct.path)
+    labels = read_labels(case.labels.path, volume)
     try:
-        synthesiser = Synthesiser(volume, labels, settings=settings, run=trained)
+        synthesiser = Synthesiser(volume, labels, settings=settings, generator=generator)
     except DataError as error:
-        raise DataError(f"{case.labels}: {error}") from error
+        raise DataError(f"{case.labels.path}: {error}") from error
     base = settings.base_camera(volume)
     for view in views:
-        camera = settings.cameras.sample(base, 1, pair_generator(settings.seed, case.ct_sha256, view))
+        camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
         pair = synthesiser.pair(camera)
-        yield _named(pair, case, settings.seed, view), pair
+        name = pair_id(case.ct.sha256, view)
+        files = (f"images/{name}.png", f"masks/{name}.png")
+        yield (
+            named(pair.record, files=files, ct=case.ct, labels=case.labels, seed=settings.seed, view_index=view),
+            pair,
+        )
 
 
-def _in_view(pairs: Iterable[tuple[dict, Pair]], case: Case, may_be_empty: bool) -> Iterator[list[tuple[dict, Pair]]]:
+def _in_view(
+    pairs: Iterable[tuple[PairRecord, Pair]], case: Case, may_be_empty: bool
+) -> Iterator[list[tuple[PairRecord, Pair]]]:
     """Hold a CT's first pairs back until one mask has a pixel, so that wrong labels leave nothing behind."""
     waiting = []
     for record, pair in pairs:
         waiting.append((record, pair))
-        may_be_empty = may_be_empty or bool(pair.mask.any())
+        may_be_empty = may_be_empty or bool(record.mask_fraction)
         if may_be_empty:
             yield waiting
             waiting = []
     if waiting:
         raise DataError(
-            f"the mask is empty on all {len(waiting)} views of {case.ct}: its labels or the rule's numbers are wrong; "
+            f"the mask is empty on all {len(waiting)} views of {case.ct.path}: its labels or the rule's numbers are wrong; "
             "correct them, or allow empty masks (--allow-empty)"
         )
 
 
-def _named(pair: Pair, case: Case, seed: int, view: int) -> dict:
-    """The pair's record with its names in front: they come from the CT's hash, never from a file's name."""
-    name = pair_id(case.ct_sha256, view)
-    files, hashes = (f"images/{name}.png", f"masks/{name}.png"), (case.ct_sha256, case.labels_sha256)
-    return whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=view)
-
-
 def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:
     for record in writer.records.values():
-        if record["ct_sha256"] == case.ct_sha256 and record["labels_sha256"] != case.labels_sha256:
+        if record.ct_sha256 == case.ct.sha256 and record.labels_sha256 != case.labels.sha256:
             raise DataError(
-                f"{case.labels} is not what pair {record['id']} was made from (SHA-256 {case.labels_sha256[:12]}…, "
-                f"expected {record['labels_sha256'][:12]}…); put the former labels back or choose a new folder"
+                f"{case.labels.path} is not what pair {record.id} was made from (SHA-256 {case.labels.sha256[:12]}…, "
+                f"expected {str(record.labels_sha256)[:12]}…); put the former labels back or choose a new folder"
             )
 
 
-def _facts(records: Iterable[dict], settings: PairSettings) -> dict:
+def _facts(records: Iterable[PairRecord], settings: PairSettings) -> dict:
     """What `dataset.json` says of a finished set, beside its settings."""
-    records = list(records)
-    shares = [record["mask_share"] for record in records]
-    outside = [record["mask_outside_share"] or 0.0 for record in records]
+    records, mask = list(records), settings.mask
+    fractions = [record.mask_fraction or 0.0 for record in records]
+    outside = [record.mask_outside_fraction or 0.0 for record in records]
     return {
-        "counts": {"pairs": len(records), "cts": len({record["ct_sha256"] for record in records})},
+        "counts": {"pairs": len(records), "cts": len({record.ct_sha256 for record in records})},
         "quality": {
-            "mask_share_mean": sum(sorted(shares)) / len(shares),
-            "empty_masks": sum(share == 0 for share in shares),
-            "mask_outside_share_most": max(outside),
+            "mask_fraction_mean": sum(sorted(fractions)) / len(fractions),
+            "empty_masks": sum(fraction == 0 for fraction in fractions),
+            "mask_outside_fraction_most": max(outside),
         },
         "label_names": {
-            role: {str(label): settings.label_names.get(label, "") for label in labels}
-            for role, labels in (("mask", settings.mask), ("obscuring", settings.obscuring_labels()))
+            role: {str(label): mask.label_names.get(label, "") for label in labels}
+            for role, labels in (("mask", mask.labels), ("obscuring", mask.obscuring_labels()))
         },
         "nerp": __version__,
         "licence": settings.licence,

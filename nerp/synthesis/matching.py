@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from nerp.data.ct import find_cts
+from nerp.data.source_files import SourceFile
 from nerp.errors import DataError
-from nerp.files import sha256
 from nerp.formats import extension
 
 
 @dataclass(frozen=True)
 class Case:
-    """One CT and its labels as they lie on disk, with the hashes that stand for them in records."""
+    """One CT and its labels as they lie on disk.
 
-    ct: Path
-    labels: Path
-    ct_sha256: str
-    labels_sha256: str
-
-
-def volume_sha256(path: str | Path) -> str:
-    """The SHA-256 of a volume's file; of a volume in several files, that of their sorted hashes.
-
-    Several are a DICOM folder's, and a `.mhd` header with its data. Their names take no part, so a
-    renamed CT is still found.
+    Args:
+        ct:     the CT's file.
+        labels: its label map's file.
     """
-    path = Path(path)
-    parts = _parts(path)
-    if parts == [path]:
-        return sha256(path)
-    return hashlib.sha256("\n".join(sorted(map(sha256, parts))).encode()).hexdigest()
 
-
-def _parts(path: Path) -> list[Path]:
-    if path.is_dir():
-        return [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-    if extension(path) != ".mhd":
-        return [path]
-    named = re.search(rb"ElementDataFile *= *([^\r\n]+)", path.read_bytes()[:65536])
-    data = path.parent / named[1].decode(errors="replace").strip() if named else path
-    return [path, data] if data.is_file() and data != path else [path]
+    ct: SourceFile
+    labels: SourceFile
 
 
 def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:
     """The volumes at a path: the file itself, or a folder's files and DICOM series, sub-folders included.
+
+    Args:
+        path: a file or a folder.
+        what: `CT` or `labels`, for messages.
 
     Raises:
         DataError: nothing there, or a folder without volumes.
@@ -62,6 +44,10 @@ def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:
 
 def match(ct: str | Path, labels: str | Path) -> list[tuple[Path, Path]]:
     """Each CT with its labels: a file with a file, else by equal names below both folders, whatever the format.
+
+    Args:
+        ct:     a file or a folder.
+        labels: likewise.
 
     Raises:
         DataError: something is missing, two files share a name, or CTs have no labels (they are listed).
@@ -92,9 +78,11 @@ def _by_name(paths: list[Path], root: Path, what: str) -> dict[str, Path]:
 
 
 def _unmatched(cts: list[str], left_over: list[str], labels) -> str:
-    told = f"{len(cts)} CT{'s have' if len(cts) > 1 else ' has'} no labels of the same name in {labels}: {_some(cts)}"
+    message = (
+        f"{len(cts)} CT{'s have' if len(cts) > 1 else ' has'} no labels of the same name in {labels}: {_some(cts)}"
+    )
     spare = f" (labels without a CT: {_some(left_over)})" if left_over else ""
-    return f"{told}{spare}; give each CT's labels the CT's file name"
+    return f"{message}{spare}; give each CT's labels the CT's file name"
 
 
 def _some(names: list[str], n: int = 8) -> str:
@@ -105,27 +93,37 @@ def _some(names: list[str], n: int = 8) -> str:
 def cases(ct: str | Path, labels: str | Path) -> list[Case]:
     """The matched CTs and labels with their hashes, in the order of the CTs' hashes.
 
+    Args:
+        ct:     a file or a folder.
+        labels: likewise.
+
     Raises:
         DataError: as `match`, or the same CT twice.
     """
-    found = [Case(*pair, *map(volume_sha256, pair)) for pair in match(ct, labels)]
-    found.sort(key=lambda case: case.ct_sha256)
-    for one, other in zip(found, found[1:], strict=False):
-        if one.ct_sha256[:12] == other.ct_sha256[:12]:
-            raise DataError(f"{one.ct} and {other.ct} are the same CT; remove one of them")
+    found = [Case(SourceFile.of(one), SourceFile.of(other)) for one, other in match(ct, labels)]
+    found.sort(key=lambda case: case.ct.sha256)
+    for case, following in zip(found, found[1:], strict=False):
+        if case.ct.sha256[:12] == following.ct.sha256[:12]:
+            raise DataError(f"{case.ct.path} and {following.ct.path} are the same CT; remove one of them")
     return found
 
 
-def find_by_hash(path: str | Path, expected: str, what: str) -> Path:
+def find_by_hash(path: str | Path, expected: str, what: str) -> SourceFile:
     """The CT or labels at or in `path` whose hash a record names.
+
+    Args:
+        path:     a file, or a folder to search.
+        expected: SHA-256.
+        what:     `CT` or `labels`, for messages.
 
     Raises:
         DataError: none has it; the hash and how many were looked at are told.
     """
     looked_at = find_volumes(path, what)
     for candidate in looked_at:
-        if volume_sha256(candidate) == expected:
-            return candidate
+        found = SourceFile.of(candidate)
+        if found.sha256 == expected:
+            return found
     n = len(looked_at)
     raise DataError(
         f"no {what} of SHA-256 {expected[:12]}… among the {n} file{'s' * (n != 1)} looked at; "

@@ -5,29 +5,28 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nerp.data.images import png_bytes
 from nerp.data.pairs import read_records
-from nerp.errors import CheckpointError, DataError, UsageError
+from nerp.data.records import PairRecord
+from nerp.data.source_files import SourceFile
+from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.projection import MaskRule
-from nerp.synthesis.dataset import run_for
-from nerp.synthesis.matching import find_by_hash, volume_sha256
-from nerp.synthesis.records import camera_of, differences, environment, pair_generator, repeatable, whole_record
-from nerp.synthesis.run import Run, find_run
-from nerp.synthesis.settings import PairSettings
-from nerp.synthesis.synthesiser import Pair, Synthesiser
+from nerp.runs import find_run
+from nerp.synthesis.dataset import generator_for
+from nerp.synthesis.environment import here, pair_generator, repeatable
+from nerp.synthesis.generator import TrainedGenerator
+from nerp.synthesis.matching import find_by_hash
+from nerp.synthesis.renderers import NEEDS_RUN
+from nerp.synthesis.settings import MaskSettings, PairSettings
+from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 from nerp.volume import read_labels, read_volume
 
 RECORD = "record.json"
 FILES = ("image.png", "image.npy", "mask.png")
-NEEDED = frozenset(
-    ("id", "mode", "view", "mask_labels", "rule", "obscuring_labels", "device", "backend", "threads", "camera")
-    + ("ct_sha256", "labels_sha256", "image_sha256", "mask_sha256", "weights_sha256", "config_sha256")
-)
-"""What a record must say to be rendered again."""
 
 
 def render(
@@ -38,17 +37,17 @@ def render(
     labels: str | Path | None = None,
     run: str | Path | None = None,
     seed: int | None = None,
-) -> dict:
+) -> PairRecord:
     """Render one view of a CT to files.
 
     Args:
         ct:       a CT file or a DICOM series' folder.
         out:      DIR; gets image.png (8 bit, as displayed), image.npy (float32 H x W, as projected),
                   mask.png (0 or 255, with labels alone) and record.json. All of them or none.
-        settings: mode, view, shape, mask, rule; its `views` and `seed` are not read.
+        settings: mode, camera, shape, mask; its `views` and `seed` are not read.
         labels:   the CT's labels.
         run:      RUN, for mode `vrr` alone.
-        seed:     draws the camera from `settings.cameras`; None takes the view's preset as it is.
+        seed:     draws the camera from `settings.camera`; None takes the view's preset as it is.
 
     Returns:
         The record.
@@ -57,17 +56,17 @@ def render(
         VolumeError, DataError, UsageError, CheckpointError: as `synthesize`.
     """
     _check_place(out)
-    trained = run_for(settings, run)
+    generator = generator_for(settings.mode, run)
     volume = read_volume(ct)
     label_volume = None if labels is None else read_labels(labels, volume)
-    synthesiser = Synthesiser(volume, label_volume, settings=settings, run=trained)
-    ct_sha256, camera = volume_sha256(ct), settings.base_camera(volume)
+    synthesiser = Synthesiser(volume, label_volume, settings=settings, generator=generator)
+    source, camera = SourceFile.of(ct), settings.base_camera(volume)
     if seed is not None:
-        camera = settings.cameras.sample(camera, 1, pair_generator(seed, ct_sha256, 0))
+        camera = settings.camera.sample(camera, 1, pair_generator(seed, source.sha256, 0))
     pair = synthesiser.pair(camera)
     files = ("image.png", None if labels is None else "mask.png")
-    hashes = (ct_sha256, None if labels is None else volume_sha256(labels))
-    record = whole_record(pair.record, files=files, hashes=hashes, seed=seed, view_index=0)
+    label_source = None if labels is None else SourceFile.of(labels)
+    record = named(pair.record, files=files, ct=source, labels=label_source, seed=seed, view_index=0)
     write_single(out, pair, record)
     return record
 
@@ -80,7 +79,8 @@ def replay(
     labels: str | Path | None = None,
     run: str | Path | None = None,
     out: str | Path,
-) -> dict:
+    device: str | None = None,
+) -> dict[str, Any]:
     """Render a recorded pair again; on the same platform its files are equal byte for byte.
 
     Args:
@@ -90,6 +90,7 @@ def replay(
         labels:   likewise the labels, for a pair with a mask.
         run:      RUN, for a pair of mode `vrr`; None looks among `runs/*` for the recorded weights.
         out:      DIR; gets the files that `render` writes.
+        device:   `auto`, `cpu` or `cuda`; None takes the recorded one, on which the bytes are the same.
 
     Returns:
         `{"identical": bool, "id": …, "differences": […]}`: whether image and mask equal the
@@ -101,28 +102,44 @@ def replay(
         UsageError: a run or labels missing, or a device that is not there.
     """
     _check_place(out)
-    record = _record(Path(metadata), index)
-    settings = _settings_of(record)
-    if run is None and settings.mode == "vrr":
-        run = find_run(record["weights_sha256"])
-    trained = run_for(settings, run)
-    _check_weights(record, trained, run)
-    volume = read_volume(find_by_hash(ct, record["ct_sha256"], "CT"))
-    label_volume = None
-    if record["labels_sha256"] is not None:
+    record = read_record(Path(metadata), index)
+    settings, camera = _settings_of(record, device or record.device), record.make_camera()
+    if run is None and settings.mode in NEEDS_RUN:
+        run = find_run(str(record.weights_sha256))
+    generator = generator_for(settings.mode, run)
+    _check_weights(record, generator, run)
+    synthesiser, source, label_source = _opened(record, settings, generator, ct=ct, labels=labels)
+    with repeatable(record.threads):
+        pair = synthesiser.pair(camera)
+        place = here(synthesiser.device, synthesiser.renderer.backend)
+    files, times = (record.file_name, record.mask_file_name), {"seed": record.seed, "view_index": record.view_index}
+    made = named(pair.record, files=files, ct=source, labels=label_source, **times)
+    write_single(out, pair, made)
+    identical = (made.image_sha256, made.mask_sha256) == (record.image_sha256, record.mask_sha256)
+    return {"identical": identical, "id": record.id, "differences": [] if identical else place.differences(record)}
+
+
+def _opened(
+    record: PairRecord, settings: PairSettings, generator: TrainedGenerator | None, *, ct: str | Path, labels
+) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
+    """The synthesiser of the CT and the labels that a record names, and where they were found."""
+    source = find_by_hash(ct, record.ct_sha256, "CT")
+    volume, label_volume, label_source = read_volume(source.path), None, None
+    if record.labels_sha256 is not None:
         if labels is None:
-            raise UsageError(f"pair {record['id']} has a mask; give its labels, a file or a folder to search")
-        label_volume = read_labels(find_by_hash(labels, record["labels_sha256"], "labels"), volume)
-    with repeatable(record["threads"]):
-        pair = Synthesiser(volume, label_volume, settings=settings, run=trained).pair(camera_of(record))
-        here = {**environment(settings.device), "backend": pair.record["backend"]}
-    write_single(out, pair, {**record, **pair.record})
-    identical = all(pair.record[key] == record[key] for key in ("image_sha256", "mask_sha256"))
-    return {"identical": identical, "id": record["id"], "differences": [] if identical else differences(record, here)}
+            raise UsageError(f"pair {record.id} has a mask; give its labels, a file or a folder to search")
+        label_source = find_by_hash(labels, record.labels_sha256, "labels")
+        label_volume = read_labels(label_source.path, volume)
+    return Synthesiser(volume, label_volume, settings=settings, generator=generator), source, label_source
 
 
-def write_single(out: str | Path, pair: Pair, record: dict) -> None:
+def write_single(out: str | Path, pair: Pair, record: PairRecord) -> None:
     """Write a pair's files into a folder, all or none; what an earlier rendering left there goes.
+
+    Args:
+        out:    the folder.
+        pair:   image and mask.
+        record: with its names.
 
     Raises:
         DataError: the place is taken by a file, or by images that no rendering left.
@@ -130,12 +147,12 @@ def write_single(out: str | Path, pair: Pair, record: dict) -> None:
     _check_place(out)
     out, raw = Path(out), io.BytesIO()
     np.save(raw, pair.raw)
-    files = {"image.png": png_bytes(pair.image), "image.npy": raw.getvalue()}
-    if pair.mask is not None:
-        files["mask.png"] = png_bytes(pair.mask)
+    files = {"image.png": pair.image_png, "image.npy": raw.getvalue()}
+    if pair.mask_png is not None:
+        files["mask.png"] = pair.mask_png
     _remove(out)
     try:
-        for name, data in {**files, RECORD: json_bytes(record)}.items():
+        for name, data in {**files, RECORD: json_bytes(record.to_dict())}.items():
             write_bytes(out / name, data)
     except BaseException:
         _remove(out)
@@ -154,53 +171,51 @@ def _check_place(out: str | Path) -> None:
         raise DataError(f"{out} holds {foreign[0]} and no {RECORD}: nerp did not finish it; choose another folder")
 
 
-def _record(path: Path, index: int) -> dict:
+def read_record(path: Path, index: int = 0) -> PairRecord:
+    """One record of a `metadata.jsonl`, or the one of a `record.json`.
+
+    Args:
+        path:  of the file.
+        index: which of its records, from 0.
+
+    Raises:
+        UsageError: no such index.
+        DataError:  no record there, or a damaged one.
+    """
     records = [_whole(path)] if path.suffix == ".json" else read_records(path)
     if not 0 <= index < len(records):
-        told = f"expected 0 to {len(records) - 1}" if records else "make pairs first"
-        raise UsageError(f"index is {index}, but {path} holds {len(records)} records; {told}")
-    record = _renamed(records[index])
-    missing = NEEDED - record.keys() if isinstance(record, dict) else NEEDED
-    if missing:
-        raise DataError(f"record {index} of {path} lacks {', '.join(sorted(missing))}; give one that nerp wrote")
-    return record
+        expected = f"expected 0 to {len(records) - 1}" if records else "make pairs first"
+        raise UsageError(f"index is {index}, but {path} holds {len(records)} records; {expected}")
+    return records[index]
 
 
-def _renamed(record: dict) -> dict:
-    names = {"hiding_labels": "obscuring_labels", "mask_share": "mask_fraction"}
-    return {names.get(key, key): value for key, value in record.items()}
-
-
-def _whole(path: Path) -> dict:
+def _whole(path: Path) -> PairRecord:
     try:
-        return json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a record ({error}); render the view again") from error
+    return PairRecord.from_dict(values, where=f"record 0 of {path}")
 
 
-def _settings_of(record: dict) -> PairSettings:
+def _settings_of(record: PairRecord, device: str) -> PairSettings:
     """The settings that matter to one recorded pair."""
     try:
-        return PairSettings(
-            mode=record["mode"],
-            view=record["view"],
-            mask=tuple(record["mask_labels"]),
-            rule=MaskRule.from_dict(record["rule"]),
-            obscuring=tuple(record["obscuring_labels"]),
-            device=record["device"],
-            backend=record["backend"],
-            allow_empty=True,
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"record {record.get('id')} is damaged ({error}); restore the records") from error
+        rule = MaskRule.from_dict(record.rule)
+        obscuring = tuple(record.obscuring_labels)
+        mask = MaskSettings(labels=tuple(record.mask_labels), rule=rule, obscuring=obscuring)
+        return PairSettings(mode=record.mode, mask=mask, device=device, backend=record.backend, allow_empty=True)
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"record {record.id} is damaged ({error}); restore the records") from error
 
 
-def _check_weights(record: dict, trained: Run | None, run) -> None:
-    for key in ("weights_sha256", "config_sha256") if trained is not None else ():
-        found, expected = getattr(trained, key), record[key]
+def _check_weights(record: PairRecord, generator: TrainedGenerator | None, run: str | Path | None) -> None:
+    for key in ("weights_sha256", "config_sha256") if generator is not None else ():
+        found, expected = getattr(generator, key), getattr(record, key)
         if found != expected:
             what = key.removesuffix("_sha256")
             raise CheckpointError(
-                f"{run} has another {what} (SHA-256 {found[:12]}…) than pair {record['id']} was made with "
-                f"({expected[:12]}…); give the run it was made with"
+                f"{run} has another {what} (SHA-256 {found[:12]}…) than pair {record.id} was made with "
+                f"({str(expected)[:12]}…); give the run it was made with"
             )

@@ -1,9 +1,10 @@
-"""One CT under many cameras: each gives a radiograph, its mask from the same rays, and a record."""
+"""One CT under many cameras: each gives a radiograph, its mask from the same rays, and what renders both again."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,33 +12,40 @@ from torch import Tensor
 
 from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
+from nerp.data.records import PairRecord
+from nerp.data.source_files import SourceFile
+from nerp.devices import choose_device
 from nerp.display import HIGH, LOW, display_image
-from nerp.errors import DataError, GeometryError, UsageError
-from nerp.projection import obscuring_tissue, project_mask, siddon
-from nerp.projection.dispatch import choose_backend
-from nerp.synthesis.records import check_device, environment, repeatable
-from nerp.synthesis.run import Run
+from nerp.errors import DataError, GeometryError
+from nerp.projection import obscuring_tissue, project_mask
+from nerp.synthesis.coverage import label_points, outside_fraction
+from nerp.synthesis.environment import here, pair_id, repeatable
+from nerp.synthesis.generator import TrainedGenerator
+from nerp.synthesis.renderers import RENDERERS, Scene
 from nerp.synthesis.settings import PairSettings
-from nerp.volume import Fields, Volume, attenuation
-
-DISPLAY = "percentile"
+from nerp.volume import Volume
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A radiograph with its mask.
+    """A radiograph with its mask, each with its file's bytes.
 
     Args:
-        raw:    (H, W) float32, as projected, not scaled for display.
-        image:  (H, W) uint8, the display image.
-        mask:   (H, W) uint8, 0 or 255; None without labels.
-        record: what renders it again on the same CT.
+        raw:       (H, W) float32, as projected, not scaled for display.
+        image:     (H, W) uint8, the display image.
+        mask:      (H, W) uint8, 0 or 255; None without labels.
+        image_png: the image's file.
+        mask_png:  the mask's file; None without labels.
+        record:    what renders the pair again on the same CT; its files and hashes of CT and labels are filled in
+            by `named`.
     """
 
     raw: np.ndarray
     image: np.ndarray
     mask: np.ndarray | None
-    record: dict
+    image_png: bytes
+    mask_png: bytes | None
+    record: PairRecord
 
 
 class Synthesiser:
@@ -46,13 +54,13 @@ class Synthesiser:
     Args:
         ct:        `(1, D, H, W)` HU.
         labels:    the same grid, unit `label`; None for images without masks.
-        settings:  mode, mask and rule, device and backend; its views, seed and cameras are not read.
-        run:       a trained one, from `load_run`, for mode `vrr`.
+        settings:  mode, mask, device and backend; its views, seed and camera are not read.
+        generator: a trained one, from `load_generator`, for mode `vrr`.
 
     Raises:
         DataError:     none of the mask's label values is in `labels`.
         GeometryError: CT and labels are not on one grid.
-        UsageError:    labels and no mask chosen, `vrr` without a run, or a device that is not there.
+        UsageError:    labels and no mask chosen, `vrr` without a generator, or a device that is not there.
     """
 
     def __init__(
@@ -61,133 +69,115 @@ class Synthesiser:
         labels: Volume | None = None,
         *,
         settings: PairSettings | None = None,
-        run: Run | None = None,
+        generator: TrainedGenerator | None = None,
     ):
-        self.settings = settings or PairSettings()
-        self.device = torch.device(check_device(self.settings.device))
-        self.ct, self.run = ct, run
+        self.ct, self.settings = ct, settings or PairSettings()
+        self.device = choose_device(self.settings.device)
         self.labels = None if labels is None else self._checked(labels).to(self.device)
-        self._mask_points = None if labels is None else label_points(labels, self.settings.mask)
+        self._points = torch.empty(0, 3) if labels is None else label_points(labels, self.settings.mask.labels)
         with repeatable():
-            self._source = self._prepare()
+            scene = Scene(ct, self.device, self.settings.backend, generator)
+            self.renderer = RENDERERS[self.settings.mode](scene)
             self._obscuring = self._obscuring_tissue()
-        self.backend = _backend_name(self.settings.backend, self._source)
 
     def pair(self, camera: Camera) -> Pair:
         """The pair that one camera (a batch of one) sees; the same camera gives the same bits."""
         with repeatable():
             camera = camera.to(torch.float64)
-            raw = self._render(camera)
-            mask = None if self.labels is None else self._mask(camera)
-            image = _bytes(display_image(raw, DISPLAY))
-        return Pair(raw[0, 0].float().cpu().numpy(), image, mask, self._record(camera, image, mask))
+            raw = self.renderer.render(camera)
+            mask = None if self.labels is None else self._mask(self.labels, camera)
+            image = _bytes(display_image(raw, self.renderer.display))
+        image_png, mask_png = png_bytes(image), None if mask is None else png_bytes(mask)
+        record = self._record(camera, image_png, mask_png, mask)
+        return Pair(raw[0, 0].float().cpu().numpy(), image, mask, image_png, mask_png, record)
 
     def _checked(self, labels: Volume) -> Volume:
-        self.settings.check_mask()
+        self.settings.mask.check_chosen()
         if labels.shape != self.ct.shape or not torch.allclose(labels.affine, self.ct.affine, atol=1e-3):
             raise GeometryError(
                 f"labels are {labels.shape} voxels on another grid than the CT's {self.ct.shape}; "
                 "read them with read_labels(path, like=ct)"
             )
-        values = labels.values.unique()
-        if not self.settings.allow_empty and not torch.isin(values, torch.tensor(self.settings.mask).to(values)).any():
-            held = ", ".join(f"{value:g}" for value in values[values > 0][:20].tolist())
-            wanted = ", ".join(map(str, self.settings.mask))
+        values, chosen = labels.values.unique(), self.settings.mask.labels
+        if not self.settings.allow_empty and not torch.isin(values, torch.tensor(chosen).to(values)).any():
+            there = ", ".join(f"{value:g}" for value in values[values > 0][:20].tolist())
             raise DataError(
-                f"the labels hold {held} and none of the mask's {wanted}; choose --mask among them, "
-                "or allow empty masks (--allow-empty)"
+                f"the labels hold {there} and none of the mask's {', '.join(map(str, chosen))}; choose --mask among "
+                "them, or allow empty masks (--allow-empty)"
             )
         return labels
 
-    def _prepare(self):
-        if self.settings.mode == "drr":
-            return attenuation(self.ct).to(self.device)
-        if self.run is None:
-            raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
-        return self.run.fields(self.ct, self.device)
-
     def _obscuring_tissue(self) -> Volume | None:
-        if self.labels is None or self.settings.rule.name != "visible":
+        mask = self.settings.mask
+        if self.labels is None or mask.rule.name != "visible":
             return None
-        return obscuring_tissue(self.labels, self.settings.mask, self.settings.obscuring_labels())
+        return obscuring_tissue(self.labels, mask.labels, mask.obscuring_labels())
 
-    def _render(self, camera: Camera) -> Tensor:
-        """(1, 1, H, W) unscaled radiograph."""
-        if self.settings.mode == "drr":
-            return siddon(self._source, camera, backend=self.backend)
-        return self.run.view(self._source, camera, backend=self.backend)
-
-    def _mask(self, camera: Camera) -> np.ndarray:
+    def _mask(self, labels: Volume, camera: Camera) -> np.ndarray:
         """(H, W) 0 or 255."""
-        fields = self._source if isinstance(self._source, Fields) else None
-        options = {"obscuring": self._obscuring, "fields": fields, "backend": self.settings.backend}
-        mask = project_mask(self.settings.rule, self.labels, camera, self.settings.mask, **options)
-        return _bytes(mask)
+        mask = self.settings.mask
+        options: dict[str, Any] = {"obscuring": self._obscuring, "fields": self.renderer.fields}
+        return _bytes(project_mask(mask.rule, labels, camera, mask.labels, backend=self.settings.backend, **options))
 
-    def _record(self, camera: Camera, image: np.ndarray, mask: np.ndarray | None) -> dict:
-        record = {
-            "mode": self.settings.mode,
-            "view": view_names(camera)[0],
-            "mask_labels": list(self.settings.mask),
-            "rule": self.settings.rule.to_dict(),
-            "obscuring_labels": self.settings.obscuring_labels(),
-            "camera": camera.to_dict(),
-            "display": {"name": DISPLAY, "low": LOW, "high": HIGH},
-            "ct_shape": list(self.ct.shape),
-            "ct_spacing_mm": list(self.ct.spacing_mm),
-            "weights_sha256": self.run and self.run.weights_sha256,
-            "config_sha256": self.run and self.run.config_sha256,
-            **environment(self.device.type),
-            "backend": self.backend,
-            "image_sha256": hashlib.sha256(png_bytes(image)).hexdigest(),
-        }
-        return {**record, **self._mask_facts(camera, mask)}
+    def _record(self, camera: Camera, image_png: bytes, mask_png: bytes | None, mask: np.ndarray | None) -> PairRecord:
+        settings, place = self.settings.mask, here(self.device, self.renderer.backend)
+        return PairRecord(
+            file_name="",
+            mask_file_name=None,
+            id="",
+            ct_sha256="",
+            labels_sha256=None,
+            seed=None,
+            view_index=0,
+            mode=self.settings.mode,
+            view=view_names(camera)[0],
+            mask_labels=list(settings.labels),
+            rule=settings.rule.to_dict(),
+            obscuring_labels=settings.obscuring_labels(),
+            camera=camera.to_dict(),
+            display={"name": self.renderer.display, "low": LOW, "high": HIGH},
+            ct_shape=list(self.ct.shape),
+            ct_spacing_mm=list(self.ct.spacing_mm),
+            image_sha256=hashlib.sha256(image_png).hexdigest(),
+            mask_sha256=None if mask_png is None else hashlib.sha256(mask_png).hexdigest(),
+            mask_fraction=None if mask is None else float((mask > 0).mean()),
+            mask_outside_fraction=None if mask is None else outside_fraction(self._points, camera),
+            **self.renderer.facts(),
+            **vars(place),
+        )
 
-    def _mask_facts(self, camera: Camera, mask: np.ndarray | None) -> dict:
-        if mask is None:
-            return {"mask_sha256": None, "mask_share": None, "mask_outside_share": None}
-        return {
-            "mask_sha256": hashlib.sha256(png_bytes(mask)).hexdigest(),
-            "mask_share": float((mask > 0).mean()),
-            "mask_outside_share": outside_share(self._mask_points, camera),
-        }
+
+def named(
+    record: PairRecord,
+    *,
+    files: tuple[str, str | None],
+    ct: SourceFile,
+    labels: SourceFile | None,
+    seed: int | None,
+    view_index: int,
+) -> PairRecord:
+    """A pair's record with what names it: its files and the hashes of what it was made from.
+
+    Args:
+        record:     of `Pair`.
+        files:      names of image and mask, relative to the record's folder.
+        ct:         the CT.
+        labels:     its labels.
+        seed:       that the camera was drawn by.
+        view_index: which of the CT's views.
+    """
+    return replace(
+        record,
+        file_name=files[0],
+        mask_file_name=files[1],
+        id=pair_id(ct.sha256, view_index),
+        ct_sha256=ct.sha256,
+        labels_sha256=None if labels is None else labels.sha256,
+        seed=seed,
+        view_index=view_index,
+    )
 
 
 def _bytes(images: Tensor) -> np.ndarray:
     """(H, W) uint8 of one image (1, 1, H, W) in 0 to 1, or of a mask."""
     return (images[0, 0].float() * 255.0).round().to(torch.uint8).cpu().numpy()
-
-
-def _backend_name(backend: str, source: Volume | Fields) -> str:
-    """The backend that `auto` comes to here."""
-    values = source.matter if isinstance(source, Fields) else source.values
-    return choose_backend(backend, values).__name__.rpartition(".")[2]
-
-
-def outside_share(points: Tensor, camera: Camera) -> float | None:
-    """The part of some points that the detector misses: how much of the labelled tissue the border cuts off.
-
-    Args:
-        points: (N, 3) world mm.
-        camera: a batch of one.
-
-    Returns:
-        0 to 1; None without points.
-    """
-    if not len(points):
-        return None
-    right, down, centre = camera.image_right[0], camera.image_down[0], camera.detector_centre[0]
-    normal, rays = torch.linalg.cross(right, down), points - camera.source[0]
-    on_detector = camera.source[0] + rays * ((centre - camera.source[0]) @ normal / (rays @ normal))[:, None] - centre
-    inside = torch.ones(len(points), dtype=torch.bool)
-    for axis, direction in enumerate((down, right)):
-        inside &= (on_detector @ direction).abs() <= camera.size_mm[0, axis] / 2
-    return 1.0 - float(inside.double().mean())
-
-
-def label_points(labels: Volume, mask: tuple[int, ...], limit: int = 20_000) -> Tensor:
-    """Centres of the voxels with one of the `mask`'s values, evenly thinned to `limit`: (N, 3) world mm, float64."""
-    values = labels.values[0].cpu()
-    index = torch.isin(values, torch.tensor(mask).to(values)).nonzero()
-    index = index[:: max(1, -(-len(index) // limit))].double()
-    return labels.to_world(index)

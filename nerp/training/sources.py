@@ -36,7 +36,7 @@ class GridVolumes(Sequence):
         data = self.settings
         size = data.size if data.spacing_mm is None else None
         grid = {"size": size, "spacing_mm": data.spacing_mm, "cache_folder": data.cache_dir}
-        return CTDataset([self.paths[index]], **grid)[0].ct
+        return CTDataset([self.paths[index]], **grid)[0]
 
 
 def prepare(config: Config, advance: Callable[[], None]) -> None:

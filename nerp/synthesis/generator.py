@@ -16,13 +16,12 @@ from nerp.data.ct import mapper_grid, window
 from nerp.errors import CheckpointError
 from nerp.files import sha256
 from nerp.networks import Mapper, Viewer
+from nerp.runs import RunFolder
 from nerp.volume import Fields, Volume
-
-WEIGHTS, CONFIG = "generator.safetensors", "config.yaml"
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedGenerator:
     """What a training left for rendering.
 
     Args:
@@ -38,60 +37,50 @@ class Run:
     @property
     def config_sha256(self) -> str:
         """Hash of the settings that decide what is rendered; a longer training or another folder changes nothing."""
-        data = self.config.data
-        deciding = {"mapper": asdict(self.config.mapper), "viewer": asdict(self.config.viewer)}
-        deciding["viewer"]["shape"] = list(self.config.viewer.shape)
-        deciding["grid"] = [data.size, data.spacing_mm, list(data.window_hu)]
+        data, viewer = self.config.data, {**asdict(self.config.viewer), "shape": list(self.config.viewer.shape)}
+        grid = [data.size, data.spacing_mm, list(data.window_hu)]
+        deciding = {"mapper": asdict(self.config.mapper), "viewer": viewer, "grid": grid}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def fields(self, ct: Volume, device: torch.device) -> Fields:
-        """What the mapper makes of a CT, on the mapper's own grid.
+        """What the mapper makes of a CT, on the mapper's own grid: matter and opacity (1, D, H, W).
 
         Args:
-            ct: `(1, D, H, W)` HU on any grid.
+            ct:     `(1, D, H, W)` HU on any grid.
+            device: where the mapper runs and the fields stay.
         """
         data = self.config.data
         grid = mapper_grid(ct, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
-        ct01 = window(grid.values, tuple(data.window_hu))[None].to(device)
-        return self.mapper.to(device)(ct01, grid.affine)
+        windowed_ct = window(grid.values, data.window_hu)[None].to(device)
+        return self.mapper.to(device)(windowed_ct, grid.affine)
 
     def view(self, fields: Fields, camera: Camera, *, backend: str) -> Tensor:
-        """(B, 1, H, W) radiographs, not scaled for display."""
+        """(B, 1, H, W) radiographs, not scaled for display.
+
+        Args:
+            fields:  from `fields`.
+            camera:  B views.
+            backend: of the projection.
+        """
         viewer = self.config.viewer
         return Viewer(viewer.n_samples, viewer.opacity, backend)(fields, camera)
 
 
-def load_run(folder: str | Path) -> Run:
+def load_generator(folder: str | Path) -> TrainedGenerator:
     """The generator of RUN.
 
     Raises:
         CheckpointError: no generator there, or weights that do not fit the run's settings.
         ConfigError: the settings cannot be read.
     """
-    folder = Path(folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} holds no {name}; expected a run folder: train one with `nerp train`")
-    config = load_config(folder / CONFIG, warn=False)
+    run = RunFolder(Path(folder))
+    for path in (run.config, run.generator):
+        if not path.is_file():
+            raise CheckpointError(f"{folder} holds no {path.name}; expected a run folder: train one with `nerp train`")
+    config = load_config(run.config, warn=False)
     mapper = Mapper(**asdict(config.mapper))
-    _load_weights(mapper, folder / WEIGHTS)
-    return Run(mapper.eval().requires_grad_(False), config, sha256(folder / WEIGHTS))
-
-
-def find_run(weights_sha256: str, among: str | Path = "runs") -> Path | None:
-    """The run folder directly in `among` whose weights have this hash, or None."""
-    weights = sorted(Path(among).glob(f"*/{WEIGHTS}"))
-    return next((path.parent for path in weights if sha256(path) == weights_sha256), None)
-
-
-def run_settings(folder: str | Path) -> dict:
-    """The settings that pairs of a run take from it unless told otherwise: `shape` and `cameras`.
-
-    Raises:
-        CheckpointError, ConfigError: no generator or no readable configuration there.
-    """
-    config = load_run(folder).config
-    return {"shape": tuple(config.viewer.shape), "cameras": config.camera}
+    _load_weights(mapper, run.generator)
+    return TrainedGenerator(mapper.eval().requires_grad_(False), config, sha256(run.generator))
 
 
 def _load_weights(mapper: Mapper, path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The `nerp` command. Each command turns options into settings and calls one library function."""
+
+from __future__ import annotations
+
+import typer
+
+from nerp.cli import data, evaluate, images, runs
+from nerp.cli.output import guarded
+
+__all__ = ["app", "guarded", "main"]
+
+app = typer.Typer(
+    name="nerp",
+    help="CT in, labelled chest radiographs out. Research use; nothing here is for diagnosis.",
+    epilog="Start with: nerp phantom /tmp/ph --count 2 && nerp render /tmp/ph/ct/phantom_0000.nii.gz -o /tmp/pa",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXAMPLES = {
+    data.phantom: "nerp phantom /tmp/phantoms --count 8 --findings random",
+    images.render: "nerp render ct.nii.gz --labels labels.nii.gz --label-names labels.csv --mask 'lung_*' -o /tmp/pa",
+    runs.train: "nerp train demo trainer.steps=100",
+    images.synthesize: "nerp synthesize runs/demo --ct ct/ --labels labels/ --label-names labels.csv --mask 'lung_*' "
+    "-o /tmp/pairs",
+    images.replay: "nerp replay /tmp/pairs/metadata.jsonl --index 1 --ct ct/ --labels labels/ -o /tmp/again",
+    data.data: "nerp data ~/datasets",
+    runs.report: "nerp report runs/demo",
+    runs.info: "nerp info",
+}
+for command, example in EXAMPLES.items():
+    app.command(epilog=f"Example: {example}")(command)
+
+scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity.")
+scores.command(epilog="Example: nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json")(
+    evaluate.segmentation
+)
+scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json")(
+    evaluate.fidelity
+)
+app.add_typer(scores, name="evaluate")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, by default the process's own; returns the exit code."""
+    return guarded(lambda: app(arguments, standalone_mode=False))

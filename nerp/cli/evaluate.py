@@ -1,0 +1,88 @@
+"""Commands that score: evaluate segmentation, evaluate fidelity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nerp.cli import options as o
+from nerp.cli.output import answer, check_save, print_settings, progress, score_line
+
+
+def segmentation(
+    overrides: o.Overrides = None,
+    *,
+    test: Annotated[Path | None, typer.Option(help="Folder with images/ and masks/ of the same names.")] = None,
+    train: Annotated[Path | None, typer.Option(help="Folder of pairs to learn from.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="segmenter.safetensors of an earlier run, instead.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs; default: as many as fit.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Limit of the training time. Default 10.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep weights, scores and predictions here.")] = None,
+    seed: o.Seed = None,
+    device: o.OnDevice = None,
+    save: o.Save = None,
+    config: o.ConfigFile = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Train a U-Net on pairs, score it on other masks: Dice, Jaccard, HD95, ASD."""
+    from nerp.config import read_settings
+    from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
+
+    options = o.stated(test=test, train=train, weights=weights, out=out, seed=seed, device=device)
+    options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes)
+    settings = read_settings(SegmentationConfig, config, overrides or [], options=options)
+    if dry_run:
+        print_settings(settings)
+        return
+    check_save(save)
+    with progress("steps") as tick:
+        result = evaluate_segmentation(settings, progress=tick)
+    names = ("dice", "jaccard", "hd95", "asd")
+    lines = [f"{name:8} {score_line(result[name], 'mean')} n={result[name]['n']}" for name in names]
+    answer(result, as_json, lines, save)
+
+
+def fidelity(
+    fake: Annotated[Path, typer.Argument(help="Folder of generated images.")],
+    real: Annotated[Path, typer.Argument(help="Folder of real images.")],
+    overrides: o.Overrides = None,
+    *,
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="inception, efficientnet-lite0, or a TorchScript file. Default inception."),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The extractor's weights file.")] = None,
+    download: Annotated[bool, typer.Option(help="Fetch missing weights; never done unasked.")] = False,
+    seed: o.Seed = None,
+    device: o.OnDevice = None,
+    save: o.Save = None,
+    config: o.ConfigFile = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Compare two sets of images: IS, FID, KID."""
+    from nerp.config import read_settings
+    from nerp.evaluation.settings import FidelityConfig
+
+    options = o.stated(fake=fake, real=real, extractor=extractor, weights=weights, seed=seed, device=device)
+    options |= o.stated(download=download or None)
+    settings = read_settings(FidelityConfig, config, overrides or [], options=options)
+    if dry_run:
+        print_settings(settings)
+        return
+    from nerp.evaluation.extractors import load_extractor
+    from nerp.evaluation.fidelity import evaluate_fidelity
+
+    check_save(save)
+    chosen = {"weights": settings.weights, "download": settings.download, "device": settings.device}
+    loaded = load_extractor(settings.extractor, **chosen)
+    numbers = {"seed": settings.seed, "n_resamples": settings.n_resamples}
+    with progress("images") as tick:
+        result = evaluate_fidelity(fake, real, extractor=loaded, progress=tick, **numbers)
+    result["settings"] = {"seed": settings.seed, "n_resamples": settings.n_resamples}
+    names = [name for name in ("fid", "kid", "isc") if result[name]["value"] is not None]
+    lines = [f"{name:8} {score_line(result[name], 'value')}" for name in names]
+    answer(result, as_json, lines + [f"warning: {text}" for text in result["warnings"]], save)

@@ -1,0 +1,154 @@
+"""Commands that make images: render, synthesize, replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nerp.cli import options as o
+from nerp.cli.output import answer, print_settings, progress
+from nerp.errors import UsageError
+
+Run = Annotated[Path | None, typer.Option(help="Run folder of `nerp train`; for --mode vrr.")]
+
+
+def render(
+    ct: Annotated[Path, typer.Argument(help="CT file or DICOM folder.")],
+    overrides: o.Overrides = None,
+    *,
+    out: o.Out = None,
+    labels: o.Labels = None,
+    mask: o.Mask = None,
+    rule: o.Rule = None,
+    rule_number: o.RuleNumber = None,
+    label_names: o.LabelNames = None,
+    view: o.ViewName = None,
+    angle_deg: o.Angle = None,
+    mode: Annotated[o.Mode | None, typer.Option(help="Default: vrr with a --run, drr without.")] = None,
+    run: Run = None,
+    shape: o.Shape = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Vary the camera by this seed; none: the preset.")] = None,
+    device: o.OnDevice = None,
+    backend: o.Backend = None,
+    config: o.ConfigFile = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json."""
+    from nerp.synthesis import render as render_files
+    from nerp.synthesis.config import RenderConfig, load_image_config
+
+    options = o.stated(ct=ct, out=out, labels=labels, mode=mode, run=run, seed=seed, device=device, backend=backend)
+    options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, shape)
+    settings = load_image_config(RenderConfig, config, overrides or [], options)
+    if dry_run:
+        print_settings(settings)
+        return
+    if settings.mask.labels is not None and settings.labels is None:
+        raise UsageError(f"--mask {settings.mask.labels} was given and no labels to take it from; give --labels, too")
+    folder, source = settings.required("out", "ct")
+    record = render_files(
+        source,
+        out=folder,
+        settings=settings.pair_settings(),
+        labels=settings.labels,
+        run=settings.run,
+        seed=settings.seed,
+    )
+    answer(record.to_dict(), as_json, [folder])
+
+
+def synthesize(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Run folder of `nerp train`, for vrr; and settings, as key=value.")
+    ] = None,
+    *,
+    ct: Annotated[Path | None, typer.Option(help="CT file, DICOM folder, or folder of CTs.")] = None,
+    labels: o.Labels = None,
+    out: o.Out = None,
+    mask: o.Mask = None,
+    rule: o.Rule = None,
+    rule_number: o.RuleNumber = None,
+    label_names: o.LabelNames = None,
+    mode: Annotated[o.Mode | None, typer.Option(help="Default: vrr with a RUN, drr without.")] = None,
+    view: o.ViewName = None,
+    angle_deg: o.Angle = None,
+    views: Annotated[int | None, typer.Option(min=1, help="Cameras for each CT. Default 10.")] = None,
+    shape: o.Shape = None,
+    seed: o.Seed = None,
+    device: o.OnDevice = None,
+    backend: o.Backend = None,
+    allow_empty: Annotated[bool, typer.Option(help="Keep CTs without a pixel of the mask.")] = False,
+    config: o.ConfigFile = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Make labelled pairs, images and masks from the same rays; run again, it goes on where it stopped."""
+    from nerp.synthesis import synthesize as synthesize_pairs
+    from nerp.synthesis.config import SynthesisConfig, load_image_config
+
+    run, overrides = o.run_and_overrides(arguments)
+    options = o.stated(ct=ct, labels=labels, out=out, run=run, mode=mode, views=views, seed=seed, device=device)
+    options |= o.stated(backend=backend, allow_empty=allow_empty or None)
+    options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, shape)
+    settings = load_image_config(SynthesisConfig, config, overrides, options)
+    if dry_run:
+        print_settings(settings)
+        return
+    source, label_source, folder = settings.required("ct", "labels", "out")
+    with progress("pairs") as tick:
+        summary = synthesize_pairs(
+            source, label_source, out=folder, settings=settings.set_settings(), run=settings.run, progress=tick
+        )
+    answer(summary, as_json, [folder])
+
+
+def replay(
+    metadata: Annotated[Path, typer.Argument(help="PAIRS/metadata.jsonl, or the record.json of one view.")],
+    ct: Annotated[Path, typer.Option(help="CT file, DICOM folder, or folder to search; found by its hash.")],
+    out: o.OutHere,
+    labels: Annotated[Path | None, typer.Option(help="Label map, or a folder to search; found by its hash.")] = None,
+    index: Annotated[int, typer.Option(min=0, help="Which record, from 0.")] = 0,
+    run: Annotated[Path | None, typer.Option(help="Run of a vrr pair; default: by its weights in runs/.")] = None,
+    device: Annotated[
+        o.Device | None, typer.Option(help="Default: the recorded one, where the bytes are equal.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the record as JSON, and do nothing.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Render a recorded pair again, bit for bit; the CT is found by its hash."""
+    from nerp.synthesis import replay as replay_pair
+    from nerp.synthesis.single import read_record
+
+    if dry_run:
+        answer(read_record(metadata, index).to_dict(), True, [])
+        return
+    chosen = None if device is None else device.value
+    result = replay_pair(metadata, index, ct=ct, labels=labels, run=run, out=out, device=chosen)
+    verdict = "identical to the record" if result["identical"] else "DIFFERS from the record"
+    answer(result, as_json, [f"{out}: {verdict}", *result["differences"]])
+    if not result["identical"]:
+        raise typer.Exit(1)
+
+
+def _view_and_mask(
+    view: o.View | None,
+    angle_deg: float | None,
+    mask: str | None,
+    rule: str | None,
+    numbers: list[str] | None,
+    label_names: Path | None,
+    shape: str | None,
+) -> dict[str, object]:
+    """What the options of view and mask state."""
+    return o.stated(
+        camera__view=view,
+        camera__angle_deg=angle_deg,
+        mask__labels=mask,
+        mask__rule=rule,
+        mask__numbers=o.rule_numbers(numbers),
+        mask__label_names=label_names,
+        shape=None if shape is None else list(o.image_shape(shape)),
+    )

@@ -1,0 +1,187 @@
+"""What a person states of images and pairs: files, names of labels, and settings, from options, YAML and `key=value`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from nerp.camera import ViewSettings
+from nerp.config import load_config, read_settings
+from nerp.errors import UsageError
+from nerp.label_names import read_label_names, select_labels
+from nerp.projection import MaskRule
+from nerp.runs import RunFolder
+from nerp.settings import Settings, choice, flatten, number, section
+from nerp.synthesis.settings import LARGEST_SIDE, TERMS, MaskSettings, PairSettings
+
+
+@dataclass(frozen=True)
+class MaskConfig(Settings):
+    """The mask, as a person names it.
+
+    Args:
+        labels:      values or names, such as `lung_*` or `10,11`; none takes what the names call lungs.
+        rule:        `any`, `thickness`, `visible`, `rendered`.
+        numbers:     numbers of the rule that differ from its defaults, such as `{thickness_mm: 15}`.
+        obscuring:   labels that obscure lung under the rule `visible`; none takes those whose names tell so.
+        label_names: CSV that names the label values.
+    """
+
+    SECTION: ClassVar[str] = "mask"
+
+    labels: Any = None
+    rule: str = "visible"
+    numbers: dict[str, float] = field(default_factory=dict)
+    obscuring: Any = None
+    label_names: str | None = None
+
+    def resolved(self) -> MaskSettings:
+        """The settings by label values.
+
+        Raises:
+            UsageError: a label that is no value and fits no name, or an unknown rule or number.
+            DataError: label names that cannot be read.
+        """
+        rule = MaskRule(self.rule, self.numbers)
+        names = read_label_names(self.label_names) if self.label_names else {}
+        labels = () if self.labels is None else select_labels(_as_text(self.labels), names)
+        obscuring = None if self.obscuring is None else select_labels(_as_text(self.obscuring), names)
+        return MaskSettings(labels=labels, rule=rule, obscuring=obscuring, label_names=names)
+
+
+@dataclass(frozen=True)
+class ImageConfig(Settings):
+    """What single views and sets of pairs have in common.
+
+    Args:
+        ct:      CT file, DICOM folder, or folder of CTs.
+        labels:  label map of the CT, or folder of maps.
+        run:     RUN, for mode `vrr`.
+        out:     folder to write.
+        mode:    `drr` or `vrr`; none: `vrr` where a run is given, else `drr`.
+        shape:   rows, columns; none: the run's own, else 256 x 256.
+        device:  `auto` takes a GPU where there is one.
+        backend: of the projection.
+        camera:  the view, and the ranges of the cameras.
+        mask:    labels and rule.
+    """
+
+    ct: str | None = None
+    labels: str | None = None
+    run: str | None = None
+    out: str | None = None
+    mode: str | None = None
+    shape: tuple[int, int] | None = number(None, 1, LARGEST_SIDE)
+    device: str = choice("auto", "cpu", "cuda")
+    backend: str = choice("auto", "reference", "cpu", "cuda")
+    camera: ViewSettings = section(ViewSettings)
+    mask: MaskConfig = section(MaskConfig)
+
+    def pair_settings(self, **more: Any) -> PairSettings:
+        """What decides the images; `more` are the settings of a set.
+
+        Raises:
+            UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`.
+        """
+        return PairSettings(
+            mode=self.mode or ("drr" if self.run is None else "vrr"),
+            shape=self.shape or (256, 256),
+            camera=self.camera,
+            mask=self.mask.resolved(),
+            device=self.device,
+            backend=self.backend,
+            **more,
+        )
+
+    def required(self, *names: str) -> list[str]:
+        """The values of settings that must be given.
+
+        Raises:
+            UsageError: one is missing; the option and the key are named.
+        """
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            option = f"--{missing[0]}" if missing[0] != "out" else "--out"
+            raise UsageError(f"{missing[0]} is not given; give {option}, or {missing[0]}: in the --config file")
+        return [getattr(self, name) for name in names]
+
+
+@dataclass(frozen=True)
+class RenderConfig(ImageConfig):
+    """Of `nerp render`: an `ImageConfig`, and the camera's seed.
+
+    Args:
+        seed: varies the camera within the ranges; none takes the view's preset.
+    """
+
+    seed: int | None = number(None, 0)
+
+
+@dataclass(frozen=True)
+class SynthesisConfig(ImageConfig):
+    """Of `nerp synthesize`: an `ImageConfig`, and the set.
+
+    Args:
+        views:       cameras for each CT.
+        seed:        of the cameras.
+        allow_empty: keep CTs without a pixel of the mask.
+        licence:     terms of the set, as told in `dataset.json`.
+    """
+
+    views: int = number(10, 1)
+    seed: int = number(0, 0, 2**32 - 1)
+    allow_empty: bool = False
+    licence: str = TERMS
+
+    def set_settings(self) -> PairSettings:
+        """What decides the pairs; errors as `pair_settings`."""
+        chosen = {name: getattr(self, name) for name in ("views", "seed", "allow_empty", "licence")}
+        return self.pair_settings(**chosen)
+
+
+Kind = TypeVar("Kind", bound=ImageConfig)
+
+
+def load_image_config(
+    kind: type[Kind], source: str | Path | None, overrides: Sequence[str], options: Mapping[str, Any]
+) -> Kind:
+    """The settings of a command: a trained run's own shape and cameras, then YAML, options and `key=value`.
+
+    Args:
+        kind:      `RenderConfig` or `SynthesisConfig`.
+        source:    YAML file, or None.
+        overrides: such as `["views=3"]`.
+        options:   dotted keys that the command's options state.
+
+    Raises:
+        ConfigError: see `read_settings`.
+    """
+    first = read_settings(kind, source, overrides, options=options)
+    run = None if first.run is None else RunFolder(Path(first.run)).config
+    if run is None or not run.is_file():
+        return first
+    trained = load_config(run, warn=False)
+    own = {f"camera.{key}": value for key, value in flatten(trained.camera).items()}
+    base = {**own, "shape": list(trained.viewer.shape)}
+    return read_settings(kind, source, overrides, base=base, options=options, warn=False)
+
+
+def restated(settings: PairSettings) -> dict[str, Any]:
+    """Settings as a YAML file states them, without paths and names: `--config` of it makes the same pairs again."""
+    mask = settings.mask
+    camera = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings.camera).items()}
+    values = {name: getattr(settings, name) for name in ("mode", "views", "seed", "device", "backend")}
+    stated = {
+        "labels": list(mask.labels),
+        "rule": mask.rule.name,
+        "numbers": dict(mask.rule.numbers),
+        "obscuring": mask.obscuring_labels(),
+    }
+    return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated}
+
+
+def _as_text(labels: Any) -> str:
+    """`10,11` of a list, a number or a text."""
+    return ",".join(map(str, labels)) if isinstance(labels, list | tuple) else str(labels)

@@ -1,0 +1,49 @@
+"""How much of the labelled tissue a view's border cuts off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nerp.camera import Camera
+from nerp.volume import Volume
+
+
+def outside_fraction(points: Tensor, camera: Camera) -> float | None:
+    """The part of some points that the detector misses.
+
+    Args:
+        points: (N, 3) world mm.
+        camera: a batch of one.
+
+    Returns:
+        0 to 1; None without points.
+    """
+    if not len(points):
+        return None
+    right, down, centre = camera.image_right[0], camera.image_down[0], camera.detector_centre[0]
+    normal, rays = torch.linalg.cross(right, down), points - camera.source[0]
+    on_detector = camera.source[0] + rays * ((centre - camera.source[0]) @ normal / (rays @ normal))[:, None] - centre
+    inside = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    for axis, direction in enumerate((down, right)):
+        inside &= (on_detector @ direction).abs() <= camera.size_mm[0, axis] / 2
+    return 1.0 - float(inside.double().mean())
+
+
+def label_points(labels: Volume, chosen: Sequence[int], limit: int = 20_000) -> Tensor:
+    """Centres of the voxels with one of the chosen values, evenly thinned.
+
+    Args:
+        labels: `(M, D, H, W)`; the first map is read.
+        chosen: label values.
+        limit:  points at most.
+
+    Returns:
+        (N, 3) world mm, float64.
+    """
+    values = labels.values[0].cpu()
+    index = torch.isin(values, torch.tensor(list(chosen), dtype=values.dtype)).nonzero()
+    index = index[:: max(1, -(-len(index) // limit))].double()
+    return labels.to_world(index)
