@@ -1,4 +1,4 @@
-"""What a person states of images and pairs: files, names of labels, and settings, from options, YAML and `key=value`."""
+"""What a person states of images and pairs: files, names of labels, settings; from options, YAML and `key=value`."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _in_view(
             waiting = []
     if waiting:
         raise DataError(
-            f"the mask is empty on all {len(waiting)} views of {case.ct.path}: its labels or the rule's numbers are wrong; "
+            f"the mask is empty on all {len(waiting)} views of {case.ct.path}: its labels or the rule are wrong; "
             "correct them, or allow empty masks (--allow-empty)"
         )
 
