@@ -18,7 +18,6 @@ EXEMPT: tuple[str, ...] = (
     "nerp.files",
     "nerp.formats",
     "nerp.networks",
-    "nerp.phantom",
     "nerp.projection",
     "nerp.report",
     "nerp.synthesis",
