@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from nerp.data.images import list_images
 from nerp.errors import EvaluationError, UsageError
 from nerp.evaluation.bootstrap import percentile_interval, resamples
 from nerp.evaluation.extractors import Extractor, extract, load_extractor
+from nerp.evaluation.score import Score
 
 KID_SUBSET = 1000
 KID_SUBSETS = 100
@@ -34,21 +36,21 @@ def evaluate_fidelity(
     seed: int = 0,
     n_resamples: int = 100,
     progress: Callable[[int, int], None] | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """FID, KID and Inception score of a folder of images against a folder of real ones.
 
     Args:
         fake_dir:    folder of images, at least two.
         real_dir:    folder of images, at least two.
-        extractor:   from `load_extractor`, or a name that it knows.
+        extractor:   from `load_extractor`, or a name that it knows: then it runs on the CPU.
         seed:        of the KID's subsets and of the intervals.
         n_resamples: bootstrap sets an interval; 0 leaves the intervals out (null).
         progress:    called as progress(images done, images in all).
 
     Returns:
-        JSON-ready: `fid`, `kid`, `isc`, each with `value` and `ci95`; `isc` is of the fake images, and its value null
-        with a `reason` where the extractor has no classes; `extractor` with name, sha256 and the resizing;
-        `n_fake`, `n_real`, `n_resamples`, `warnings`.
+        JSON-ready: `fid`, `kid`, `isc`, each with `value`, `ci95` and `n`, the fake images; `isc` is of these
+        alone, and its value null with a `reason` where the extractor has no classes; `extractor` with name, sha256,
+        the resizing and the device; `n_fake`, `n_real`, `n_resamples`, `warnings`.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
@@ -63,11 +65,22 @@ def evaluate_fidelity(
     features, logits = extract(extractor, fake + real, progress=progress)
     logits = None if logits is None else logits[: len(fake)]
     result = compare(features[: len(fake)], features[len(fake) :], logits=logits, seed=seed, n_resamples=n_resamples)
+    return result | {"extractor": _identity(extractor)}
+
+
+def _identity(extractor: Extractor) -> dict[str, str]:
     resize = f"bilinear, antialiased, to {extractor.side} x {extractor.side}"
-    return result | {"extractor": {"name": extractor.name, "sha256": extractor.sha256, "resize": resize}}
+    return {
+        "name": extractor.name,
+        "sha256": extractor.sha256,
+        "resize": resize,
+        "device": extractor.device.type,
+    }
 
 
-def compare(fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: int = 0, n_resamples: int = 100) -> dict:
+def compare(
+    fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: int = 0, n_resamples: int = 100
+) -> dict[str, Any]:
     """The scores of features already extracted.
 
     Args:
@@ -86,9 +99,9 @@ def compare(fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: i
     mmds = squared_mmd(fake, real, counts=(_counts(drawn[0], len(fake)), _counts(drawn[1], len(real))))
     distances = [frechet_by_images(fake[rows], real[columns]) for rows, columns in zip(*drawn, strict=True)]
     return {
-        "fid": _with_interval(frechet(fake, real), distances),
-        "kid": _with_interval(kernel(fake, real, seed=seed), mmds.tolist()),
-        "isc": _isc(logits, drawn[0]),
+        "fid": _with_interval(frechet(fake, real), distances, len(fake)).to_dict(),
+        "kid": _with_interval(kernel(fake, real, seed=seed), mmds.tolist(), len(fake)).to_dict(),
+        "isc": _isc(logits, drawn[0], len(fake)),
         "n_fake": len(fake),
         "n_real": len(real),
         "n_resamples": n_resamples,
@@ -96,10 +109,10 @@ def compare(fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: i
     }
 
 
-def _isc(logits: Tensor | None, drawn: list[Tensor]) -> dict:
+def _isc(logits: Tensor | None, drawn: list[Tensor], count: int) -> dict[str, Any]:
     if logits is None:
-        return {"value": None, "ci95": None, "reason": "the extractor gives features and no class logits"}
-    return _with_interval(inception_score(logits), [inception_score(logits[rows]) for rows in drawn])
+        return Score(None, None, count).to_dict() | {"reason": "the extractor gives features and no class logits"}
+    return _with_interval(inception_score(logits), [inception_score(logits[rows]) for rows in drawn], count).to_dict()
 
 
 def _counts(drawn: list[Tensor], count: int) -> Tensor:
@@ -111,7 +124,14 @@ def _counts(drawn: list[Tensor], count: int) -> Tensor:
 
 
 def frechet(fake: Tensor, real: Tensor) -> float:
-    """FID between two sets of float64 features (N, F), (M, F), by torch-fidelity. Source: Heusel 2017."""
+    """FID between two sets of features, >= 0, by torch-fidelity.
+
+    Args:
+        fake: (N, F) float64 features.
+        real: (M, F) float64 features.
+
+    Source: Heusel 2017.
+    """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     statistics = [fid_features_to_statistics(features) for features in (fake, real)]
@@ -123,6 +143,12 @@ def frechet_by_images(fake: Tensor, real: Tensor) -> float:
 
     With centred features A and B scaled so that cov = A'A and B'B, tr (cov cov')^(1/2) is the sum of the singular
     values of A B'. Matrices taller than wide are first replaced by their triangular QR factor.
+
+    Args:
+        fake: (N, F) float64 features.
+        real: (M, F) float64 features.
+
+    Source: Heusel 2017; the trace from the images' side as in Mathiasen and Hvilshoj 2020.
     """
     centred = [(features - features.mean(0)) / math.sqrt(len(features) - 1) for features in (fake, real)]
     small = [torch.linalg.qr(a, mode="r").R if len(a) > a.shape[1] else a for a in centred]
@@ -135,6 +161,12 @@ def kernel(fake: Tensor, real: Tensor, *, seed: int = 0) -> float:
     """KID between two sets of features, by torch-fidelity: the mean of the unbiased squared MMD over subsets.
 
     A subset holds 1000 images, or as many as the smaller set has; where that is all of both, one subset is enough.
+
+    Args:
+        fake: (N, F) float64 features.
+        real: (M, F) float64 features.
+        seed: of the subsets.
+
     Source: Binkowski 2018.
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
@@ -155,6 +187,8 @@ def squared_mmd(fake: Tensor, real: Tensor, *, counts: tuple[Tensor, Tensor] | N
 
     Returns:
         (R,) values; (1,) without counts.
+
+    Source: Gretton 2012 (the unbiased estimate), Binkowski 2018 (the kernel).
     """
     counts = counts or (torch.ones(1, len(fake)).double(), torch.ones(1, len(real)).double())
     within = []
@@ -176,10 +210,12 @@ def _kernel_sum(first: Tensor, second: Tensor, counts: Tensor, second_counts: Te
 
 
 def inception_score(logits: Tensor) -> float:
-    """exp of the mean KL from each image's classes to all images' classes, by torch-fidelity. Source: Salimans 2016.
+    """exp of the mean KL from each image's classes to all images' classes, by torch-fidelity; logits (N, K), >= 1.
 
     The mean of ten splits where there are at least 1000 images; of one where fewer, since a split of n images can
     score n at most.
+
+    Source: Salimans 2016.
     """
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
@@ -190,13 +226,13 @@ def _splits(count: int) -> int:
     return ISC_SPLITS if count >= 100 * ISC_SPLITS else 1
 
 
-def _with_interval(value: float, drawn: list[float]) -> dict:
+def _with_interval(value: float, drawn: list[float], count: int) -> Score:
     """The value and the percentiles of the resamples, shifted so that their median falls on the value."""
     if not drawn:
-        return {"value": value, "ci95": None}
+        return Score(value, None, count)
     shift = value - float(torch.tensor(drawn, dtype=torch.float64).quantile(0.5))
     low, high = percentile_interval(drawn)
-    return {"value": value, "ci95": [low + shift, high + shift]}
+    return Score(value, (low + shift, high + shift), count)
 
 
 def _images(folder: str | Path) -> list[Path]:
