@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from nerp.errors import VolumeError
 from nerp.formats import MAX_VOXELS, RAS_FROM_LPS, Grid, checked_shape, read_slice
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    Slice: TypeAlias = tuple[Path, Dataset]
 
 POSITION_MM = 0.01
 """Two slices closer than this lie at the same place."""
@@ -40,7 +47,7 @@ def read_series(folder: Path, *, series: str | None = None, max_voxels: int = MA
     """
     slices = _choose(folder, list_series(folder), series)
     _check_alike(folder, slices)
-    shape = checked_shape(folder, (slices[0][1].Columns, slices[0][1].Rows, len(slices)), max_voxels)
+    shape = checked_shape(folder, (slices[0][1].Columns, slices[0][1].Rows, len(slices)), max_voxels=max_voxels)
     slices, affine = _stack(folder, slices)
     values = np.empty(shape[::-1], np.float32)
     for plane, (path, header) in zip(values, slices, strict=True):
@@ -48,9 +55,9 @@ def read_series(folder: Path, *, series: str | None = None, max_voxels: int = MA
     return values.T, RAS_FROM_LPS @ affine
 
 
-def list_series(folder: Path) -> dict[str, list]:
+def list_series(folder: Path) -> dict[str, list[Slice]]:
     """CT image series of a folder: SeriesInstanceUID to its `(path, header)` pairs, headers without pixels."""
-    found: dict[str, list] = {}
+    found: dict[str, list[Slice]] = {}
     for path in sorted(entry for entry in folder.iterdir() if entry.is_file()):
         header = _header(path)
         if header is not None and header.get("Modality") == "CT" and "Rows" in header:
@@ -65,7 +72,7 @@ def holds_series(folder: Path) -> bool:
     return any(header is not None and header.get("Modality") == "CT" for header in headers)
 
 
-def _header(path: Path):
+def _header(path: Path) -> Dataset | None:
     import pydicom
 
     with warnings.catch_warnings():
@@ -76,7 +83,7 @@ def _header(path: Path):
             return None  # an annotation, a licence, a damaged stub: not a slice; a gap in the stack is seen later
 
 
-def _choose(folder: Path, found: dict[str, list], series: str | None) -> list:
+def _choose(folder: Path, found: dict[str, list[Slice]], series: str | None) -> list[Slice]:
     if not found:
         raise VolumeError(f"{folder}: holds no CT slices in DICOM; expected one series directly in this folder")
     listing = ", ".join(f"{uid} ({len(slices)} slices)" for uid, slices in found.items())
@@ -87,7 +94,7 @@ def _choose(folder: Path, found: dict[str, list], series: str | None) -> list:
     return found[series] if series is not None else next(iter(found.values()))
 
 
-def _check_alike(folder: Path, slices: list) -> None:
+def _check_alike(folder: Path, slices: list[Slice]) -> None:
     for path, header in slices:
         if int(header.get("NumberOfFrames") or 1) > 1:
             raise VolumeError(f"{path}: is a multi-frame DICOM; expected one slice a file: convert it to NIfTI first")
@@ -104,11 +111,11 @@ def _check_alike(folder: Path, slices: list) -> None:
                 )
 
 
-def _numbers(header, tag: str) -> np.ndarray:
+def _numbers(header: Dataset, tag: str) -> np.ndarray:
     return np.atleast_1d(np.asarray(header.get(tag, 1), dtype=np.float64))
 
 
-def _stack(folder: Path, slices: list) -> tuple[list, np.ndarray]:
+def _stack(folder: Path, slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
     """Slices from first to last along their normal, and the LPS affine of (column, row, slice)."""
     first = slices[0][1]
     rightwards, downwards = _numbers(first, "ImageOrientationPatient").reshape(2, 3)
@@ -149,12 +156,12 @@ def _check_heights(folder: Path, heights: np.ndarray) -> None:
         raise VolumeError(f"{folder}: slices are unevenly spaced, {steps}; resample them to one distance first")
 
 
-def _listed(positions) -> str:
+def _listed(positions: Sequence[float] | np.ndarray) -> str:
     shown = ", ".join(f"{position:.2f}" for position in positions[:5])
     return f"{shown}, ... ({len(positions) - 5} more)" if len(positions) > 5 else shown
 
 
-def _pixels(path: Path, header) -> np.ndarray:
+def _pixels(path: Path, header: Dataset) -> np.ndarray:
     """(rows, columns) HU of one slice; what pydicom cannot decompress by itself goes to GDCM."""
     import pydicom
 

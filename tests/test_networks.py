@@ -11,13 +11,13 @@ from nerp.volume import Fields, Volume
 AFFINE = torch.diag(torch.tensor([10.0, 10.0, 10.0, 1.0]))
 
 
-def ct01(side=16, batch=1, seed=0):
+def windowed_ct(side=16, batch=1, seed=0):
     return torch.rand(batch, 1, side, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("arch", ["vnet", "unet"])
 def test_untrained_residual_mapper_gives_back_the_ct(arch):
-    ct = ct01()
+    ct = windowed_ct()
     fields = Mapper(arch, channels=4)(ct, AFFINE)
     assert (fields.matter - ct[:, 0]).abs().max() < 2e-3
     assert (fields.opacity - 0.0143 * ct[:, 0]).abs().max() < 2e-3 * 0.0143
@@ -31,7 +31,7 @@ def test_air_stays_almost_clear():
 
 @pytest.mark.parametrize("arch", ["vnet", "unet"])
 def test_plain_mapper_is_bounded_and_differentiable(arch):
-    ct = ct01().requires_grad_()
+    ct = windowed_ct().requires_grad_()
     fields = Mapper(arch, channels=4, opacity_max_per_mm=0.5, residual=False)(ct, AFFINE)
     assert 0 <= fields.matter.min() <= fields.matter.max() <= 1
     assert 0 <= fields.opacity.min() <= fields.opacity.max() <= 0.5
@@ -42,7 +42,7 @@ def test_plain_mapper_is_bounded_and_differentiable(arch):
 @pytest.mark.parametrize("arch", ["vnet", "unet"])
 def test_batch_of_two_is_two_batches_of_one_in_training(arch):
     torch.manual_seed(0)
-    mapper, ct = Mapper(arch, channels=4, residual=False), ct01(batch=2)
+    mapper, ct = Mapper(arch, channels=4, residual=False), windowed_ct(batch=2)
     both = mapper(ct, AFFINE)
     for index in range(2):
         alone = mapper(ct[index : index + 1], AFFINE)
@@ -58,7 +58,7 @@ def test_vnet_has_no_dropout_and_no_batch_norm():
     mapper = Mapper("vnet")
     unwanted = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
     assert not [module for module in mapper.modules() if isinstance(module, unwanted)]
-    ct = ct01()
+    ct = windowed_ct()
     assert torch.equal(mapper.train()(ct, AFFINE).matter, mapper.eval()(ct, AFFINE).matter)
 
 
@@ -119,30 +119,30 @@ def test_viewer_is_differentiable_in_both_fields():
 
 
 @pytest.mark.parametrize("depth", [3, 4, 5])
-def test_discriminator_judges_pixels_and_the_whole(depth):
-    judge = Discriminator(depth=depth, channels=4)
+def test_discriminator_answers_for_each_pixel_and_the_whole(depth):
+    discriminator = Discriminator(depth=depth, channels=4)
     images = torch.rand(3, 1, 64, 32, requires_grad=True)
-    per_pixel, whole = judge(images)
+    per_pixel, whole = discriminator(images)
     assert per_pixel.shape == (3, 1, 64, 32)
     assert whole.shape == (3, 1)
     (per_pixel.mean() + whole.mean()).backward()
     assert images.grad.abs().sum() > 0
-    assert all(parameter.grad is not None for parameter in judge.parameters())
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
 def test_discriminator_layers_have_spectral_norm_one():
-    judge = Discriminator(depth=3, channels=4)
+    discriminator = Discriminator(depth=3, channels=4)
     for _ in range(30):
-        judge(torch.rand(1, 1, 16, 16))
-    layers = [m for m in judge.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+        discriminator(torch.rand(1, 1, 16, 16))
+    layers = [m for m in discriminator.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
     norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
     assert max(norms) == pytest.approx(1.0, abs=0.05)
 
 
-def test_discriminator_judges_together_as_apart():
-    judge = Discriminator(depth=3, channels=4).eval()
+def test_discriminator_answers_together_as_apart():
+    discriminator = Discriminator(depth=3, channels=4).eval()
     images = torch.rand(2, 1, 16, 16)
-    both, alone = judge(images), judge(images[:1])
+    both, alone = discriminator(images), discriminator(images[:1])
     assert torch.allclose(both[0][:1], alone[0], atol=1e-5)
     assert torch.allclose(both[1][:1], alone[1], atol=1e-5)
 

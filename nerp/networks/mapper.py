@@ -1,6 +1,8 @@
-"""The mapper: from a windowed CT to the matter that shines and the opacity that dims."""
+"""The mapper: from a windowed CT to the emission of matter and the attenuation by opacity."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,16 +45,17 @@ class Mapper(nn.Module):
         self.opacity_max_per_mm = opacity_max_per_mm
         self.residual = residual
         self.side_multiple = 16 if arch == "vnet" else 4
-        self.network = _vnet() if arch == "vnet" else _LightUNet(channels)
+        self.network, last = _vnet() if arch == "vnet" else _light_unet(channels)
         if residual:
-            _start_at_zero(self.network.out_tr.conv2 if arch == "vnet" else self.network.leave)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(cast(Tensor, last.bias))
 
-    def forward(self, ct01: Tensor, affine: Tensor) -> Fields:
+    def forward(self, windowed_ct: Tensor, affine: Tensor) -> Fields:
         """The fields of a CT.
 
         Args:
-            ct01:   (B, 1, D, H, W) windowed CT, 0 to 1; sides multiples of 16 (`unet`: of 4).
-            affine: (4, 4) from voxel index to world mm, given on to the fields.
+            windowed_ct: (B, 1, D, H, W) in 0 to 1; sides multiples of 16 (`unet`: of 4).
+            affine:      (4, 4) from voxel index to world mm, given on to the fields.
 
         Returns:
             `Fields`: matter (B, D, H, W) 0 to 1; opacity (B, D, H, W) 0 to `opacity_max_per_mm`. float32.
@@ -61,21 +64,21 @@ class Mapper(nn.Module):
         Raises:
             GeometryError: wrong shape, or sides that do not fit the network.
         """
-        matter, opacity = self.field_values(ct01)
+        matter, opacity = self.field_values(windowed_ct)
         return Fields(matter, opacity, affine)
 
-    def field_values(self, ct01: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` without the affine: matter and opacity, each (B, D, H, W)."""
-        self._check(ct01)
-        logits = self.network(ct01).float()
+    def field_values(self, windowed_ct: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` without the affine: matter and opacity, each (B, D, H, W), of a CT (B, 1, D, H, W) in 0 to 1."""
+        self._check(windowed_ct)
+        logits = self.network(windowed_ct).float()
         if self.residual:
-            logits = logits + torch.logit(ct01.float().clamp(_DARKEST, 1.0 - _DARKEST))
+            logits = logits + torch.logit(windowed_ct.float().clamp(_DARKEST, 1.0 - _DARKEST))
         matter, opacity = torch.sigmoid(logits).unbind(dim=1)
         return matter, opacity * self.opacity_max_per_mm
 
-    def _check(self, ct01: Tensor) -> None:
-        found, multiple = tuple(ct01.shape), self.side_multiple
-        if ct01.ndim != 5 or found[1] != 1:
+    def _check(self, windowed_ct: Tensor) -> None:
+        found, multiple = tuple(windowed_ct.shape), self.side_multiple
+        if windowed_ct.ndim != 5 or found[1] != 1:
             raise GeometryError(f"mapper got a CT of shape {found}; expected (B, 1, D, H, W)")
         if any(side % multiple for side in found[2:]):
             fits = tuple(-(-side // multiple) * multiple for side in found[2:])
@@ -84,16 +87,18 @@ class Mapper(nn.Module):
             )
 
 
-def _vnet() -> nn.Module:
+def _vnet() -> tuple[nn.Module, nn.Conv3d]:
+    """MONAI's V-Net, and its last layer."""
     from monai.networks.nets import VNet  # costs seconds
 
     network = VNet(out_channels=2, dropout_prob_down=0.0, dropout_prob_up=(0.0, 0.0))
-    return remove_dropout(replace_batch_norm(network))
+    return remove_dropout(replace_batch_norm(network)), cast(nn.Conv3d, network.out_tr.conv2)
 
 
-def _start_at_zero(convolution: nn.Module) -> None:
-    nn.init.zeros_(convolution.weight)
-    nn.init.zeros_(convolution.bias)
+def _light_unet(channels: int) -> tuple[nn.Module, nn.Conv3d]:
+    """The light U-Net, and its last layer."""
+    network = _LightUNet(channels)
+    return network, network.leave
 
 
 class _LightUNet(nn.Module):
@@ -111,8 +116,8 @@ class _LightUNet(nn.Module):
         self.up1 = _block(fine, fine)
         self.leave = nn.Conv3d(fine, 2, 1)
 
-    def forward(self, ct01: Tensor) -> Tensor:
-        fine = self.enter(ct01)
+    def forward(self, windowed_ct: Tensor) -> Tensor:
+        fine = self.enter(windowed_ct)
         middle = self.down1(fine)
         coarse = self.down2(middle)
         middle = self.up2(middle + _double(self.narrow2(coarse)))

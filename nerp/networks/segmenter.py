@@ -47,7 +47,17 @@ class Segmenter(nn.Module):
         self.unet = replace_batch_norm(unet).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Args: images (B, 1, H, W), H and W multiples of 32, any scale. Returns: logits (B, 1, H, W)."""
+        """Logits of the structure at each pixel.
+
+        Args:
+            images: (B, 1, H, W) of any scale; H and W multiples of 32.
+
+        Returns:
+            (B, 1, H, W) float32. Differentiable in the weights and in the images.
+
+        Raises:
+            GeometryError: wrong shape, or sides that do not fit.
+        """
         if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] % 32 or images.shape[3] % 32:
             raise GeometryError(
                 f"images have shape {tuple(images.shape)}; expected (B, 1, H, W), H and W multiples of 32"
@@ -65,7 +75,15 @@ class Segmenter(nn.Module):
 
 
 def resize(images: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(B, 1, H, W) at (B, 1, *shape), bilinear, antialiased where it shrinks."""
+    """Images at another size, bilinear, antialiased where it shrinks.
+
+    Args:
+        images: (B, 1, H, W).
+        shape:  rows and columns requested, pixels.
+
+    Returns:
+        (B, 1, *shape). Differentiable.
+    """
     return F.interpolate(images, size=shape, mode="bilinear", antialias=True, align_corners=False)
 
 
@@ -80,7 +98,12 @@ KIND = "nerp segmenter"
 
 
 def save_segmenter(path: str | Path, network: Segmenter) -> None:
-    """Write the weights as safetensors, with encoder and side in its metadata; never half-done."""
+    """Write the weights as safetensors, with encoder and side in its metadata; never half-done.
+
+    Args:
+        path:    of the file.
+        network: on any device.
+    """
     from safetensors.torch import save_file
 
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -90,7 +113,7 @@ def save_segmenter(path: str | Path, network: Segmenter) -> None:
 
 
 def load_segmenter(path: str | Path) -> Segmenter:
-    """The segmenter of a weights file, in evaluation mode.
+    """The segmenter of a weights file, on the CPU, in evaluation mode.
 
     Raises:
         CheckpointError: the file is missing, is no safetensors file, is no segmenter's, or another version's.

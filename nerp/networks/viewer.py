@@ -35,10 +35,14 @@ class Viewer(nn.Module):
         self.backend = backend
 
     def forward(self, fields: Fields, camera: Camera) -> Tensor:
-        """(B, 1, H, W) intensities at the detector, float32, not scaled for display.
+        """Intensities at the detector, not scaled for display.
 
-        The camera batch is a multiple of the fields'; the views of one field are contiguous.
-        Differentiable in both fields and in the camera.
+        Args:
+            fields: of F volumes, (F, D, H, W) each.
+            camera: of B views, a multiple of F; the views of one volume are contiguous.
+
+        Returns:
+            (B, 1, H, W) float32, unitless, >= 0. Differentiable in both fields and in the camera.
         """
         from nerp.projection import march
 

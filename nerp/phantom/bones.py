@@ -21,8 +21,13 @@ _REACH = (0.86, 0.87, 0.86, 0.83, 0.80, 0.765, 0.735, 0.70, 0.66, 0.61, 0.50, 0.
 _HEIGHT_MM = (5.0, 5.2, 5.6, 6.0, 6.3, 6.6, 6.8, 6.8, 6.6, 6.2, 5.4, 4.4)
 
 
-def paint_bones(canvas: Canvas, chest: Chest):
-    """All bones, the spine first."""
+def paint_bones(canvas: Canvas, chest: Chest) -> None:
+    """All bones, the spine first.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+    """
     paint_spine(canvas, chest)
     for side in SIDES:
         for index in range(12):
@@ -30,8 +35,13 @@ def paint_bones(canvas: Canvas, chest: Chest):
     paint_sternum(canvas, chest)
 
 
-def paint_spine(canvas: Canvas, chest: Chest):
-    """Vertebral bodies with waists, discs between them, and the processes behind."""
+def paint_spine(canvas: Canvas, chest: Chest) -> None:
+    """Vertebral bodies with waists, discs between them, and the processes behind.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+    """
     box = canvas.box((-60, -140, -230), (60, 60, 200))
     x, y, z = canvas.at(box)
     aside, fore = x - chest.spine_x(z), y - chest.spine_y(z)
@@ -84,27 +94,28 @@ def _processes(chest: Chest) -> Tubes:
     return join(parts)
 
 
-def rib_path(chest: Chest, side: float, index: int, share: Tensor) -> tuple[Tensor, Tensor]:
+def rib_path(chest: Chest, side: float, index: int, fraction: Tensor) -> tuple[Tensor, Tensor]:
     """Middle line of a rib and the direction out of the chest.
 
     Args:
-        side:  +1 right, -1 left.
-        index: 0 to 11.
-        share: (N,) way along the half circle from the spine (0) to the sternum (1).
+        chest:    the patient's.
+        side:     +1 right, -1 left.
+        index:    0 to 11.
+        fraction: (N,) way along the half circle from the spine (0) to the sternum (1).
 
     Returns:
         (N, 3) mm and (N, 3) unit normals.
     """
     head = float(VERTEBRAE_MM[FIRST_THORACIC + index]) + 8.0
     lift = (1.12 - 0.2 * chest.patient.inspiration) * chest.patient.rib_drop
-    angle = share * torch.pi
-    z = torch.full_like(share, head)
+    angle = fraction * torch.pi
+    z = torch.full_like(fraction, head)
     for _ in range(6):
         x, y = _on_wall(chest, angle, z, 4.5)
-        fall = _RIB_FALL(100.0 * share) / _RIB_FALL(torch.tensor(100.0 * _REACH[index]))
+        fall = _RIB_FALL(100.0 * fraction) / _RIB_FALL(torch.tensor(100.0 * _REACH[index]))
         z = head - _DROP_MM[index] * lift * fall
     outward = torch.nn.functional.normalize(torch.stack([x * side / 1.2, y - chest.wall_centre(z), 0.15 * x.abs()], 1))
-    return torch.stack([x * side + chest.spine_x(z) * (1 - share), y, z], 1), outward
+    return torch.stack([x * side + chest.spine_x(z) * (1 - fraction), y, z], 1), outward
 
 
 _RIB_FALL = Profile((0, 6, 15, 30, 50, 70, 85, 100), (0, -1, 3, 18, 45, 74, 91, 100))
@@ -119,8 +130,15 @@ def _on_wall(chest: Chest, angle: Tensor, z: Tensor, out_mm: float) -> tuple[Ten
     return width * sine.abs() ** 0.8, centre + fore * cosine.sign() * cosine.abs() ** 0.8
 
 
-def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int):
-    """One rib from its vertebra to its bony end, and its cartilage."""
+def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int) -> None:
+    """One rib from its vertebra to its bony end, and its cartilage.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+        side:   `right` or `left`, as the labels say it.
+        index:  0 to 11.
+    """
     end = _REACH[index]
     path, outward = rib_path(chest, SIDES[side], index, torch.linspace(0.055, end, 48))
     height = _HEIGHT_MM[index]
@@ -133,7 +151,9 @@ def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int):
         _paint_cartilage(canvas, chest, SIDES[side], index)
 
 
-def _with_head(chest: Chest, side: float, index: int, rib):
+def _with_head(
+    chest: Chest, side: float, index: int, rib: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
     """The rib with its neck: from the side of the vertebral body to the wall."""
     path, outward, radii = rib
     z = torch.tensor(VERTEBRAE_MM[FIRST_THORACIC + index] + 5.0)
@@ -145,7 +165,7 @@ def _with_head(chest: Chest, side: float, index: int, rib):
 _ANCHOR_MM = (74, 46, 30, 12, -6, -22, -36)
 
 
-def _paint_cartilage(canvas: Canvas, chest: Chest, side: float, index: int):
+def _paint_cartilage(canvas: Canvas, chest: Chest, side: float, index: int) -> None:
     start, _ = rib_path(chest, side, index, torch.tensor([_REACH[index] - 0.02, _REACH[index] + 0.015]))
     z = float(_ANCHOR_MM[min(index, 6)]) if index < 7 else start[1, 2].item() + 26.0
     x = 17.0 if index < 7 else start[1, 0].abs().item() - 34.0
@@ -160,8 +180,13 @@ def _paint_cartilage(canvas: Canvas, chest: Chest, side: float, index: int):
     canvas.paint("costal_cartilage", 110.0, distance, box)
 
 
-def paint_sternum(canvas: Canvas, chest: Chest):
-    """Manubrium, body and tip."""
+def paint_sternum(canvas: Canvas, chest: Chest) -> None:
+    """Manubrium, body and tip.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+    """
     heights = torch.tensor([82.0, 62.0, 44.0, 20.0, -20.0, -50.0, -62.0, -76.0])
     path = torch.stack([torch.zeros(8), chest.wall_front(heights) + 8.0, heights], 1)
     path = curve(path, 24)

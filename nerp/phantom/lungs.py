@@ -10,9 +10,10 @@ from torch import Tensor
 from nerp.phantom import organs
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest, Walls
-from nerp.phantom.findings import Case
+from nerp.phantom.findings import Room
 from nerp.phantom.patient import stream
-from nerp.phantom.shapes import Tubes, join
+from nerp.phantom.pleura import Case
+from nerp.phantom.shapes import Points, Tubes, join
 from nerp.phantom.vessels import Growth, grow
 
 PLEURA_MM = 2.5
@@ -32,14 +33,30 @@ class Neighbours:
         return Neighbours(join(list(parts)))
 
 
-def heart_room(chest: Chest, points, walls: Walls) -> Tensor:
-    """Distance to the heart, cut off by the diaphragm and the chest wall, mm."""
+def heart_room(chest: Chest, points: Points, walls: Walls) -> Tensor:
+    """Distance to the heart, cut off by the diaphragm and the chest wall, mm, negative inside.
+
+    Args:
+        chest:  the patient's.
+        points: x, y, z, mm.
+        walls:  those of the same points.
+    """
     body = torch.maximum(organs.heart(chest, points), 1.0 - walls.above)
     return torch.maximum(body, walls.wall + 3.0)
 
 
 def pleural_space(canvas: Canvas, chest: Chest, walls: Walls, heart: Tensor) -> Tensor:
-    """Distance to both pleural spaces on the whole grid, mm, negative inside."""
+    """Distance to both pleural spaces on the whole grid, mm, negative inside.
+
+    Args:
+        canvas: gives the grid.
+        chest:  the patient's.
+        walls:  those of the canvas's points.
+        heart:  (D, H, W) distance to the heart, mm.
+
+    Returns:
+        (D, H, W).
+    """
     space = torch.maximum(chest.lung(canvas.points, walls), PLEURA_MM - heart)
     box, distance = canvas.sweep(Neighbours.of(chest).tubes, PLEURA_MM)
     space[box] = torch.maximum(space[box], PLEURA_MM - distance)
@@ -47,7 +64,16 @@ def pleural_space(canvas: Canvas, chest: Chest, walls: Walls, heart: Tensor) -> 
 
 
 def aerated_at(chest: Chest, case: Case, points: Tensor) -> Tensor:
-    """Distance to the aerated lungs at points (N, 3), mm."""
+    """Distance to the aerated lungs at some points, mm, negative inside.
+
+    Args:
+        chest:  the patient's.
+        case:   fluid and air that take the lungs' place.
+        points: (N, 3) mm.
+
+    Returns:
+        (N,).
+    """
     axes = points.unbind(1)
     walls = chest.walls(axes)
     space = torch.maximum(chest.lung(axes, walls), PLEURA_MM - heart_room(chest, axes, walls))
@@ -59,17 +85,27 @@ def parenchyma(canvas: Canvas, coarse: Tensor) -> Tensor:
     """HU of aerated lung: denser below and behind, uneven by some centimetres.
 
     Args:
-        coarse: (D, H, W) unit noise.
+        canvas: gives the grid.
+        coarse: (D, H, W) unit noise of some centimetres.
+
+    Returns:
+        (D, H, W).
     """
     _, y, z = canvas.points
     return (-862.0 - 0.16 * z - 0.22 * y + 9.0 * coarse).clamp(-920.0, -760.0)
 
 
-def tips(chest: Chest, side: float, n: int, room, generator: torch.Generator) -> Tensor:
-    """`n` points spread through one lung, mm: more of them below, none at the very edge, none too close to each other.
+def tips(side: float, n: int, *, room: Room, generator: torch.Generator) -> Tensor:
+    """Points spread through one lung: more of them below, none at the very edge, none too close to each other.
 
     Args:
-        room: a function of points (N, 3): distance to the aerated lung.
+        side:      +1 right, -1 left.
+        n:         how many there are to be.
+        room:      a function of points (N, 3), mm: distance to the aerated lung, mm.
+        generator: source of the points.
+
+    Returns:
+        (n, 3) mm; fewer where the lung is too small for them.
     """
     low, high = torch.tensor([8.0, -100.0, -175.0]), torch.tensor([140.0, 80.0, 115.0])
     points = torch.rand(24 * n, 3, generator=generator) * (high - low) + low
@@ -87,11 +123,12 @@ def tips(chest: Chest, side: float, n: int, room, generator: torch.Generator) ->
     return chosen
 
 
-def trees(chest: Chest, room) -> dict[str, Tubes]:
+def trees(chest: Chest, room: Room) -> dict[str, Tubes]:
     """Arteries, veins and bronchi of both lungs.
 
     Args:
-        room: a function of points (N, 3): distance to the aerated lung.
+        chest: the patient's.
+        room:  a function of points (N, 3), mm: distance to the aerated lung, mm.
     """
     d = chest.dome_mm
     right = {
@@ -109,13 +146,20 @@ def trees(chest: Chest, room) -> dict[str, Tubes]:
         generator = stream(chest.patient.seed, name)
         halves = []
         for side, growth in ((1.0, right[name]), (-1.0, left[name])):
-            halves.append(grow(growth, tips(chest, side, growth.n_tips, room, generator), generator))
+            ends = tips(side, growth.n_tips, room=room, generator=generator)
+            halves.append(grow(growth, ends, generator))
         made[name] = join(halves)
     return made
 
 
-def paint_trees(canvas: Canvas, made: dict[str, Tubes], lung: Tensor):
-    """Vessels full, bronchi hollow; both only where there is lung or hilum, never through the pleura."""
+def paint_trees(canvas: Canvas, made: dict[str, Tubes], lung: Tensor) -> None:
+    """Vessels full, bronchi hollow; both only where there is lung or hilum, never through the pleura.
+
+    Args:
+        canvas: painted on.
+        made:   from `trees`.
+        lung:   (D, H, W) distance to the aerated lung, mm.
+    """
     wall = made["bronchi"]
     hollow = Tubes(wall.start, wall.end, (wall.radii_mm - 0.3 - 0.14 * wall.radii_mm).clamp(min=0.05))
     for name, hu, tubes in (

@@ -1,4 +1,4 @@
-"""Heart and great vessels, airways to the hila, gullet, and what lies below the diaphragm."""
+"""Heart and great vessels, airways to the hila, oesophagus, and what lies below the diaphragm."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from torch import Tensor
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest
 from nerp.phantom.patient import stream
-from nerp.phantom.shapes import Tubes, ellipsoid, join, smooth_union, tube, turned_ellipsoid
+from nerp.phantom.shapes import Points, Tubes, ellipsoid, join, smooth_union, tube, turned_ellipsoid
 
 
-def heart(chest: Chest, points) -> Tensor:
-    """Distance to the heart's outline (four chambers, ear of the left atrium, root of the lung artery), mm."""
+def heart(chest: Chest, points: Points) -> Tensor:
+    """Distance to the heart's outline (four chambers, left atrial appendage, root of the lung artery), mm.
+
+    Args:
+        chest:  the patient's.
+        points: x, y, z, mm.
+    """
     size = chest.patient.heart
     x, y, z = points
     floor = chest.dome_mm - 6.0
@@ -20,13 +25,14 @@ def heart(chest: Chest, points) -> Tensor:
     d = floor
     lie = chest.patient.heart_lie
     apex = (-0.64 - 0.22 * lie, 0.45, -0.56 + 0.32 * lie)
-    left = turned_ellipsoid(p, (-35.0 - 5.0 * lie, 19.0, d + 33.0 - 7.0 * lie), apex, 56.0, 41.0)
+    middle = (-35.0 - 5.0 * lie, 19.0, d + 33.0 - 7.0 * lie)
+    left = turned_ellipsoid(p, middle, axis=apex, long_mm=56.0, short_mm=41.0)
     right = ellipsoid(p, (15.0, 14.0, d + 40.0), (30.0, 31.0, 42.0))
     front = ellipsoid(p, (-12.0, 42.0, d + 34.0), (44.0, 28.0, 34.0))
     atrium = ellipsoid(p, (-6.0, -14.0, d + 64.0), (36.0, 23.0, 25.0))
-    ear = ellipsoid(p, (-36.0, 10.0, d + 74.0), (18.0, 16.0, 22.0))
+    appendage = ellipsoid(p, (-36.0, 10.0, d + 74.0), (18.0, 16.0, 22.0))
     body = smooth_union(smooth_union(left, front, 16.0), smooth_union(right, atrium, 14.0), 18.0)
-    return smooth_union(body, ear, 16.0) * size
+    return smooth_union(body, appendage, 16.0) * size
 
 
 def aorta(chest: Chest) -> Tubes:
@@ -73,31 +79,37 @@ def arch_branches() -> Tubes:
 
 
 def airways(chest: Chest) -> Tubes:
-    """Windpipe, carina and main bronchi, outer wall."""
-    y = lambda z: chest.spine_y(torch.tensor(float(z))).item() + 36.0  # noqa: E731
+    """Trachea, carina and main bronchi, outer wall."""
+
+    def y(z: float) -> float:
+        """Before the spine, mm."""
+        return chest.spine_y(torch.tensor(float(z))).item() + 36.0
+
     carina = (4.0, y(40), 42.0)
-    wind = tube([(0, y(172), 200), (0, y(140), 140), (1, y(105), 105), (3, y(72), 72), carina], 9.5, 20)
+    trachea = tube([(0, y(172), 200), (0, y(140), 140), (1, y(105), 105), (3, y(72), 72), carina], 9.5, 20)
     right = tube(
         [carina, (20, carina[1] - 2, 24), (38, carina[1] - 4, 6), (46, carina[1] - 5, -12)], (9, 8, 7, 5.5), 10
     )
     left = tube(
         [carina, (-16, carina[1] - 3, 24), (-36, carina[1] - 7, 10), (-50, carina[1] - 9, -4)], (8.5, 7, 6, 5), 10
     )
-    return join([wind, right, left])
+    return join([trachea, right, left])
 
 
-def gullet(chest: Chest) -> Tubes:
-    """Oesophagus before the spine."""
+def oesophagus(chest: Chest) -> Tubes:
+    """The oesophagus before the spine."""
     heights = (190, 140, 105, 72, 32, -12, -60, chest.dome_mm - 20)
     y = [chest.spine_y(torch.tensor(float(z))).item() + 22.0 for z in heights]
     return tube([(-3.0, b, z) for b, z in zip(y, heights, strict=True)], 7.0, 24)
 
 
-def paint_abdomen(canvas: Canvas, chest: Chest, inside: Tensor):
+def paint_abdomen(canvas: Canvas, chest: Chest, inside: Tensor) -> None:
     """Liver under the right dome, stomach with its bubble under the left, spleen behind it.
 
     Args:
-        inside: distance to the room below the diaphragm, mm, negative within.
+        canvas: painted on.
+        chest:  the patient's.
+        inside: (D, H, W) distance to the room below the diaphragm, mm, negative within.
     """
     points = canvas.points
     d = chest.dome_mm
@@ -115,7 +127,7 @@ def paint_abdomen(canvas: Canvas, chest: Chest, inside: Tensor):
     _paint_colon(canvas, chest, room)
 
 
-def _paint_colon(canvas: Canvas, chest: Chest, room: Tensor):
+def _paint_colon(canvas: Canvas, chest: Chest, room: Tensor) -> None:
     """Gas in the left bend of the colon: a few bubbles in a row, some patients' more than others'."""
     generator = stream(chest.patient.seed, "colon")
     count = int(torch.randint(0, 5, (), generator=generator))
@@ -128,10 +140,15 @@ def _paint_colon(canvas: Canvas, chest: Chest, room: Tensor):
         canvas.paint("colon_gas", -950.0, torch.maximum(bubble, room[box] + 3.0), box)
 
 
-def paint_vessels(canvas: Canvas, chest: Chest):
-    """Great vessels, windpipe and gullet, over the heart and the fat round it."""
+def paint_vessels(canvas: Canvas, chest: Chest) -> None:
+    """Great vessels, trachea and oesophagus, over the heart and the fat round it.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+    """
     for name, hu, tubes in (
-        ("oesophagus", 30.0, gullet(chest)),
+        ("oesophagus", 30.0, oesophagus(chest)),
         ("pulmonary_trunk", 45.0, pulmonary_trunk(chest)),
         ("vena_cava", 45.0, vena_cava(chest)),
         ("aorta", 46.0, aorta(chest)),

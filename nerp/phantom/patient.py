@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import radians
+from typing import Any
 from zlib import crc32
 
 import torch
 
 
 def stream(seed: int, name: str) -> torch.Generator:
-    """The random numbers of one organ of one patient: adding an organ never changes another."""
+    """The random numbers of one organ of one patient: adding an organ never changes another.
+
+    Args:
+        seed: of the patient.
+        name: of the organ, or of whatever else is drawn.
+    """
     return torch.Generator().manual_seed(crc32(f"{seed}/{name}".encode()) + (int(seed) << 32) % (1 << 62))
 
 
@@ -65,12 +72,16 @@ def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
         large_heart: enlarge the heart by a third or more, without changing anything else.
     """
     numbers = iter(torch.rand(24, generator=stream(seed, "patient")).tolist())
-    between = lambda low, high: low + (high - low) * next(numbers)  # noqa: E731
+
+    def between(low: float, high: float) -> float:
+        """The next number, from its range."""
+        return low + (high - low) * next(numbers)
+
     female = next(numbers) < 0.5
     size = between(0.97, 1.05) * (0.935 if female else 1.0)
     fat = between(0.0, 1.0)
     heart = between(0.86, 1.0) * (1.32 + 0.1 * fat if large_heart else 1.0)
-    build = {
+    build: dict[str, Any] = {
         "scale": tuple(size * between(0.97, 1.03) for _ in range(3)),
         "fat_mm": 4.0 + 18.0 * fat**1.5 + (2.0 if female else 0.0),
         "muscle": between(0.75, 1.2) * (0.85 if female else 1.0),
@@ -81,7 +92,7 @@ def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
     return Patient(seed=int(seed), sex="F" if female else "M", **build, **_draw_posture(between))
 
 
-def _draw_posture(between) -> dict:
+def _draw_posture(between: Callable[[float, float], float]) -> dict[str, Any]:
     """How the chest is held, from `between(low, high)`."""
     return {
         "inspiration": between(0.6, 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,21 +12,14 @@ from nerp.errors import UsageError
 from nerp.phantom import lungs, organs
 from nerp.phantom.bones import SIDES, paint_bones
 from nerp.phantom.canvas import Canvas, leaning
-from nerp.phantom.chest import Chest, axilla, breasts
-from nerp.phantom.findings import (
-    check_findings,
-    draw_consolidation,
-    draw_nodules,
-    draw_pleural,
-    paint_consolidation,
-    paint_nodules,
-    paint_pleural,
-)
+from nerp.phantom.chest import Chest, Walls, axilla, breasts
+from nerp.phantom.findings import check_findings, draw_consolidation, draw_nodules, paint_consolidation, paint_nodules
 from nerp.phantom.labels import FINDINGS, LABEL_OF
 from nerp.phantom.patient import Patient, draw_patient, stream
+from nerp.phantom.pleura import Case, Effusion, Pneumothorax, draw_pleural, paint_pleural
 from nerp.phantom.shapes import smooth_union
 from nerp.phantom.shoulders import arms, paint_shoulders
-from nerp.phantom.tissue import add_texture, lattice_noise
+from nerp.phantom.tissue import Noise, add_texture
 from nerp.volume import Volume
 
 LOW_MM = (-204.0, -150.0, -226.0)
@@ -47,25 +41,10 @@ class Phantom:
     findings: dict
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Unit noise of a few millimetres and of some centimetres, (D, H, W) each."""
-
-    fine: Tensor
-    coarse: Tensor
-
-    @staticmethod
-    def on(canvas: Canvas, seed: int) -> Noise:
-        """The noise of one patient on a grid."""
-        return Noise(
-            lattice_noise(canvas, 5.0, stream(seed, "fine")), lattice_noise(canvas, 22.0, stream(seed, "coarse"))
-        )
-
-
 SPACING_LIMITS_MM = (0.5, 10.0)
 
 
-def thorax(seed: int, *, spacing_mm: float = 2.0, findings=()) -> Phantom:
+def thorax(seed: int, *, spacing_mm: float = 2.0, findings: str | Iterable[str] = ()) -> Phantom:
     """One phantom: the same seed is the same patient at every spacing, and the same bytes at the same spacing.
 
     The bytes depend on no number of threads, but may on the processor's vector instructions.
@@ -82,24 +61,32 @@ def thorax(seed: int, *, spacing_mm: float = 2.0, findings=()) -> Phantom:
         UsageError: a seed, spacing or finding that cannot be.
     """
     check_request(seed, spacing_mm)
-    findings = check_findings(findings)
-    patient = draw_patient(seed, large_heart="large_heart" in findings)
+    names = check_findings(findings)
+    patient = draw_patient(seed, large_heart="large_heart" in names)
     chest = Chest(patient)
     canvas = lay_canvas(patient, spacing_mm)
     noise = Noise.on(canvas, seed)
     paint_trunk(canvas, chest, noise)
-    paint_inside(canvas, chest, noise, findings)
+    paint_inside(canvas, chest, noise, names)
     paint_bones(canvas, chest)
     for side, sign in SIDES.items():
         paint_shoulders(canvas, chest, side, sign)
     add_texture(canvas, noise.fine, stream(seed, f"scanner {spacing_mm}"))
     ct = Volume(canvas.hu[None].round(), canvas.affine, "hu")
     labels = Volume(canvas.labels[None].float(), canvas.affine, "label")
-    return Phantom(ct, labels, describe(seed, findings=findings))
+    return Phantom(ct, labels, describe(seed, findings=names))
 
 
-def check_request(seed: int, spacing_mm: float):
-    """Refuse a seed or spacing that no phantom can have (`UsageError`)."""
+def check_request(seed: int, spacing_mm: float) -> None:
+    """Refuse what no phantom can have.
+
+    Args:
+        seed:       has to be 0 or more.
+        spacing_mm: has to be within `SPACING_LIMITS_MM`.
+
+    Raises:
+        UsageError: it is not.
+    """
     if seed < 0:
         raise UsageError(f"seed is {seed}; expected an integer of 0 or more")
     low, high = SPACING_LIMITS_MM
@@ -108,7 +95,12 @@ def check_request(seed: int, spacing_mm: float):
 
 
 def describe(seed: int, *, findings: tuple[str, ...] = ()) -> dict:
-    """The record of a phantom without making it: the patient's numbers, each finding as a bool, and their sides."""
+    """The record of a phantom without making it: the patient's numbers, each finding as a bool, and their sides.
+
+    Args:
+        seed:     of the phantom.
+        findings: names from `check_findings`.
+    """
     patient = asdict(draw_patient(seed, large_heart="large_heart" in findings))
     scale = dict(zip(("scale_x", "scale_y", "scale_z"), patient.pop("scale"), strict=True))
     case = draw_pleural(seed, findings)
@@ -121,21 +113,33 @@ def describe(seed: int, *, findings: tuple[str, ...] = ()) -> dict:
     }
 
 
-def _side(part) -> str:
+def _side(part: Effusion | Pneumothorax | None) -> str:
     if part is None:
         return ""
     return "right" if part.side > 0 else "left"
 
 
 def lay_canvas(patient: Patient, spacing_mm: float) -> Canvas:
-    """The empty grid round a patient, from the upper belly to the neck; wide shoulders are cut as by a scanner."""
+    """The empty grid round a patient, from the upper belly to the neck; wide shoulders are cut as by a scanner.
+
+    Args:
+        patient:    whose size and posture it takes.
+        spacing_mm: between voxel centres.
+    """
     low = [a * s for a, s in zip(LOW_MM, patient.scale, strict=True)]
     high = [a * s for a, s in zip(HIGH_MM, patient.scale, strict=True)]
-    return Canvas(low, high, spacing_mm, patient.scale, leaning(patient.yaw_rad, patient.lean))
+    posture = leaning(patient.yaw_rad, patient.lean)
+    return Canvas(low, high, spacing_mm=spacing_mm, scale=patient.scale, posture=posture)
 
 
-def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
-    """Skin, fat, breasts and the muscles with the fat between them."""
+def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise) -> None:
+    """Skin, fat, breasts and the muscles with the fat between them.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+        noise:  on the same grid.
+    """
     x, y, z = canvas.points
     muscle = chest.body(x, y, z)
     box, limb = canvas.sweep(arms(chest.patient), 36.0)
@@ -154,8 +158,15 @@ def paint_trunk(canvas: Canvas, chest: Chest, noise: Noise):
     canvas.paint("fat", -95.0, torch.maximum(hollow, 14.0 - chest.wall(x, y, z)))
 
 
-def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str, ...]):
-    """Everything within the rib cage."""
+def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str, ...]) -> None:
+    """Everything within the rib cage.
+
+    Args:
+        canvas:   painted on.
+        chest:    the patient's.
+        noise:    on the same grid.
+        findings: names from `check_findings`.
+    """
     walls = chest.walls(canvas.points)
     below = torch.maximum(walls.wall, walls.above)
     canvas.paint("mediastinum", -80.0, torch.maximum(walls.wall, chest.cupola(*canvas.points) - 6.0))
@@ -171,8 +182,18 @@ def paint_inside(canvas: Canvas, chest: Chest, noise: Noise, findings: tuple[str
     paint_within_lungs(canvas, chest, noise, (findings, case, lung))
 
 
-def paint_lungs(canvas: Canvas, chest: Chest, noise: Noise, pleura) -> Tensor:
-    """Parenchyma, and the fluid or air that takes its place; the distance to the aerated lung."""
+def paint_lungs(canvas: Canvas, chest: Chest, noise: Noise, pleura: tuple[Walls, Tensor, Case]) -> Tensor:
+    """Parenchyma, and the fluid or air that takes its place.
+
+    Args:
+        canvas: painted on.
+        chest:  the patient's.
+        noise:  on the same grid.
+        pleura: the walls of the canvas's points, (D, H, W) mm to the pleural spaces, and what lies in them.
+
+    Returns:
+        (D, H, W) distance to the aerated lung, mm, negative inside.
+    """
     walls, space, case = pleura
     canvas.paint("lung_left", lungs.parenchyma(canvas, noise.coarse), space)
     canvas.labels.masked_fill_(
@@ -182,8 +203,17 @@ def paint_lungs(canvas: Canvas, chest: Chest, noise: Noise, pleura) -> Tensor:
     return case.aerated(chest, canvas.points, walls, space)
 
 
-def paint_within_lungs(canvas: Canvas, chest: Chest, noise: Noise, contents):
-    """Clouds first, then the trees through them, then nodules."""
+def paint_within_lungs(
+    canvas: Canvas, chest: Chest, noise: Noise, contents: tuple[tuple[str, ...], Case, Tensor]
+) -> None:
+    """Clouds first, then the trees through them, then nodules.
+
+    Args:
+        canvas:   painted on.
+        chest:    the patient's.
+        noise:    on the same grid.
+        contents: names of the findings, fluid and air, and (D, H, W) mm to the aerated lung.
+    """
     findings, case, lung = contents
     seed = chest.patient.seed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.labels import LABEL_OF
+from nerp.phantom.patient import stream
 
 _GRAIN_HU = {
     "lung_right": 22.0,
@@ -35,23 +37,48 @@ def lattice_noise(canvas: Canvas, pitch_mm: float, generator: torch.Generator) -
         generator: its source.
 
     Returns:
-        (D, H, W).
+        (D, H, W), unitless.
     """
     size = [ceil(n * s / pitch_mm) + 3 for n, s in zip(canvas.shape, [canvas.affine[0, 0].item()] * 3, strict=True)]
     noise = torch.randn(size, generator=generator) * 1.8
     for axis, count in enumerate(canvas.shape):
         where = (torch.arange(count) + 0.5) * canvas.affine[0, 0].float() / pitch_mm + 0.25
         low = where.long()
-        share = (where - low).view([-1 if k == axis else 1 for k in range(3)])
-        share = share * share * (3 - 2 * share)
-        noise = torch.lerp(noise.index_select(axis, low), noise.index_select(axis, low + 1), share)
+        fraction = (where - low).view([-1 if k == axis else 1 for k in range(3)])
+        fraction = fraction * fraction * (3 - 2 * fraction)
+        noise = torch.lerp(noise.index_select(axis, low), noise.index_select(axis, low + 1), fraction)
     return noise
 
 
-def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator):
+@dataclass(frozen=True)
+class Noise:
+    """Unit noise on a grid.
+
+    Args:
+        fine:   (D, H, W) of a few millimetres.
+        coarse: (D, H, W) of some centimetres.
+    """
+
+    fine: Tensor
+    coarse: Tensor
+
+    @staticmethod
+    def on(canvas: Canvas, seed: int) -> Noise:
+        """The noise of one patient on a grid.
+
+        Args:
+            canvas: gives the grid.
+            seed:   of the patient.
+        """
+        fine = lattice_noise(canvas, 5.0, stream(seed, "fine"))
+        return Noise(fine, lattice_noise(canvas, 22.0, stream(seed, "coarse")))
+
+
+def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator) -> None:
     """Add each tissue's own unevenness and the scanner's noise, in HU.
 
     Args:
+        canvas:    painted on.
         fine:      (D, H, W) unit noise of a few millimetres.
         generator: of the scanner's noise, which belongs to the grid.
     """

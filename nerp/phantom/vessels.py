@@ -19,7 +19,7 @@ class Growth:
         heading:   (3,) direction in which it enters.
         radius_mm: at the hilum.
         n_tips:    how many ends it has.
-        taper:     radius falls as (share of the ends beyond) ** taper.
+        taper:     radius falls as (fraction of the ends beyond) ** taper.
     """
 
     hilum: tuple[float, float, float]
@@ -54,8 +54,8 @@ def grow(growth: Growth, targets: Tensor, generator: torch.Generator) -> Tubes:
         if len(ends) > 1:
             heading = torch.nn.functional.normalize(goal - middle, dim=0)
             waiting += [(goal, heading, half) for half in _halves(ends)]
-    shares = torch.tensor(loads) / len(targets)
-    return _arcs(torch.stack(bends), growth.radius_mm * shares**growth.taper)
+    fractions = torch.tensor(loads) / len(targets)
+    return _arcs(torch.stack(bends), growth.radius_mm * fractions**growth.taper)
 
 
 def _arcs(bends: Tensor, radii_mm: Tensor) -> Tubes:

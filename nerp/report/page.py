@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 
 NOTICE = "Research use; not for diagnosis."
@@ -51,7 +52,13 @@ summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 
 
 def page(title: str, lead: str, body: list[str]) -> str:
-    """The whole document; `body` holds HTML made by the functions below."""
+    """The whole document.
+
+    Args:
+        title: of the page.
+        lead:  the sentence below it.
+        body:  HTML made by the functions below.
+    """
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -62,7 +69,12 @@ def page(title: str, lead: str, body: list[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A headed part of the page; empty when it has nothing to show."""
+    """A headed part of the page; empty when it has nothing to show.
+
+    Args:
+        title:  its heading.
+        *parts: HTML; empty ones are left out.
+    """
     content = "\n".join(part for part in parts if part)
     return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
 
@@ -78,8 +90,13 @@ def facts(values: dict[str, str]) -> str:
     return f'<div class="facts">{cells}</div>'
 
 
-def table(rows: list[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
-    """Rows of text, the first cell of each a heading."""
+def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
+    """Rows of text, the first cell of each a heading; empty without rows.
+
+    Args:
+        rows: cells of each, plain text.
+        head: headings of the columns.
+    """
     if not rows:
         return ""
     top = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>" if head else ""
@@ -96,15 +113,26 @@ def _breakable(key: str) -> str:
 
 
 def folded(summary: str, content: str) -> str:
-    """Content that opens on a click, without a script."""
+    """Content that opens on a click, without a script; empty when there is none.
+
+    Args:
+        summary: what is read before the click.
+        content: HTML.
+    """
     return f"<details><summary>{escape(summary)}</summary>{content}</details>" if content else ""
 
 
 def figure(png: bytes, caption: str = "", *, alt: str) -> str:
-    """An image within the page itself."""
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    """An image within the page itself.
+
+    Args:
+        png:     the image's bytes.
+        caption: below it.
+        alt:     what it shows, for those who cannot see it.
+    """
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     data = b64encode(png).decode()
-    return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}">{told}</figure>'
+    return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}">{below}</figure>'
 
 
 def wide(content: str) -> str:

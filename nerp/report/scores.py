@@ -1,4 +1,4 @@
-"""Scores that an evaluation left beside what it judged, as tables of a report."""
+"""Scores that an evaluation left beside what it scored, as tables of a report."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def _section(path: Path) -> str:
     )
 
 
-def _is_score(value) -> bool:
+def _is_score(value: object) -> bool:
     return isinstance(value, dict) and ("mean" in value or "value" in value)
 
 
 def _row(name: str, score: dict) -> tuple[str, ...]:
     interval = score.get("ci95")
-    told = " to ".join(_number(end) for end in interval) if interval else ""
-    return name, _number(score.get("mean", score.get("value"))), told, _number(score.get("n"))
+    ends = " to ".join(_number(end) for end in interval) if interval else ""
+    return name, _number(score.get("mean", score.get("value"))), ends, _number(score.get("n"))
 
 
-def _number(value) -> str:
+def _number(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_number(item)}" for key, item in value.items() if not isinstance(item, dict | list))
     return "" if isinstance(value, list) else _number(value)
