@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -92,7 +92,6 @@ SIGNATURES = {
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),
-    "nerp_exercise": (c_int32, c_void_p, c_int32, c_int64),
 }
 
 
@@ -112,7 +111,6 @@ def load() -> ctypes.CDLL | str:
     for name, arguments in SIGNATURES.items():
         getattr(library, name).argtypes = arguments
     library.nerp_isa.restype = c_char_p
-    library.nerp_exercise.restype = c_float
     return library
 
 
@@ -133,11 +131,6 @@ def missing() -> str | None:
 def instruction_set() -> str:
     """The instruction set in use: `baseline`, `avx2` or `avx512`."""
     return load().nerp_isa().decode()
-
-
-def lanes() -> int:
-    """How many floats the kernels in use handle at a time."""
-    return load().nerp_lanes()
 
 
 def choose_instruction_set(name: str) -> bool:
