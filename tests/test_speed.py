@@ -10,7 +10,7 @@ import torch
 
 from benchmark import accuracy, cases, microbenchmarks, peers, roofline, summary, timing, workload
 from nerp.projection.backends import cpu
-from nerp.projection.backends.segments import segments
+from nerp.projection.backends.reference.segments import segments
 from nerp.projection.rays import Rays, cast_rays
 
 SCRIPT = Path(__file__).parents[1] / "eval" / "speed.py"

@@ -66,12 +66,12 @@ def _by_corners(values: Tensor, points: Tensor) -> Tensor:
     sizes = _sizes(values)
     points = torch.minimum(points.clamp(min=0.0), sizes - 1)
     low = torch.minimum(points.detach().floor(), (sizes - 2).clamp(min=0.0))
-    share = points - low
+    above = points - low
     _, height, width = values.shape[2:]
     total = 0.0
     for corner in product((0, 1), repeat=3):
         offset = torch.tensor(corner, device=points.device)
-        weight = torch.where(offset == 1, share, 1 - share).prod(dim=-1)
+        weight = torch.where(offset == 1, above, 1 - above).prod(dim=-1)
         d, h, w = torch.minimum(low + offset, sizes - 1).long().unbind(-1)
         index = ((d * height + h) * width + w)[:, None].expand(-1, values.shape[1], -1)
         total = total + weight[:, None] * values.flatten(2).gather(2, index)

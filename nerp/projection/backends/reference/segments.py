@@ -45,6 +45,24 @@ def segments(rays: Rays, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     return index.flatten(1), lengths_mm.flatten(1)
 
 
+def gather(flat: Tensor, index: Tensor) -> Tensor:
+    """The values of voxels.
+
+    Args:
+        flat:  (V,) values of a grid in the order of its voxels, any unit.
+        index: (R, S) flat voxel numbers.
+
+    Returns:
+        (R, S) in the unit of `flat`. Differentiable in it.
+    """
+    return flat.index_select(0, index.flatten()).view(index.shape)
+
+
+def bytes_per_ray(shape: tuple[int, int, int], channels: int) -> int:
+    """What `segments` of one ray through a grid (D, H, W) and `gather` of so many channels allocate at most."""
+    return (max(shape) + 2) * (BYTES_PER_SLAB + 24 * channels)
+
+
 @dataclass(frozen=True)
 class _Climb:
     """Rays mirrored to climb along every axis, the axis of the fastest climb first.
@@ -64,7 +82,7 @@ class _Climb:
     base: Tensor
 
     def number(self, axis: int, voxel: Tensor) -> Tensor:
-        """Share of the flat number that `voxel` (R, S), clamped to the grid, has along `axis`."""
+        """The part of the flat number that `voxel` (R, S), clamped to the grid, has along `axis`."""
         last = self.counts[:, axis : axis + 1] - 1
         return torch.minimum(voxel.clamp(min=0), last) * self.strides[:, axis : axis + 1]
 
@@ -80,8 +98,10 @@ def _climb(rays: Rays, shape: tuple[int, int, int]) -> _Climb:
     order = (fastest + torch.arange(3, device=device)) % 3
     signed = torch.where(mirrored, -strides, strides)
     base = (mirrored * (counts - 1) * strides).sum(dim=-1)
-    ordered = (part.expand_as(order).gather(1, order) for part in (starts, speeds, counts, signed))
-    return _Climb(*ordered, base)
+    starts, speeds, counts, signed = (
+        part.expand_as(order).gather(1, order) for part in (starts, speeds, counts, signed)
+    )
+    return _Climb(starts, speeds, counts, signed, base)
 
 
 def _slab_edges(walk: _Climb, lengths_mm: Tensor) -> Tensor:
