@@ -33,7 +33,7 @@ def siddon(values: Tensor, rays: Rays) -> Tensor:
 
 
 def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sample: bool) -> Tensor:
-    """Emission dimmed by extinction; see `reference.march`. Second derivatives come from the reference."""
+    """Emission attenuated by extinction; see `reference.march`. Second derivatives come from the reference."""
     depth, height, width = matter.shape[1:]
     if 2 * (depth + 2) * (height + 2) * (width + 2) > _MOST_FLOATS:
         return reference.march(matter, opacity, rays, n_samples=n_samples, per_sample=per_sample)

@@ -13,7 +13,7 @@ What limits them, by count (sm_90, Triton 3.9; no timing is claimed):
   limit is then instruction issue, followed by L1: 33.6 million samples of one 256 x 256 view are
   147 million warp instructions. One such view fills a quarter of an H200's thread slots; views in
   one call fill it better.
-* Its gradient to the fields does about 290 instructions a sample. Shares of a cell are summed in
+* Its gradient to the fields does about 290 instructions a sample. Parts of a cell are summed in
   registers and added to the volume when the ray leaves it: 16 atomic additions a cell rather than
   a sample, some 130 to 220 cells a ray, which the atomic units of L2 carry out; there they bound
   it. The gradient to the rays alone takes about 190 instructions a sample and no atomics.
@@ -89,7 +89,7 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
 def label_weights(
     opacity: Tensor, maps: Tensor, labels: list[int], carry: Tensor, rays: Rays, *, n_samples: int
 ) -> Tensor:
-    """(B, R, K) shares, as `reference.label_weights`; UsageError for a tensor that is not on a GPU."""
+    """(B, R, K) fractions, as `reference.label_weights`; UsageError for a tensor that is not on a GPU."""
     if max(labels) - min(labels) > WIDEST_LABELS:
         return reference.label_weights(opacity, maps, labels, carry, rays, n_samples=n_samples)
     carry, parts = carry.to(opacity.device), _parts(rays, opacity, opacity.dtype)

@@ -106,14 +106,14 @@ def label_weights(
     hit, n_steps = length_mm > 0, tl.where(largest(length_mm) > 0, n_samples, 0)
     whole = zero
     for _map in range(n_maps):
-        whole, passed, last, dimming = zero, zero + 1.0, tl.full([BLOCK], -1, tl.int32), empty_cell(zero)
+        whole, passed, last, absorbing = zero, zero + 1.0, tl.full([BLOCK], -1, tl.int32), empty_cell(zero)
         run, label = zero, tl.full([BLOCK], 0, tl.int32)
         for i in range(n_steps):
             point = plus(ray[0], scaled(ray[1], (i + 0.5) * step_mm))
-            voxel, shares, _free = cell_at(point, shape)
-            dimming = read_cell(opacity + voxel, strides, (voxel != last) & hit, dimming, zero.dtype)
+            voxel, fractions, _free = cell_at(point, shape)
+            absorbing = read_cell(opacity + voxel, strides, (voxel != last) & hit, absorbing, zero.dtype)
             last = voxel
-            stopped = passed * absorbed(blend(dimming, shares) * step_mm)
+            stopped = passed * absorbed(blend(absorbing, fractions) * step_mm)
             passed -= stopped
             whole += stopped
             nearest, within = _nearest(_carried(rows, point), map_shape)
