@@ -19,6 +19,7 @@ from benchmark.peers import peers
 
 
 def main() -> int:
+    """Measure what the options ask for, print it as a table, and write it where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true", help="also measure the peers that are installed")
     parser.add_argument("--threads", type=int, default=2, help="compare so many threads with one; 1 skips it")
@@ -39,7 +40,8 @@ def main() -> int:
     result["agreement"] = accuracy.agreement(device=given.device)
     if on_cpu:
         result["roofline"] = roofline.roofline(medians)
-        missing |= {"roofline": microbenchmarks.missing()} if microbenchmarks.missing() else {}
+        if reason := microbenchmarks.missing():
+            missing["roofline"] = reason
     if on_cpu and given.threads > 1:
         result["scaling"] = timing.scaling(given.threads, repeats=given.repeats)
     if on_cpu and given.memory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,7 +31,19 @@ Call = Callable[[], Tensor]
 
 
 def plain_march(matter: Tensor, opacity: Tensor, camera: Camera, *, rays_at_once: int | None = None) -> Tensor:
-    """(R,) the same image as a user of PyTorch would write it, all rays at once or so many."""
+    """The image of `march` as a user of PyTorch would write it.
+
+    Args:
+        matter:       (1, n, n, n) emission, unitless.
+        opacity:      (1, n, n, n) extinction, 1/mm.
+        camera:       one view of (H, W) pixels.
+        rays_at_once: of how many rays samples are kept at a time; None for all.
+
+    Returns:
+        (H W,) light, unitless. Differentiable in the fields.
+
+    Source: Max 1995, eq. 10.
+    """
     fields, pixels = torch.stack([matter, opacity], dim=1), camera.pixels().reshape(-1, 3)
     parts = pixels.split(rays_at_once or len(pixels))
     return torch.cat([_plain_light(fields, camera.source[0], part) for part in parts])
@@ -55,7 +67,15 @@ def _plain_light(fields: Tensor, source: Tensor, pixels: Tensor) -> Tensor:
 
 
 def with_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Call:
-    """A call that renders `image(*inputs)` and carries the gradient of its mean square back to the inputs."""
+    """A call that renders an image and carries the gradient of its mean square back.
+
+    Args:
+        image:  from the inputs to an image of any shape.
+        inputs: of any shapes; all get a gradient.
+
+    Returns:
+        A call that gives the gradient in the first input, of its shape.
+    """
     leaves = [part.clone().requires_grad_() for part in inputs]
 
     def run() -> Tensor:
@@ -65,7 +85,15 @@ def with_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Call:
 
 
 def without_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Call:
-    """A call that only renders."""
+    """A call that only renders.
+
+    Args:
+        image:  from the inputs to an image of any shape.
+        inputs: of any shapes.
+
+    Returns:
+        A call that gives the image.
+    """
 
     def run() -> Tensor:
         with torch.no_grad():
@@ -75,8 +103,21 @@ def without_gradient(image: Callable[..., Tensor], *inputs: Tensor) -> Call:
 
 
 def vectors(camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What of a camera can be differentiated: source, detector's centre, image right and down."""
+    """What of a camera is differentiated: source, detector's centre (mm), image right and down, each (B, 3)."""
     return camera.source, camera.detector_centre, camera.image_right, camera.image_down
+
+
+def with_vectors(camera: Camera, source: Tensor, centre: Tensor, right: Tensor, down: Tensor) -> Camera:
+    """The same detector elsewhere.
+
+    Args:
+        camera: B views.
+        source: (B, 3) mm, and so the rest, in the order of `vectors`.
+        centre: (B, 3) mm.
+        right:  (B, 3) unit direction.
+        down:   (B, 3) unit direction.
+    """
+    return replace(camera, source=source, detector_centre=centre, image_right=right, image_down=down)
 
 
 @dataclass(frozen=True)
@@ -93,26 +134,47 @@ class Projections:
         return view(rotation(), pixels=self.pixels).to(self.device)
 
     def march(self, matter: Tensor, opacity: Tensor, *moved: Tensor) -> Tensor:
-        """(1, 1, H, W) of two fields of 128^3."""
+        """Emission and absorption along all rays.
+
+        Args:
+            matter:  (1, 128, 128, 128) unitless.
+            opacity: (1, 128, 128, 128) 1/mm.
+            moved:   the vectors of another camera, if any, each (1, 3).
+
+        Returns:
+            (1, 1, H, W) light, unitless. Differentiable in all.
+        """
         camera = self._camera(moved)
         return march(Fields(matter, opacity, grid(128)), camera, self.samples)
 
     def siddon(self, values: Tensor, *moved: Tensor) -> Tensor:
-        """(1, 1, H, W) of a volume of 256^3."""
+        """Path integrals along all rays.
+
+        Args:
+            values: (1, 256, 256, 256) 1/mm.
+            moved:  the vectors of another camera, if any, each (1, 3).
+
+        Returns:
+            (1, 1, H, W) unitless. Differentiable in all.
+        """
         return siddon(Volume(values, grid(256)), self._camera(moved))
 
     def labels(self, labels: Tensor) -> Tensor:
-        """(1, K, H, W) of a map of 256^3."""
+        """(1, K, H, W) path through each label of a map (1, 256, 256, 256), mm."""
         volume = Volume(labels, grid(256), "label")
         return project_labels(volume, self.camera, range(N_LABELS))
 
     def _camera(self, moved: tuple[Tensor, ...]) -> Camera:
-        camera = self.camera
-        return Camera(*(moved or vectors(camera)), camera.shape, camera.pixel_mm)
+        return with_vectors(self.camera, *moved) if moved else self.camera
 
 
 def cases(*, samples: int = SAMPLES, device: str = "cpu") -> dict[str, Call]:
-    """Our projections of the workload, each ready to run."""
+    """Our projections of the workload, each ready to run.
+
+    Args:
+        samples: on each ray of a march.
+        device:  where they run.
+    """
     ours = Projections(samples=samples, device=device)
     volume, labels = body()[None].to(device), cells()[None].to(device)
     fields, moved = [part.to(device) for part in random_fields()], vectors(ours.camera)
@@ -155,6 +217,7 @@ def _gradient_in_pieces(fields: Tensor, camera: Camera, *, rays_at_once: int = 4
         leaf.grad = None
         for part in pixels.split(rays_at_once):
             (_plain_light(leaf, camera.source[0], part).square().sum() / len(pixels)).backward()
+        assert leaf.grad is not None
         return leaf.grad
 
     return run

@@ -81,7 +81,7 @@ def run(name: str, data: Tensor, window: int, rounds: int) -> float:
 
     Args:
         name:   one of `VECTORS`, or `reading`, which reads the whole window in each round.
-        data:   (window + 16,) float32 on the CPU, any unit; additions change it.
+        data:   (window + 16,), or longer, float32 on the CPU, any unit; additions change it.
         window: floats to work on, a power of two.
         rounds: how often.
 

@@ -31,7 +31,8 @@ Runs = dict[str, Call]
 
 def peers() -> tuple[Runs, dict[str, str]]:
     """The cases of every peer that imports, and why the others do not run; ITK's on one thread."""
-    runs, reasons = {}, {}
+    runs: Runs = {}
+    reasons: dict[str, str] = {}
     for name, make in (("itk", _itk), ("diffdrr", _diffdrr), ("nanodrr", _nanodrr), ("flashdrr", _flashdrr)):
         try:
             runs |= make()
@@ -41,7 +42,15 @@ def peers() -> tuple[Runs, dict[str, str]]:
 
 
 def in_our_units(name: str, picture: np.ndarray) -> np.ndarray:
-    """A case's picture (H, W) as line integrals in the row order of the workload's camera."""
+    """A peer's picture as ours would be.
+
+    Args:
+        name:    the case, which begins with the peer's name.
+        picture: (H, W) as the peer gives it.
+
+    Returns:
+        (H, W) line integrals, unitless, in the row order of the workload's camera.
+    """
     if name.startswith("flashdrr"):
         return picture * 10  # it measures in cm
     if name.startswith("itk"):  # it integrates over the fraction of the way from source to pixel, rows upwards

@@ -28,8 +28,17 @@ def measure(runs: dict[str, Call], repeats: int, *, clock: Callable[[], float] =
     """Median and least seconds of each call; all take turns, after one unmeasured round.
 
     Each round has its own order: what ran before leaves its own numbers in the cache.
+
+    Args:
+        runs:    the cases.
+        repeats: rounds that count.
+        clock:   seconds so far.
+
+    Returns:
+        `median` and `least` of each case, seconds.
     """
-    taken, order = {name: [] for name in runs}, random.Random(0)
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    order = random.Random(0)
     for turn in range(repeats + 1):
         for name in order.sample(list(runs), len(runs)):
             start = clock()
@@ -50,6 +59,13 @@ def scaling(threads: int, *, repeats: int = 5) -> dict[str, dict]:
 
     The ratio of the medians, and that of the least: where the system now and then puts two threads
     on one core, only the latter tells what the projection could do.
+
+    Args:
+        threads: more than one.
+        repeats: rounds that count.
+
+    Returns:
+        `median` and `least` of each case.
     """
     runs, seconds = cases(), {}
     for count in (1, threads):
@@ -69,7 +85,15 @@ def memory() -> dict[str, float]:
 
 
 def extra_mb(name: str, *, samples: int = SAMPLES) -> float:
-    """Memory that one call of ours adds to the peak of a fresh process, results included, MB; Linux only."""
+    """Memory that one call of ours adds to the peak of a fresh process, results included; Linux only.
+
+    Args:
+        name:    one of `cases`.
+        samples: on each ray of a march.
+
+    Returns:
+        MB.
+    """
     code = f"from benchmark.timing import grown_mb; print(grown_mb({name!r}, {samples}))"
     found_here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=found_here, capture_output=True, text=True, check=True)
@@ -77,7 +101,15 @@ def extra_mb(name: str, *, samples: int = SAMPLES) -> float:
 
 
 def grown_mb(name: str, samples: int) -> float:
-    """What one call adds to this process, MB: its peak, less what was in use before; on one thread."""
+    """What one call adds to this process: its peak, less what was in use before; on one thread.
+
+    Args:
+        name:    one of `cases`.
+        samples: on each ray of a march.
+
+    Returns:
+        MB.
+    """
     torch.set_num_threads(1)
     run = cases(samples=samples)[name]
     small = cases(samples=1)["march"]

@@ -20,17 +20,26 @@ N_LABELS = 100
 
 
 def rotation() -> np.ndarray:
-    """Columns image right, image down and forward of the oblique view; AP is its untilted self."""
+    """(3, 3) with columns image right, image down and forward of the oblique view; AP is its untilted self."""
     return tilt(*np.deg2rad(TILT_DEG)) @ ap_axes()
 
 
 def ap_axes() -> np.ndarray:
-    """The same for the view along +y."""
+    """(3, 3), the same for the view along +y."""
     return np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
 def tilt(about_z: float, about_x: float, about_y: float) -> np.ndarray:
-    """Rotation matrix: first about y, then x, then z; angles in radians."""
+    """Rotation first about y, then x, then z.
+
+    Args:
+        about_z: angle, radians.
+        about_x: angle, radians.
+        about_y: angle, radians.
+
+    Returns:
+        (3, 3) matrix, float64.
+    """
     (cz, sz), (cx, sx), (cy, sy) = ((np.cos(a), np.sin(a)) for a in (about_z, about_x, about_y))
     z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
     x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -39,15 +48,20 @@ def tilt(about_z: float, about_x: float, about_y: float) -> np.ndarray:
 
 
 def view(axes: np.ndarray, *, pixels: int = PIXELS) -> Camera:
-    """The workload's camera with these axes; fewer pixels cover the same detector."""
+    """The workload's camera.
+
+    Args:
+        axes:   (3, 3) unit directions as columns: image right, image down, forward.
+        pixels: rows and columns; fewer cover the same detector.
+    """
     right, down, ahead = (torch.tensor(axes[:, k], dtype=torch.float32)[None] for k in range(3))
     source = -SOURCE_CENTRE_MM * ahead
-    pixel_mm = PIXEL_MM * PIXELS / pixels
-    return Camera(source, source + SOURCE_DETECTOR_MM * ahead, right, down, (pixels, pixels), (pixel_mm, pixel_mm))
+    pixel_mm = torch.full((1, 2), PIXEL_MM * PIXELS / pixels)
+    return Camera(source, source + SOURCE_DETECTOR_MM * ahead, right, down, (pixels, pixels), pixel_mm)
 
 
 def grid(n: int) -> Tensor:
-    """Affine of an n^3 grid of the cube around the world's origin."""
+    """(4, 4) affine, float64, from voxel index to mm, of an n^3 grid of the cube around the world's origin."""
     spacing = SIZE_MM / n
     affine = torch.diag(torch.tensor([spacing, spacing, spacing, 1.0], dtype=torch.float64))
     affine[:3, 3] = -spacing * (n - 1) / 2

@@ -77,7 +77,17 @@ def march(
 
 
 def check_march(fields: Fields, camera: Camera, n_samples: int) -> None:
-    """Refuse cameras that cannot be dealt out to the fields, and empty rays."""
+    """Refuse cameras that cannot be dealt out to the fields, and empty rays.
+
+    Args:
+        fields:    (F, D, H, W) matter and opacity.
+        camera:    B views, which must be a multiple of F.
+        n_samples: samples on each ray, at least 1.
+
+    Raises:
+        GeometryError: the cameras are not a multiple of the fields.
+        UsageError:    less than one sample.
+    """
     n_fields = len(fields.matter)
     if n_fields == 0 or len(camera) % n_fields:
         found = f"{len(camera)} cameras for {n_fields} fields"
@@ -87,7 +97,15 @@ def check_march(fields: Fields, camera: Camera, n_samples: int) -> None:
 
 
 def as_images(values: Tensor, camera: Camera) -> Tensor:
-    """(B, C, H, W) images of ray results, given as (B, R, C) or anything that flattens to it."""
+    """Images of what was found along rays.
+
+    Args:
+        values: (B, R, C), or (F, R) of C = 1 in which the rays of B views stand in a row; any unit.
+        camera: B views of (H, W) pixels.
+
+    Returns:
+        (B, C, H, W) in the same unit. Differentiable in the values.
+    """
     height, width = camera.shape
     channels = values.shape[2] if values.ndim == 3 else 1
     return values.reshape(len(camera), height * width, channels).movedim(-1, 1).unflatten(-1, (height, width))

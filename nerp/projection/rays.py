@@ -39,7 +39,7 @@ class Rays:
         return Rays(starts, directions, lengths_mm, self.image_shape)
 
     def reshape(self, *batch: int) -> Rays:
-        """The same rays with leading axes `batch` in place of (B, R)."""
+        """The same rays with leading axes `batch` in place of (B, R): (*batch, 3) starts, (*batch) lengths."""
         starts, directions = (part.reshape(*batch, 3) for part in (self.starts, self.directions))
         return Rays(starts, directions, self.lengths_mm.reshape(*batch), self.image_shape)
 

@@ -141,4 +141,5 @@ def hand_over(gradient, strides, mask, cell):
 
 @triton.jit
 def empty_cell(zero):
+    """Eight voxels of nothing, as `read_cell` gives them."""
     return (zero, zero, zero, zero), (zero, zero, zero, zero)

@@ -52,6 +52,7 @@ def absorbed(depth):
 
 @triton.jit
 def alpha_of(opacity, step_mm, PER_SAMPLE: tl.constexpr):
+    """What a sample absorbs of the light that reaches it, 0 to 1."""
     return tl.where(step_mm > 0, opacity, 0.0) if PER_SAMPLE else absorbed(opacity * step_mm)
 
 
@@ -88,7 +89,12 @@ def march_forward(
     matter, opacity, starts, directions, lengths_mm, image, shape, n_samples, n_rays, columns,
     PER_SAMPLE: tl.constexpr, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One tile of the rays of one field (grid: tiles, fields)."""
+    """Light of one tile of the rays of one field (grid: tiles, fields).
+
+    Dense arrays: matter and opacity (F, D, H, W), the latter in 1/mm or alpha; starts and directions
+    (F, R, 3) in voxels and voxels per mm; lengths_mm and image (F, R). `shape` is (D, H, W), `columns`
+    a detector's pixels in a row.
+    """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     field = tl.program_id(1).to(tl.int64)
     number += field * n_rays
@@ -170,7 +176,11 @@ def march_backward(
     PER_SAMPLE: tl.constexpr, FIELDS: tl.constexpr, RAYS: tl.constexpr,
     BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one tile of the rays of one field; FIELDS and RAYS say which are wanted."""
+    """Gradients of one tile of the rays of one field (grid: tiles, fields); FIELDS and RAYS say which are wanted.
+
+    Dense arrays, those of `march_forward`, and: upstream and image (F, R); to_matter and to_opacity
+    (F, D, H, W), to_starts and to_directions (F, R, 3), to_lengths_mm (F, R), empty where not wanted.
+    """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     field = tl.program_id(1).to(tl.int64)
     number += field * n_rays

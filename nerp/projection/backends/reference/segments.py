@@ -59,7 +59,12 @@ def gather(flat: Tensor, index: Tensor) -> Tensor:
 
 
 def bytes_per_ray(shape: tuple[int, int, int], channels: int) -> int:
-    """What `segments` of one ray through a grid (D, H, W) and `gather` of so many channels allocate at most."""
+    """What `segments` of one ray, and `gather` on top of it, allocate at most, backward pass included.
+
+    Args:
+        shape:    (D, H, W) voxels.
+        channels: values gathered for each voxel.
+    """
     return (max(shape) + 2) * (BYTES_PER_SLAB + 24 * channels)
 
 
@@ -82,7 +87,15 @@ class _Climb:
     base: Tensor
 
     def number(self, axis: int, voxel: Tensor) -> Tensor:
-        """The part of the flat number that `voxel` (R, S), clamped to the grid, has along `axis`."""
+        """The part of a voxel's flat number that it has along one axis.
+
+        Args:
+            axis:  0 to 2, in the order of these rays.
+            voxel: (R, S) voxels climbed, int64; clamped to the grid.
+
+        Returns:
+            (R, S) int64.
+        """
         last = self.counts[:, axis : axis + 1] - 1
         return torch.minimum(voxel.clamp(min=0), last) * self.strides[:, axis : axis + 1]
 
