@@ -4,6 +4,7 @@ The kernels are plain C++ behind a C interface, loaded by ctypes: one build serv
 They are compiled once per instruction set and the processor's own is chosen when they are loaded.
 """
 
+import json
 import platform
 import tempfile
 from pathlib import Path
@@ -13,14 +14,11 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, CompileError
 
 NATIVE = Path("nerp/projection/backends/native")
+FLAGS = json.loads((NATIVE / "flags.json").read_text())
 X86 = platform.machine() in ("x86_64", "AMD64")
-INSTRUCTION_SETS = {"baseline": []}
-if X86:
-    INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
-    INSTRUCTION_SETS["avx512"] = ["-mavx512f", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"]
-FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi"]
+INSTRUCTION_SETS = {name: options for name, options in FLAGS["instruction_sets"].items() if X86 or not options}
 # False alarms of GCC 12's own AVX-512 header, one of which clang does not know.
-QUIET = ["-Wno-unknown-warning-option", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+QUIET = FLAGS["quiet"]
 
 
 class BuildKernels(build_ext):
@@ -31,7 +29,7 @@ class BuildKernels(build_ext):
             raise CompileError("the kernels use GCC's vector extensions; build them with g++ or clang++")
         macros = [("NERP_X86", None)] if X86 else []
         openmp = self._openmp()
-        flags = FLAGS + openmp
+        flags = FLAGS["all"] + openmp
         kernels = [source for source in ext.sources if source.endswith("kernels.cpp")]
         drivers = [source for source in ext.sources if source not in kernels]
         objects = self.compiler.compile(
@@ -67,7 +65,7 @@ setup(
         Extension(
             "nerp.projection.backends.cpu._kernels",
             sources=sorted(str(path) for path in NATIVE.glob("*.cpp")),
-            depends=sorted(str(path) for path in NATIVE.glob("*.h")),
+            depends=sorted(str(path) for pattern in ("*.h", "flags.json") for path in NATIVE.glob(pattern)),
             language="c++",
             optional=True,
         )

@@ -1,4 +1,4 @@
-"""How fast the projections are here: seconds, ratios, machine limits, threads, memory, distance from double precision.
+"""How fast the projections are here: seconds, ratios, the roofline, threads, memory, distance from double precision.
 
 python eval/speed.py                                         ours against plain PyTorch, 1 minute
 python eval/speed.py --peers --memory --out speed.json       all that is installed: ITK, RTK, diffdrr, nanodrr, flashdrr
@@ -13,23 +13,24 @@ from pathlib import Path
 
 import torch
 
-from nerp.evaluation.speed import accuracy, limits, summary, timing
-from nerp.evaluation.speed.peers import peers
-from nerp.evaluation.speed.workload import contestants, plain_contestants
+from benchmark import accuracy, microbenchmarks, roofline, summary, timing
+from benchmark.cases import cases, plain_cases
+from benchmark.peers import peers
 
 
 def main() -> int:
+    """Measure what the options ask for, print it as a table, and write it where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true", help="also measure the peers that are installed")
     parser.add_argument("--threads", type=int, default=2, help="compare so many threads with one; 1 skips it")
-    parser.add_argument("--repeats", type=int, default=7, help="turns of each contestant")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each case")
     parser.add_argument("--memory", action="store_true", help="also measure memory, each in a fresh process")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; peers and limits are measured on the cpu only")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; peers and the roofline are for the cpu only")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     given = parser.parse_args()
     torch.set_num_threads(1)
     on_cpu = given.device == "cpu"
-    runs = {**contestants(device=given.device), **plain_contestants(device=given.device)}
+    runs = {**cases(device=given.device), **plain_cases(device=given.device)}
     others, missing = peers() if given.peers and on_cpu else ({}, {})
     runs |= others
     seconds = timing.measure(runs, given.repeats, clock=time.process_time if on_cpu else timing.gpu_clock)
@@ -38,7 +39,9 @@ def main() -> int:
     result["pictures"] = accuracy.picture_differences(runs)
     result["agreement"] = accuracy.agreement(device=given.device)
     if on_cpu:
-        result["limits"] = limits.limits(medians)
+        result["roofline"] = roofline.roofline(medians)
+        if reason := microbenchmarks.missing():
+            missing["roofline"] = reason
     if on_cpu and given.threads > 1:
         result["scaling"] = timing.scaling(given.threads, repeats=given.repeats)
     if on_cpu and given.memory:

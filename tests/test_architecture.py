@@ -78,6 +78,11 @@ def sources() -> list[Path]:
     return sorted((ROOT / "nerp").rglob("*.py"))
 
 
+def beside(pattern: str) -> list[Path]:
+    """Scripts, or modules of packages that only scripts use: neither is installed."""
+    return [path for folder in ("train", "eval") for path in sorted((ROOT / folder).glob(pattern))]
+
+
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_imports_point_one_way(path):
     home = station(module_name(path))
@@ -106,9 +111,16 @@ def test_heavy_package_has_one_home(package):
 
 
 def test_modules_and_scripts_stay_short():
-    for path in sources():
+    for path in [*sources(), *beside("*/*.py")]:
         assert path.read_text().count("\n") <= 400, f"{path}: longer than 400 lines"
-    for folder in ("train", "eval"):
-        for path in (ROOT / folder).glob("*.py"):
-            assert path.read_text().count("\n") <= 60, f"{path}: a script longer than 60 lines"
-        assert not (ROOT / folder / "__init__.py").exists(), f"{folder}/ is for scripts, not a package"
+    for path in beside("*.py"):
+        assert path.read_text().count("\n") <= 60, f"{path}: a script longer than 60 lines"
+        assert path.name != "__init__.py", f"{path.parent}: is for scripts and what only they use, not a package"
+
+
+def test_the_library_knows_nothing_of_what_only_scripts_use():
+    theirs = {path.parent.name for path in beside("*/__init__.py")}
+    assert theirs, "nothing beside the scripts: drop this test"
+    for path in sources():
+        used = {name.split(".")[0] for name in imports_of(path)} & theirs
+        assert not used, f"{module_name(path)} imports {sorted(used)}, which is not installed"

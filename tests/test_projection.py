@@ -258,7 +258,7 @@ def test_chunks_of_rays_give_the_image_of_all(monkeypatch, generator):
     values, affine = torch.rand(1, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5])
     view, fields = camera().repeat(2), Fields(values, values / 50, affine)
     whole = siddon(Volume(values, affine), view), march(fields, view, 32)
-    monkeypatch.setattr("nerp.projection.backends.chunks.CHUNK_BYTES", 100_000)
+    monkeypatch.setattr("nerp.projection.backends.reference.chunks.CHUNK_BYTES", 100_000)
     parts = siddon(Volume(values, affine), view), march(fields, view, 32)
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(whole, parts, strict=True))
 

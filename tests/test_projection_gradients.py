@@ -6,7 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from nerp.camera import Camera
 from nerp.projection import march, project_labels, siddon
-from nerp.projection.backends.trilinear import trilinear
+from nerp.projection.backends.reference.trilinear import trilinear
 from nerp.volume import Fields, Volume
 
 AFFINE = torch.tensor([[0.0, 0, 11, -16], [9, 1, 0, -14], [0, 10, 1, -15], [0, 0, 0, 1]], dtype=torch.float64)
@@ -17,7 +17,7 @@ SHAPE = (4, 3, 4)
 def chunks(request, monkeypatch):
     """Both ways of computing: all rays at once, and one ray at a time, computed again for gradients."""
     if request.param:
-        monkeypatch.setattr("nerp.projection.backends.chunks.CHUNK_BYTES", 1)
+        monkeypatch.setattr("nerp.projection.backends.reference.chunks.CHUNK_BYTES", 1)
 
 
 @pytest.fixture

@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from nerp.evaluation.speed import accuracy, limits, peers, summary, timing, workload
+from benchmark import accuracy, cases, microbenchmarks, peers, roofline, summary, timing, workload
 from nerp.projection.backends import cpu
-from nerp.projection.backends.cpu import library
-from nerp.projection.backends.segments import segments
+from nerp.projection.backends.reference.segments import segments
 from nerp.projection.rays import Rays, cast_rays
 
 SCRIPT = Path(__file__).parents[1] / "eval" / "speed.py"
 compiled = pytest.mark.skipif(cpu.missing() is not None, reason=str(cpu.missing()))
+measurable = pytest.mark.usefixtures("compiler")
+CACHED = microbenchmarks.CACHED
 
 
-def test_contestants_take_turns_and_the_first_round_does_not_count():
+def test_cases_take_turns_and_the_first_round_does_not_count():
     seconds, order = [0.0], []
 
     def run(name, taken):
@@ -45,65 +46,96 @@ def test_the_table_tells_ratios_and_what_is_not_here():
     assert "30.00   at least 25, aim 50" in text and "not measured" in text and "itk: no module" in text
 
 
-def test_limits_add_up_by_what_shares_a_resource():
+def test_the_roofline_adds_up_by_what_shares_a_resource():
     rates = {"lookups": 4.0, "pair_lookups": 2.0, "additions": 1.0, "pair_additions": 1.0, "arithmetic": 10.0}
-    work = limits.Work(lookups=8, additions=1, arithmetic=5, bytes=6)
+    work = roofline.Work(lookups=8, additions=1, arithmetic=5, bytes=6)
     assert work.seconds(rates | {"bytes": 2.0}) == {"cache": 3.0, "arithmetic": 0.5, "memory": 3.0}
 
 
-def test_without_the_kernels_there_are_no_limits(monkeypatch):
-    monkeypatch.setattr(limits.library, "missing", lambda: "not built")
-    assert limits.limits({"march": 1.0}) == {}
+@pytest.fixture
+def compiler():
+    """The microbenchmarks are compiled, or the test is skipped."""
+    if microbenchmarks.missing():
+        pytest.skip(microbenchmarks.missing())
+
+
+@pytest.fixture
+def fresh_microbenchmarks():
+    """They are compiled anew for the test, and after it."""
+    microbenchmarks.load.cache_clear()
+    yield
+    microbenchmarks.load.cache_clear()
+
+
+def test_without_the_kernels_there_is_no_roofline(fresh_microbenchmarks, monkeypatch):
+    monkeypatch.setattr(microbenchmarks.library, "missing", lambda: "not built")
+    assert roofline.roofline({"march": 1.0}) == {}
+    assert microbenchmarks.missing() == "not built"
+
+
+@compiled
+def test_without_a_compiler_there_is_no_roofline_and_the_reason_is_told(fresh_microbenchmarks, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert roofline.roofline({"march": 1.0}) == {}
+    with pytest.raises(RuntimeError, match="no C.. compiler is found; install .* or name one in CXX"):
+        microbenchmarks.rates()
 
 
 def test_voxels_are_counted_as_segments_of_the_rays():
     rays = cast_rays(workload.view(workload.rotation(), pixels=16), workload.grid(64), (64, 64, 64))
-    counted = limits.count_voxels(rays)
+    counted = roofline.count_voxels(rays)
     _, lengths_mm = segments(Rays(rays.starts[0], rays.directions[0], rays.lengths_mm[0]), (64, 64, 64))
     assert counted == pytest.approx((lengths_mm > 1e-9).sum().item(), rel=0.02)
 
 
-@compiled
-@pytest.mark.parametrize(("kind", "floats"), [(0, 1), (1, 4)])
+@measurable
+@pytest.mark.parametrize(("kind", "floats"), [("lookups", 1), ("pair_lookups", 4)])
 def test_lookups_read_what_they_count(kind, floats):
-    data = torch.full((limits.CACHED + 16,), 0.5)
-    found = library.load().nerp_exercise(kind, data.data_ptr(), limits.CACHED, 1000)
-    assert found == 1000 * library.lanes() * floats * 0.5
+    data = torch.full((CACHED + 16,), 0.5)
+    assert microbenchmarks.run(kind, data, CACHED, 1000) == 1000 * microbenchmarks.lanes() * floats * 0.5
 
 
-@compiled
-@pytest.mark.parametrize(("kind", "floats"), [(2, 1), (3, 4)])
+@measurable
+@pytest.mark.parametrize(("kind", "floats"), [("additions", 1), ("pair_additions", 4)])
 def test_additions_add_what_they_count(kind, floats):
-    data = torch.full((limits.CACHED + 16,), 0.5)
+    data = torch.full((CACHED + 16,), 0.5)
     data[1:] = 0
-    library.load().nerp_exercise(kind, data.data_ptr(), limits.CACHED, 10)
-    assert data.sum() == 0.5 + 10 * library.lanes() * floats * 0.5
+    microbenchmarks.run(kind, data, CACHED, 10)
+    assert data.sum() == 0.5 + 10 * microbenchmarks.lanes() * floats * 0.5
 
 
-@compiled
+@measurable
 def test_reading_reads_the_window():
-    data = torch.full((limits.CACHED + 16,), 0.5)
-    assert library.load().nerp_exercise(5, data.data_ptr(), limits.CACHED, 3) == 3 * limits.CACHED * 0.5
+    data = torch.full((CACHED + 16,), 0.5)
+    assert microbenchmarks.run("reading", data, CACHED, 3) == 3 * CACHED * 0.5
 
 
-@compiled
+@measurable
+def test_arithmetic_multiplies_and_adds_what_it_counts():
+    """After two rounds of s -> s / 2 + 1 / 2, twelve sums that began at 0 to 11 are s / 4 + 3 / 4."""
+    data = torch.full((CACHED + 16,), 0.5)
+    expected = microbenchmarks.lanes() * sum(start / 4 + 3 / 4 for start in range(12))
+    assert microbenchmarks.run("arithmetic", data, CACHED, 2) == expected
+
+
+@measurable
 def test_rates_are_those_of_a_machine():
-    found = limits.rates(repeats=1)
+    found = microbenchmarks.rates(repeats=1)
     assert all(1e7 < rate < 1e13 for rate in found.values()), found
     assert found["arithmetic"] > found["lookups"]
 
 
 def test_plain_march_draws_our_picture():
     """Of fields that end inside the volume, since `grid_sample` fades to 0 at its faces."""
-    ours = workload.Projections(pixels=24)
+    ours = cases.Projections(pixels=24)
     inside = torch.zeros(1, 128, 128, 128)
     inside[:, 4:-4, 4:-4, 4:-4] = 1
     fields = [part * inside for part in workload.random_fields()]
     expected = ours.march(*fields)
     assert expected.max() > 0.1
-    whole = workload.plain_march(*fields, ours.camera)
+    whole = cases.plain_march(*fields, ours.camera)
     torch.testing.assert_close(whole, expected.flatten(), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(workload.plain_march(*fields, ours.camera, rays_at_once=100), whole)
+    torch.testing.assert_close(cases.plain_march(*fields, ours.camera, rays_at_once=100), whole)
 
 
 def test_peers_run_or_say_why_not():
@@ -117,7 +149,7 @@ def test_peers_run_or_say_why_not():
 @pytest.mark.slow
 def test_gradients_are_those_of_double_precision():
     found = accuracy.agreement(pixels=32)
-    assert max(share for name, share in found.items() if "forward" in name) <= 1e-5
+    assert max(error for name, error in found.items() if "forward" in name) <= 1e-5
     assert max(found.values()) <= 1e-4
 
 
@@ -147,5 +179,5 @@ def test_the_script_writes_what_it_prints(tmp_path):
     command = [sys.executable, SCRIPT, "--repeats", "1", "--threads", "1", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(out.read_text())
-    assert {"machine", "seconds", "ratios", "agreement", "limits", "pictures"} <= set(result)
+    assert {"machine", "seconds", "ratios", "agreement", "roofline", "pictures"} <= set(result)
     assert f"{result['ratios'][0]['ratio']:.2f}" in done.stdout

@@ -4,6 +4,7 @@ from nerp.display import display_image
 from nerp.projection.dispatch import available_backends
 from nerp.projection.integrals import march, siddon
 from nerp.projection.labels import march_labels, project_labels
+from nerp.projection.marching import composite, emission_weights, transmittance
 from nerp.projection.masks import RULES, MaskRule, project_mask
 from nerp.projection.obscuring import obscuring_tissue
 
@@ -11,11 +12,14 @@ __all__ = [
     "RULES",
     "MaskRule",
     "available_backends",
+    "composite",
     "display_image",
-    "obscuring_tissue",
+    "emission_weights",
     "march",
     "march_labels",
+    "obscuring_tissue",
     "project_labels",
     "project_mask",
     "siddon",
+    "transmittance",
 ]

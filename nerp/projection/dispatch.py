@@ -29,7 +29,10 @@ def choose_backend(backend: str, values: Tensor) -> ModuleType:
 
     Args:
         backend: `auto`, `reference`, `cpu` or `cuda`.
-        values:  the tensor to be projected; `auto` looks at where it lies.
+        values:  the tensor to be projected, of any shape; `auto` looks at where it lies, and at its dtype.
+
+    Returns:
+        The backend, whose functions `nerp.projection.backends` lists.
 
     Raises:
         UsageError: an unknown backend, or one that is not live here, with the reason.

@@ -7,9 +7,8 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.dispatch import choose_backend
+from nerp.projection.marching import check_opacity
 from nerp.volume import Fields, Volume
-
-OPACITIES = ("per_mm", "per_sample")
 
 
 def siddon(volume: Volume, camera: Camera, *, backend: str = "auto") -> Tensor:
@@ -42,7 +41,7 @@ def siddon(volume: Volume, camera: Camera, *, backend: str = "auto") -> Tensor:
 def march(
     fields: Fields, camera: Camera, n_samples: int = 512, *, opacity_is: str = "per_mm", backend: str = "auto"
 ) -> Tensor:
-    """The image of shining matter behind dimming opacity: `I = sum_i T_i alpha_i mu_i`.
+    """The image of emitting matter behind attenuating opacity: `I = sum_i T_i alpha_i matter_i`.
 
     `T_i = prod_{j<i} (1 - alpha_j)` counts from the source. Samples are the midpoints of
     `n_samples` equal steps of each ray's own path through the grid, trilinear between voxel
@@ -65,10 +64,9 @@ def march(
         GeometryError: the cameras are not a multiple of the fields.
         UsageError:    an unknown `opacity_is`, or less than one sample.
 
-    Source: emission-absorption model, Max 1995, eq. 10.
+    Source: emission-absorption model, Max 1995, eq. 10; `nerp.projection.marching` has its parts.
     """
-    if opacity_is not in OPACITIES:
-        raise UsageError(f"unknown opacity_is {opacity_is!r}; expected one of {', '.join(OPACITIES)}")
+    check_opacity(opacity_is)
     check_march(fields, camera, n_samples)
     kernels = choose_backend(backend, fields.matter)
     rays = kernels.cast_rays(camera, fields.affine, fields.shape).reshape(len(fields.matter), -1)
@@ -79,7 +77,17 @@ def march(
 
 
 def check_march(fields: Fields, camera: Camera, n_samples: int) -> None:
-    """Refuse cameras that cannot be dealt out to the fields, and empty rays."""
+    """Refuse cameras that cannot be dealt out to the fields, and empty rays.
+
+    Args:
+        fields:    (F, D, H, W) matter and opacity.
+        camera:    B views, which must be a multiple of F.
+        n_samples: samples on each ray, at least 1.
+
+    Raises:
+        GeometryError: the cameras are not a multiple of the fields.
+        UsageError:    less than one sample.
+    """
     n_fields = len(fields.matter)
     if n_fields == 0 or len(camera) % n_fields:
         found = f"{len(camera)} cameras for {n_fields} fields"
@@ -89,7 +97,15 @@ def check_march(fields: Fields, camera: Camera, n_samples: int) -> None:
 
 
 def as_images(values: Tensor, camera: Camera) -> Tensor:
-    """(B, C, H, W) images of ray results, given as (B, R, C) or anything that flattens to it."""
+    """Images of what was found along rays.
+
+    Args:
+        values: (B, R, C), or (F, R) of C = 1 in which the rays of B views stand in a row; any unit.
+        camera: B views of (H, W) pixels.
+
+    Returns:
+        (B, C, H, W) in the same unit. Differentiable in the values.
+    """
     height, width = camera.shape
     channels = values.shape[2] if values.ndim == 3 else 1
     return values.reshape(len(camera), height * width, channels).movedim(-1, 1).unflatten(-1, (height, width))

@@ -1,4 +1,4 @@
-"""How far each ray runs through every label, and what share of its light each label gives."""
+"""How far each ray runs through every label, and what fraction of its light each label gives."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def march_labels(
     n_samples: int = 512,
     backend: str = "auto",
 ) -> Tensor:
-    """Share of each ray's emission weights `T_i alpha_i` that falls into each label.
+    """The fraction of each ray's emission weights `T_i alpha_i` that falls into each label.
 
     What `march` renders of matter 1 within the label and 0 elsewhere, divided by what it renders
     of matter 1 everywhere. Labels are read at the nearest voxel of their own grid.
@@ -66,7 +66,7 @@ def march_labels(
         backend:      `auto`, `reference`, `cpu` or `cuda`.
 
     Returns:
-        (B, K, H, W) in 0..1; 0 where nothing dims the ray. Differentiable in the opacity.
+        (B, K, H, W) in 0..1; 0 where nothing attenuates the ray. Differentiable in the opacity.
 
     Raises:
         GeometryError: the volume does not hold labels, or there is more than one field.
@@ -79,8 +79,8 @@ def march_labels(
     carry = torch.linalg.inv(label_volume.affine) @ fields.affine
     kernels = choose_backend(backend, fields.opacity)
     rays = kernels.cast_rays(camera, fields.affine, fields.shape)
-    shares = kernels.label_weights(fields.opacity[0], label_volume.values, wanted, carry, rays, n_samples=n_samples)
-    return _in_order(as_images(shares, camera), places)
+    fractions = kernels.label_weights(fields.opacity[0], label_volume.values, wanted, carry, rays, n_samples=n_samples)
+    return _in_order(as_images(fractions, camera), places)
 
 
 def _ascending(label_volume: Volume, labels: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -27,14 +27,19 @@ class Rays:
     lengths_mm: Tensor
     image_shape: tuple[int, int] | None = None
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Starts and directions (B, R, 3), index coordinates, and lengths (B, R), mm."""
+        return self.starts, self.directions, self.lengths_mm
+
     def to(self, values: Tensor) -> Rays:
-        """The same rays in the dtype and on the device of `values`, never below float32."""
+        """The same rays in the dtype and on the device of `values` (of any shape), never below float32."""
         dtype = torch.promote_types(values.dtype, torch.float32)
-        parts = (self.starts, self.directions, self.lengths_mm)
-        return Rays(*(part.to(dtype).to(values.device) for part in parts), self.image_shape)
+        starts, directions, lengths_mm = (part.to(dtype).to(values.device) for part in self.parts)
+        return Rays(starts, directions, lengths_mm, self.image_shape)
 
     def reshape(self, *batch: int) -> Rays:
-        """The same rays with leading axes `batch` in place of (B, R)."""
+        """The same rays with leading axes `batch` in place of (B, R): (*batch, 3) starts, (*batch) lengths."""
         starts, directions = (part.reshape(*batch, 3) for part in (self.starts, self.directions))
         return Rays(starts, directions, self.lengths_mm.reshape(*batch), self.image_shape)
 
@@ -80,6 +85,17 @@ def between(source: Tensor, pixels: Tensor, to_index: Tensor, shape: tuple[int, 
     full_mm = offset.norm(dim=-1)
     starts, lengths_mm = origin + enter[..., None] * span, (leave - enter) * full_mm
     return Rays(starts, span / full_mm[..., None], lengths_mm)
+
+
+def computed(values: Tensor) -> Tensor:
+    """The values (any shape and unit) in the dtype of what is computed from them: never below float32."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def grid_shape(values: Tensor) -> tuple[int, int, int]:
+    """(D, H, W) voxels of values (..., D, H, W)."""
+    depth, height, width = values.shape[-3:]
+    return depth, height, width
 
 
 def _clip(origin: Tensor, span: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

@@ -15,15 +15,18 @@ def gradients(
 
     Args:
         compute:  the operator in plain, differentiable operations.
-        tensors:  its inputs.
+        tensors:  its inputs, of any shapes.
         needs:    which of them want a gradient; the others get None.
-        upstream: gradient of the result.
+        upstream: gradient of the result, of its shape.
+
+    Returns:
+        One for each input, of its shape.
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         # A view stands for the input alone: an input may itself have been made from another one.
         inputs = [tensor.view_as(tensor) for tensor in tensors]
-        wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+        requested = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
         result = compute(*inputs)
-        found = iter(torch.autograd.grad(result, wanted, upstream, create_graph=create_graph, allow_unused=True))
+        found = iter(torch.autograd.grad(result, requested, upstream, create_graph=create_graph, allow_unused=True))
     return [next(found) if need else None for need in needs]

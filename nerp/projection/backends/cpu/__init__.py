@@ -25,7 +25,17 @@ _WHOLE_FLOATS = 2**24
 
 
 def siddon(values: Tensor, rays: Rays) -> Tensor:
-    """Exact path integrals; see `reference.siddon`. Second derivatives come from the reference."""
+    """Exact path integrals.
+
+    Args:
+        values: (C, D, H, W) 1/mm.
+        rays:   (B, R).
+
+    Returns:
+        (B, R, C) unitless, as `reference.siddon` gives it, from which second derivatives come.
+
+    Source: Siddon 1985, Med. Phys. 12(2):252-255.
+    """
     if values[0].numel() > _MOST_FLOATS:
         return reference.siddon(values, rays)
     image = integrals.siddon(_single(values), *_dense(rays), _image_shape(rays))
@@ -33,7 +43,20 @@ def siddon(values: Tensor, rays: Rays) -> Tensor:
 
 
 def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sample: bool) -> Tensor:
-    """Emission dimmed by extinction; see `reference.march`. Second derivatives come from the reference."""
+    """Emission attenuated by extinction, summed along each ray.
+
+    Args:
+        matter:     (F, D, H, W) emission, unitless.
+        opacity:    (F, D, H, W) extinction, 1/mm, or alpha in 0..1 if `per_sample`.
+        rays:       (F, R): those of field f run through field f.
+        n_samples:  midpoints of equal steps along each ray.
+        per_sample: the opacity is each sample's alpha, whatever its length.
+
+    Returns:
+        (F, R) unitless, as `reference.march` gives it, from which second derivatives come.
+
+    Source: Max 1995, eq. 10.
+    """
     depth, height, width = matter.shape[1:]
     if 2 * (depth + 2) * (height + 2) * (width + 2) > _MOST_FLOATS:
         return reference.march(matter, opacity, rays, n_samples=n_samples, per_sample=per_sample)
@@ -43,8 +66,19 @@ def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sa
 
 
 def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
-    """Path through each label; see `reference.label_lengths`, which also gives the gradient in the rays."""
-    wants_gradient = torch.is_grad_enabled() and any(part.requires_grad for part in _parts(rays))
+    """Path through each label, in one traversal.
+
+    Args:
+        maps:   (M, D, H, W) integer-valued.
+        labels: K integers, ascending.
+        rays:   (B, R).
+
+    Returns:
+        (B, R, K) mm, as `reference.label_lengths` gives it, from which the gradient in the rays comes.
+
+    Source: Siddon 1985, with the lengths gathered by label.
+    """
+    wants_gradient = torch.is_grad_enabled() and any(part.requires_grad for part in rays.parts)
     lowest, highest = min(labels), max(labels)
     in_table = highest - lowest <= _WIDEST_LABELS and max(-lowest, highest) < _WHOLE_FLOATS
     if wants_gradient or maps[0].numel() > _MOST_FLOATS or not in_table:
@@ -61,12 +95,8 @@ def missing() -> str | None:
     return _REASON
 
 
-def _parts(rays: Rays) -> tuple[Tensor, Tensor, Tensor]:
-    return rays.starts, rays.directions, rays.lengths_mm
-
-
 def _dense(rays: Rays) -> tuple[Tensor, ...]:
-    return tuple(part.double().contiguous() for part in _parts(rays))
+    return tuple(part.double().contiguous() for part in rays.parts)
 
 
 def _single(values: Tensor) -> Tensor:

@@ -16,13 +16,23 @@ from nerp.projection.rays import Rays
 
 
 def cast_rays(camera: Camera, affine: Tensor, shape: tuple[int, int, int]) -> Rays:
-    """Rays of all pixels, float64; see `nerp.projection.rays.cast_rays`."""
+    """Rays of all pixels, cut to the grid.
+
+    Args:
+        camera: B views of (H, W) pixels.
+        affine: (4, 4) float64, from voxel index to world mm.
+        shape:  (D, H, W) voxels.
+
+    Returns:
+        B x (H W) rays, float64, as `nerp.projection.rays.cast_rays` gives them. Twice differentiable in
+        the camera.
+    """
     camera = camera.to("cpu", torch.float64)
     down, right = camera.steps_mm()
     vectors = [part.contiguous() for part in (camera.source, camera.detector_centre, right, down)]
     to_index = torch.linalg.inv(affine).contiguous()
-    lines = _cast(*vectors, to_index, list(shape), list(camera.shape))
-    return Rays(*lines, camera.shape)
+    starts, directions, lengths_mm = _cast(*vectors, to_index, list(shape), list(camera.shape))
+    return Rays(starts, directions, lengths_mm, camera.shape)
 
 
 def _structure(vectors, to_index, shape, image_shape) -> library.CameraBatch:
@@ -96,8 +106,7 @@ def _cast_gradients(ctx, *upstream):
     needs = ctx.needs_input_grad[:4]
     if torch.is_grad_enabled():
         return (*_differentiable_gradients(ctx, upstream), None, None, None)
-    upstream = [part.contiguous() for part in upstream]
-    gradient = _cast_backward(*upstream, *vectors, to_index, ctx.shape, ctx.image_shape)
+    gradient = _cast_backward(*(part.contiguous() for part in upstream), *vectors, to_index, ctx.shape, ctx.image_shape)
     return (*keep(gradient.unbind(1), needs), None, None, None)
 
 

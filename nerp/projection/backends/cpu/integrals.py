@@ -12,7 +12,20 @@ from nerp.projection.rays import Rays
 
 @custom_op("nerp::siddon_cpu", mutates_args=(), device_types="cpu")
 def siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]) -> Tensor:
-    """(C, F, R) integrals of values (C, D, H, W), float32."""
+    """Exact path integrals.
+
+    Args:
+        values:      (C, D, H, W) 1/mm, float32.
+        starts:      (F, R, 3) where rays enter the grid, index coordinates, float64.
+        directions:  (F, R, 3) index coordinates gained per mm, float64.
+        lengths_mm:  (F, R) path inside the grid, mm, float64.
+        image_shape: [H, W] of the images that the rays fill.
+
+    Returns:
+        (C, F, R) integrals, unitless, float32. Differentiable in the four tensors.
+
+    Source: Siddon 1985, Med. Phys. 12(2):252-255.
+    """
     image = torch.empty(len(values), *lengths_mm.shape)
     if image.numel():
         scene = library.scene(values.shape[1:], (starts, directions, lengths_mm), image_shape)
@@ -34,7 +47,19 @@ def siddon_to_volume(
     image_shape: list[int],
     shape: list[int],
 ) -> Tensor:
-    """Gradient (C, D, H, W) of `siddon` in its values: the adjoint."""
+    """Gradient of `siddon` in its values: the adjoint.
+
+    Args:
+        grad_image:  (C, F, R) derivative of the loss by the integrals.
+        starts:      (F, R, 3) where rays enter the grid, index coordinates, float64.
+        directions:  (F, R, 3) index coordinates gained per mm, float64.
+        lengths_mm:  (F, R) path inside the grid, mm, float64.
+        image_shape: [H, W] of the images that the rays fill.
+        shape:       [D, H, W] of the values.
+
+    Returns:
+        (C, D, H, W) float32.
+    """
     gradient = library.zeros(len(grad_image), *shape)
     if grad_image.numel():
         scene = library.scene(shape, (starts, directions, lengths_mm), image_shape)
@@ -56,13 +81,25 @@ def siddon_to_rays(
     lengths_mm: Tensor,
     image_shape: list[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `siddon` in its rays."""
-    grads = [torch.zeros_like(part) for part in (starts, directions, lengths_mm)]
+    """Gradients of `siddon` in its rays.
+
+    Args:
+        grad_image:  (C, F, R) derivative of the loss by the integrals.
+        values:      (C, D, H, W) 1/mm, float32.
+        starts:      (F, R, 3) where rays enter the grid, index coordinates, float64.
+        directions:  (F, R, 3) index coordinates gained per mm, float64.
+        lengths_mm:  (F, R) path inside the grid, mm, float64.
+        image_shape: [H, W] of the images that the rays fill.
+
+    Returns:
+        Those of starts and directions (F, R, 3), and of lengths_mm (F, R), float64.
+    """
+    grads = torch.zeros_like(starts), torch.zeros_like(directions), torch.zeros_like(lengths_mm)
     if grad_image.numel():
         scene = library.scene(values.shape[1:], (starts, directions, lengths_mm), image_shape)
         to = library.RayGradient(*map(library.address, grads))
         library.call("nerp_siddon_to_rays", scene, len(values), values, grad_image, to)
-    return tuple(grads)
+    return grads
 
 
 @siddon_to_rays.register_fake

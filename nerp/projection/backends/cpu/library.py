@@ -3,10 +3,11 @@
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,6 @@ SIGNATURES = {
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),
-    "nerp_exercise": (c_int32, c_void_p, c_int32, c_int64),
 }
 
 
@@ -112,7 +112,6 @@ def load() -> ctypes.CDLL | str:
     for name, arguments in SIGNATURES.items():
         getattr(library, name).argtypes = arguments
     library.nerp_isa.restype = c_char_p
-    library.nerp_exercise.restype = c_float
     return library
 
 
@@ -132,38 +131,47 @@ def missing() -> str | None:
 
 def instruction_set() -> str:
     """The instruction set in use: `baseline`, `avx2` or `avx512`."""
-    return load().nerp_isa().decode()
-
-
-def lanes() -> int:
-    """How many floats the kernels in use handle at a time."""
-    return load().nerp_lanes()
+    return _loaded().nerp_isa().decode()
 
 
 def choose_instruction_set(name: str) -> bool:
     """Use the kernels of `name` from now on; False, and no change, where this processor lacks it."""
-    return bool(load().nerp_choose_isa(name.encode()))
+    return bool(_loaded().nerp_choose_isa(name.encode()))
 
 
-def call(name: str, *arguments) -> None:
-    """Run a kernel on structures, plain integers and tensors."""
-    if getattr(load(), name)(*map(_plain, arguments)):
+def call(name: str, *arguments: Structure | int | Tensor) -> None:
+    """Run a kernel.
+
+    Args:
+        name:      one of `SIGNATURES`.
+        arguments: its structures, integers, and dense tensors on the CPU of the shapes that they say.
+
+    Raises:
+        MemoryError: the kernel found no memory for its own buffers.
+    """
+    if getattr(_loaded(), name)(*map(_plain, arguments)):
         raise MemoryError(f"{name} ran out of memory")
 
 
-def _plain(argument):
+def _loaded() -> ctypes.CDLL:
+    found = load()
+    assert not isinstance(found, str), found
+    return found
+
+
+def _plain(argument: Structure | int | Tensor) -> Any:
     if isinstance(argument, Tensor):
         return address(argument)
     return byref(argument) if isinstance(argument, Structure) else argument
 
 
 def zeros(*shape: int) -> Tensor:
-    """Float32 zeros that cost nothing until a kernel adds to them: the system hands out clear pages."""
+    """Float32 zeros of a shape that cost nothing until a kernel adds to them: the system hands out clear pages."""
     return torch.from_numpy(np.zeros(shape, np.float32))
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where a dense tensor's numbers lie; null for None and for an empty tensor."""
+    """Where the numbers of a dense tensor of any shape lie; null for None and for an empty tensor."""
     if tensor is None or tensor.numel() == 0:
         return None
     assert tensor.is_contiguous() and tensor.device.type == "cpu"
@@ -171,7 +179,14 @@ def address(tensor: Tensor | None) -> int | None:
 
 
 def scene(shape: Sequence[int], rays: Sequence[Tensor], image_shape: Sequence[int], *, n_volumes: int = 1) -> Scene:
-    """The grid (D, H, W) and its rays, which fill whole images of (H, W) pixels, those of one volume together."""
+    """A grid and the rays through it.
+
+    Args:
+        shape:       (D, H, W) voxels.
+        rays:        starts and directions (F, R, 3), and lengths_mm (F, R), float64, dense.
+        image_shape: (H, W) of the images that the rays fill, those of one volume together.
+        n_volumes:   volumes in the batch.
+    """
     rows, columns = image_shape
     n_views = rays[2].numel() // (rows * columns)
     lines = [address(part) for part in rays]

@@ -5,6 +5,7 @@ itself to be differentiated comes from the reference backend, which can be diffe
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -28,7 +29,23 @@ def march(
     n_samples: int,
     per_sample: bool,
 ) -> Tensor:
-    """(F, R) light of fields (F, D, H, W), float32."""
+    """The march of rays through fields.
+
+    Args:
+        matter:      (F, D, H, W) emission, unitless, float32.
+        opacity:     (F, D, H, W) extinction, 1/mm, or alpha in 0..1 if `per_sample`, float32.
+        starts:      (F, R, 3) where rays enter the grid, index coordinates, float64.
+        directions:  (F, R, 3) index coordinates gained per mm, float64.
+        lengths_mm:  (F, R) path inside the grid, mm, float64.
+        image_shape: [H, W] of the images that the rays fill.
+        n_samples:   midpoints of equal steps along each ray.
+        per_sample:  the opacity is each sample's alpha.
+
+    Returns:
+        (F, R) light, unitless, float32. Differentiable in the five tensors.
+
+    Source: Max 1995, eq. 10.
+    """
     image = torch.empty(lengths_mm.shape)
     if image.numel():
         scene = library.scene(matter.shape[1:], (starts, directions, lengths_mm), image_shape, n_volumes=len(matter))
@@ -57,7 +74,25 @@ def march_backward(
     to_fields: bool,
     to_rays: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `march` in its five tensors; empty where not wanted."""
+    """Gradients of `march` in its five tensors.
+
+    Args:
+        grad_image:  (F, R) derivative of the loss by the light.
+        image:       (F, R) what `march` gave.
+        matter:      (F, D, H, W) as `march` took it, and so all that follows but the last two.
+        opacity:     (F, D, H, W).
+        starts:      (F, R, 3).
+        directions:  (F, R, 3).
+        lengths_mm:  (F, R).
+        image_shape: [H, W].
+        n_samples:   as above.
+        per_sample:  as above.
+        to_fields:   whether those of matter and opacity are wanted.
+        to_rays:     whether those of the rays are.
+
+    Returns:
+        Five tensors of the shapes of matter to lengths_mm; empty where not wanted.
+    """
     fields = [torch.zeros_like(part) if to_fields else matter.new_empty(_NOTHING) for part in (matter, opacity)]
     lines = (starts, directions, lengths_mm)
     rays = [torch.zeros_like(part) if to_rays else starts.new_empty(_NOTHING) for part in lines]
@@ -65,9 +100,9 @@ def march_backward(
         scene = library.scene(matter.shape[1:], lines, image_shape, n_volumes=len(matter))
         task = library.March(n_samples, per_sample, library.address(matter), library.address(opacity))
         to = [library.address(part) for part in (image, grad_image, *fields)]
-        wanted = library.MarchGradient(*to, library.RayGradient(*map(library.address, rays)))
-        library.call("nerp_march_backward", scene, task, wanted)
-    return (*fields, *rays)
+        requested = library.MarchGradient(*to, library.RayGradient(*map(library.address, rays)))
+        library.call("nerp_march_backward", scene, task, requested)
+    return fields[0], fields[1], rays[0], rays[1], rays[2]
 
 
 @march_backward.register_fake
@@ -109,8 +144,16 @@ def _march_gradients(ctx, grad_image):
     return (*keep(grads, needs), None, None, None)
 
 
-def keep(grads, needs) -> list[Tensor | None]:
-    """The gradients that are needed, None in place of the others."""
+def keep(grads: Iterable[Tensor | None], needs: Iterable[bool]) -> list[Tensor | None]:
+    """Gradients as autograd wants them.
+
+    Args:
+        grads: one for each input, of its shape.
+        needs: whether each is needed.
+
+    Returns:
+        The gradients that are needed, None in place of the others.
+    """
     return [grad if need else None for grad, need in zip(grads, needs, strict=True)]
 
 
@@ -121,7 +164,21 @@ march.register_autograd(_march_gradients, setup_context=_keep_march)
 def label_lengths(
     maps: Tensor, labels: list[int], starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]
 ) -> Tensor:
-    """(F, K, R) mm through each of K labels, summed over maps (M, D, H, W) of float32 integers."""
+    """Path through each label.
+
+    Args:
+        maps:        (M, D, H, W) integers, float32.
+        labels:      K integers, ascending.
+        starts:      (F, R, 3) where rays enter the grid, index coordinates, float64.
+        directions:  (F, R, 3) index coordinates gained per mm, float64.
+        lengths_mm:  (F, R) path inside the grid, mm, float64.
+        image_shape: [H, W] of the images that the rays fill.
+
+    Returns:
+        (F, K, R) mm, float32, summed over the maps. No gradient.
+
+    Source: Siddon 1985, with the lengths gathered by label.
+    """
     n_views, n_rays = lengths_mm.shape
     n_pixels = math.prod(image_shape)
     n_images = n_rays // max(n_pixels, 1)  # of a view: rays of several may stand in one row

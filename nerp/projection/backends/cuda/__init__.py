@@ -13,7 +13,7 @@ What limits them, by count (sm_90, Triton 3.9; no timing is claimed):
   limit is then instruction issue, followed by L1: 33.6 million samples of one 256 x 256 view are
   147 million warp instructions. One such view fills a quarter of an H200's thread slots; views in
   one call fill it better.
-* Its gradient to the fields does about 290 instructions a sample. Shares of a cell are summed in
+* Its gradient to the fields does about 290 instructions a sample. Parts of a cell are summed in
   registers and added to the volume when the ray leaves it: 16 atomic additions a cell rather than
   a sample, some 130 to 220 cells a ray, which the atomic units of L2 carry out; there they bound
   it. The gradient to the rays alone takes about 190 instructions a sample and no atomics.
@@ -69,18 +69,61 @@ def interpreted() -> bool:
 
 
 def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sample: bool) -> Tensor:
-    """(F, R) pixels, as `reference.march`; UsageError for a tensor that is not on a GPU."""
+    """Emission attenuated by extinction, summed along each ray.
+
+    Args:
+        matter:     (F, D, H, W) emission, unitless.
+        opacity:    (F, D, H, W) extinction, 1/mm, or alpha in 0..1 if `per_sample`.
+        rays:       (F, R): those of field f run through field f.
+        n_samples:  midpoints of equal steps along each ray.
+        per_sample: the opacity is each sample's alpha, whatever its length.
+
+    Returns:
+        (F, R) unitless, as `reference.march` gives it.
+
+    Raises:
+        UsageError: a tensor is not on a GPU.
+
+    Source: Max 1995, eq. 10.
+    """
     dtype = torch.promote_types(matter.dtype, opacity.dtype)
     return _operators().march(matter, opacity, *_parts(rays, matter, dtype), n_samples, per_sample)
 
 
 def siddon(values: Tensor, rays: Rays) -> Tensor:
-    """(B, R, C) integrals, as `reference.siddon`; UsageError for a tensor that is not on a GPU."""
+    """Exact path integrals.
+
+    Args:
+        values: (C, D, H, W) 1/mm.
+        rays:   (B, R).
+
+    Returns:
+        (B, R, C) unitless, as `reference.siddon` gives it.
+
+    Raises:
+        UsageError: a tensor is not on a GPU.
+
+    Source: Siddon 1985, Med. Phys. 12(2):252-255.
+    """
     return _operators().siddon(values, *_parts(rays, values, values.dtype))
 
 
 def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
-    """(B, R, K) mm, as `reference.label_lengths`; UsageError for a tensor that is not on a GPU."""
+    """Path through each label, in one traversal.
+
+    Args:
+        maps:   (M, D, H, W) integer-valued.
+        labels: K integers, ascending.
+        rays:   (B, R).
+
+    Returns:
+        (B, R, K) mm, as `reference.label_lengths` gives it.
+
+    Raises:
+        UsageError: a tensor is not on a GPU.
+
+    Source: Siddon 1985, with the lengths gathered by label.
+    """
     if max(labels) - min(labels) > WIDEST_LABELS:
         return reference.label_lengths(maps, labels, rays)
     return _operators().label_lengths(maps, *_parts(rays, maps, torch.float32), labels)
@@ -89,7 +132,22 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
 def label_weights(
     opacity: Tensor, maps: Tensor, labels: list[int], carry: Tensor, rays: Rays, *, n_samples: int
 ) -> Tensor:
-    """(B, R, K) shares, as `reference.label_weights`; UsageError for a tensor that is not on a GPU."""
+    """The fraction of each ray's emission weights that falls into each label.
+
+    Args:
+        opacity:   (D, H, W) extinction, 1/mm.
+        maps:      (M, d, h, w) integer-valued, on a grid of their own.
+        labels:    K integers, ascending.
+        carry:     (4, 4) from opacity's index coordinates to those of the labels.
+        rays:      (B, R) through the opacity's grid.
+        n_samples: midpoints of equal steps along each ray.
+
+    Returns:
+        (B, R, K) in 0..1, as `reference.label_weights` gives it.
+
+    Raises:
+        UsageError: a tensor is not on a GPU.
+    """
     if max(labels) - min(labels) > WIDEST_LABELS:
         return reference.label_weights(opacity, maps, labels, carry, rays, n_samples=n_samples)
     carry, parts = carry.to(opacity.device), _parts(rays, opacity, opacity.dtype)
@@ -105,7 +163,7 @@ def _operators() -> ModuleType:
 def _parts(rays: Rays, values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, int]:
     """The rays in the dtype of the result, and the detector's columns, or 0 where they are unknown."""
     rays = rays.to(torch.empty(0, dtype=dtype, device=values.device))
-    return rays.starts, rays.directions, rays.lengths_mm, rays.image_shape[1] if rays.image_shape else 0
+    return *rays.parts, rays.image_shape[1] if rays.image_shape else 0
 
 
 def _triton_version() -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The eight voxels around a sample: read, blended, and given their share of a gradient.
+"""The eight voxels around a sample: read, blended, and given their part of a gradient.
 
 A ray stays between the same eight voxel centres for several samples. They are therefore kept in
 registers, read and written only where a lane has moved on (`mask`).
@@ -10,7 +10,7 @@ import triton.language as tl
 
 @triton.jit
 def _locate(position, size):
-    """The voxel centre below, the share of the one above, and whether the position is between centres."""
+    """The voxel centre below, the fraction of the one above, and whether the position is between centres."""
     held = tl.minimum(tl.maximum(position, 0.0), size - 1.0)
     below = tl.minimum(tl.floor(held), tl.maximum(size - 2.0, 0.0))
     return below, held - below, (position > 0) & (position < size - 1)
@@ -18,16 +18,16 @@ def _locate(position, size):
 
 @triton.jit
 def cell_at(point, shape):
-    """First voxel of the cell that holds each point, shares of its upper voxels, and where these move.
+    """First voxel of the cell that holds each point, fractions of its upper voxels, and where these move.
 
-    Values are constant beyond the outer centres: there the shares do not follow the point.
+    Values are constant beyond the outer centres: there the fractions do not follow the point.
     """
-    below_d, share_d, free_d = _locate(point[0], shape[0])
-    below_h, share_h, free_h = _locate(point[1], shape[1])
-    below_w, share_w, free_w = _locate(point[2], shape[2])
+    below_d, fraction_d, free_d = _locate(point[0], shape[0])
+    below_h, fraction_h, free_h = _locate(point[1], shape[1])
+    below_w, fraction_w, free_w = _locate(point[2], shape[2])
     row = below_d.to(tl.int32) * shape[1] + below_h.to(tl.int32)
     first = row * shape[2] + below_w.to(tl.int32)
-    return first, (share_d, share_h, share_w), (free_d, free_h, free_w)
+    return first, (fraction_d, fraction_h, fraction_w), (free_d, free_h, free_w)
 
 
 @triton.jit
@@ -58,56 +58,56 @@ def read_cell(field, strides, mask, held, DTYPE: tl.constexpr):
 
 
 @triton.jit
-def _blend_layer(four, share_h, share_w):
-    first = four[0] + share_w * (four[1] - four[0])
-    second = four[2] + share_w * (four[3] - four[2])
-    return first + share_h * (second - first)
+def _blend_layer(four, fraction_h, fraction_w):
+    first = four[0] + fraction_w * (four[1] - four[0])
+    second = four[2] + fraction_w * (four[3] - four[2])
+    return first + fraction_h * (second - first)
 
 
 @triton.jit
-def blend(cell, shares):
+def blend(cell, fractions):
     """Trilinear value."""
-    near = _blend_layer(cell[0], shares[1], shares[2])
-    far = _blend_layer(cell[1], shares[1], shares[2])
-    return near + shares[0] * (far - near)
+    near = _blend_layer(cell[0], fractions[1], fractions[2])
+    far = _blend_layer(cell[1], fractions[1], fractions[2])
+    return near + fractions[0] * (far - near)
 
 
 @triton.jit
-def _slope_layer(four, share_h, share_w):
-    along_h = (four[2] - four[0]) + share_w * ((four[3] - four[2]) - (four[1] - four[0]))
-    along_w = (four[1] - four[0]) + share_h * ((four[3] - four[2]) - (four[1] - four[0]))
+def _slope_layer(four, fraction_h, fraction_w):
+    along_h = (four[2] - four[0]) + fraction_w * ((four[3] - four[2]) - (four[1] - four[0]))
+    along_w = (four[1] - four[0]) + fraction_h * ((four[3] - four[2]) - (four[1] - four[0]))
     return along_h, along_w
 
 
 @triton.jit
-def slope(cell, shares, free):
+def slope(cell, fractions, free):
     """Derivative of the trilinear value by the point."""
-    near_h, near_w = _slope_layer(cell[0], shares[1], shares[2])
-    far_h, far_w = _slope_layer(cell[1], shares[1], shares[2])
-    along_d = _blend_layer(cell[1], shares[1], shares[2]) - _blend_layer(cell[0], shares[1], shares[2])
-    along_h = near_h + shares[0] * (far_h - near_h)
-    along_w = near_w + shares[0] * (far_w - near_w)
+    near_h, near_w = _slope_layer(cell[0], fractions[1], fractions[2])
+    far_h, far_w = _slope_layer(cell[1], fractions[1], fractions[2])
+    along_d = _blend_layer(cell[1], fractions[1], fractions[2]) - _blend_layer(cell[0], fractions[1], fractions[2])
+    along_h = near_h + fractions[0] * (far_h - near_h)
+    along_w = near_w + fractions[0] * (far_w - near_w)
     return tl.where(free[0], along_d, 0.0), tl.where(free[1], along_h, 0.0), tl.where(free[2], along_w, 0.0)
 
 
 @triton.jit
-def _give_layer(four, amount, share_h, share_w):
-    second = amount * share_h
+def _give_layer(four, amount, fraction_h, fraction_w):
+    second = amount * fraction_h
     first = amount - second
     return (
-        four[0] + (first - first * share_w),
-        four[1] + first * share_w,
-        four[2] + (second - second * share_w),
-        four[3] + second * share_w,
+        four[0] + (first - first * fraction_w),
+        four[1] + first * fraction_w,
+        four[2] + (second - second * fraction_w),
+        four[3] + second * fraction_w,
     )
 
 
 @triton.jit
-def give(cell, amount, shares):
+def give(cell, amount, fractions):
     """A cell of gradients with `amount` dealt out by the trilinear weights."""
-    far = amount * shares[0]
-    near_four = _give_layer(cell[0], amount - far, shares[1], shares[2])
-    far_four = _give_layer(cell[1], far, shares[1], shares[2])
+    far = amount * fractions[0]
+    near_four = _give_layer(cell[0], amount - far, fractions[1], fractions[2])
+    far_four = _give_layer(cell[1], far, fractions[1], fractions[2])
     return near_four, far_four
 
 
@@ -141,4 +141,5 @@ def hand_over(gradient, strides, mask, cell):
 
 @triton.jit
 def empty_cell(zero):
+    """Eight voxels of nothing, as `read_cell` gives them."""
     return (zero, zero, zero, zero), (zero, zero, zero, zero)

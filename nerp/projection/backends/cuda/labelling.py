@@ -51,9 +51,11 @@ def label_lengths(
     maps, starts, directions, lengths_mm, tables, column_of, shape, lowest, n_values, n_maps, n_labels,
     n_rays, columns, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Path of one tile of rays in every label; tables are (rays, labels) of zeros.
+    """Path of one tile of rays in every label (grid: tiles).
 
-    `column_of` gives the column of each label from `lowest` on, or -1.
+    Dense arrays: maps (M, D, H, W) of integers; starts and directions (R, 3) in voxels and voxels per mm;
+    lengths_mm (R); tables (R, K) of zeros; column_of (n_values), the column of each label from `lowest`
+    on, or -1. `shape` is (D, H, W), `columns` a detector's pixels in a row.
     """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     ray = ray_of(starts, directions, lengths_mm, number, real)
@@ -93,9 +95,12 @@ def label_weights(
     opacity, maps, carry, starts, directions, lengths_mm, tables, wholes, column_of, shape, map_shape,
     lowest, n_values, n_maps, n_labels, n_samples, n_rays, columns, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Emission weights of one tile of rays by label, and in all.
+    """Emission weights of one tile of rays by label, and in all (grid: tiles).
 
-    `carry` has four vectors: three rows of a matrix, then the shift.
+    Dense arrays: opacity (D, H, W) in 1/mm; maps (M, d, h, w) of integers; carry (4, 3), three rows of a
+    matrix, then the shift; starts and directions (R, 3) in voxels and voxels per mm; lengths_mm (R); tables
+    (R, K) and wholes (R) of zeros; column_of (n_values) as in `label_lengths`. `shape` is (D, H, W),
+    `map_shape` (d, h, w).
     """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     ray = ray_of(starts, directions, lengths_mm, number, real)
@@ -106,14 +111,14 @@ def label_weights(
     hit, n_steps = length_mm > 0, tl.where(largest(length_mm) > 0, n_samples, 0)
     whole = zero
     for _map in range(n_maps):
-        whole, passed, last, dimming = zero, zero + 1.0, tl.full([BLOCK], -1, tl.int32), empty_cell(zero)
+        whole, passed, last, absorbing = zero, zero + 1.0, tl.full([BLOCK], -1, tl.int32), empty_cell(zero)
         run, label = zero, tl.full([BLOCK], 0, tl.int32)
         for i in range(n_steps):
             point = plus(ray[0], scaled(ray[1], (i + 0.5) * step_mm))
-            voxel, shares, _free = cell_at(point, shape)
-            dimming = read_cell(opacity + voxel, strides, (voxel != last) & hit, dimming, zero.dtype)
+            voxel, fractions, _free = cell_at(point, shape)
+            absorbing = read_cell(opacity + voxel, strides, (voxel != last) & hit, absorbing, zero.dtype)
             last = voxel
-            stopped = passed * absorbed(blend(dimming, shares) * step_mm)
+            stopped = passed * absorbed(blend(absorbing, fractions) * step_mm)
             passed -= stopped
             whole += stopped
             nearest, within = _nearest(_carried(rows, point), map_shape)

@@ -14,6 +14,7 @@ from nerp.projection.backends.cuda.marching import march_backward as march_backw
 from nerp.projection.backends.cuda.marching import march_forward as march_forward_kernel
 from nerp.projection.backends.cuda.walking import siddon_backward as siddon_backward_kernel
 from nerp.projection.backends.cuda.walking import siddon_forward as siddon_forward_kernel
+from nerp.projection.rays import grid_shape
 
 BLOCK = 128
 """Rays of one program, one for each of its threads."""
@@ -23,8 +24,27 @@ TILE_COLUMNS = 8
 MOST_VOXELS = 2**31 - 1
 
 
-def march(matter, opacity, starts, directions, lengths_mm, columns: int, n_samples: int, per_sample: bool) -> Tensor:
-    """(F, R) pixels of fields (F, D, H, W)."""
+def march(
+    matter: Tensor, opacity: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor,
+    columns: int, n_samples: int, per_sample: bool,
+) -> Tensor:  # fmt: skip
+    """The march of rays through fields.
+
+    Args:
+        matter:     (F, D, H, W) emission, unitless.
+        opacity:    (F, D, H, W) extinction, 1/mm, or alpha in 0..1 if `per_sample`.
+        starts:     (F, R, 3) where rays enter the grid, index coordinates, in the dtype of the result.
+        directions: (F, R, 3) index coordinates gained per mm.
+        lengths_mm: (F, R) path inside the grid, mm.
+        columns:    the detector's pixels in a row, or 0 where they are unknown.
+        n_samples:  midpoints of equal steps along each ray.
+        per_sample: the opacity is each sample's alpha.
+
+    Returns:
+        (F, R) light, unitless.
+
+    Source: Max 1995, eq. 10.
+    """
     matter, opacity = _dense(matter), _dense(opacity)
     rays = [_dense(part) for part in (starts, directions, lengths_mm)]
     image = torch.zeros_like(rays[2])
@@ -34,10 +54,29 @@ def march(matter, opacity, starts, directions, lengths_mm, columns: int, n_sampl
 
 
 def march_backward(
-    upstream, image, matter, opacity, starts, directions, lengths_mm,
+    upstream: Tensor, image: Tensor, matter: Tensor, opacity: Tensor,
+    starts: Tensor, directions: Tensor, lengths_mm: Tensor,
     columns: int, n_samples: int, per_sample: bool, to_fields: bool, to_rays: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of matter, opacity, starts, directions and lengths; empty where not wanted."""
+    """Gradients of `march` in its five tensors.
+
+    Args:
+        upstream:   (F, R) derivative of the loss by the light.
+        image:      (F, R) what `march` gave.
+        matter:     (F, D, H, W) as `march` took it, and so all that follows but the last two.
+        opacity:    (F, D, H, W).
+        starts:     (F, R, 3).
+        directions: (F, R, 3).
+        lengths_mm: (F, R).
+        columns:    as above.
+        n_samples:  as above.
+        per_sample: as above.
+        to_fields:  whether those of matter and opacity are wanted.
+        to_rays:    whether those of the rays are.
+
+    Returns:
+        Five tensors of the shapes of matter to lengths_mm; empty where not wanted.
+    """
     fields, rays = [_dense(matter), _dense(opacity)], [_dense(part) for part in (starts, directions, lengths_mm)]
     for_fields = [_gradient(part, to_fields, rays[2].dtype) for part in fields]
     for_rays = [_gradient(part, to_rays, part.dtype) for part in rays]
@@ -48,8 +87,21 @@ def march_backward(
     return for_fields[0].to(matter.dtype), for_fields[1].to(opacity.dtype), *for_rays
 
 
-def siddon(values, starts, directions, lengths_mm, columns: int) -> Tensor:
-    """(B, R, C) integrals of values (C, D, H, W)."""
+def siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor, columns: int) -> Tensor:
+    """Exact path integrals.
+
+    Args:
+        values:     (C, D, H, W) 1/mm.
+        starts:     (B, R, 3) where rays enter the grid, index coordinates, in the dtype of the result.
+        directions: (B, R, 3) index coordinates gained per mm.
+        lengths_mm: (B, R) path inside the grid, mm.
+        columns:    the detector's pixels in a row, or 0 where they are unknown.
+
+    Returns:
+        (B, R, C) integrals, unitless.
+
+    Source: Siddon 1985, Med. Phys. 12(2):252-255.
+    """
     values, rays = _dense(values), [_dense(part) for part in (starts, directions, lengths_mm)]
     integrals = rays[2].new_zeros(len(values), *lengths_mm.shape)
     numbers = (_shape(values), lengths_mm.numel(), columns)
@@ -58,9 +110,25 @@ def siddon(values, starts, directions, lengths_mm, columns: int) -> Tensor:
 
 
 def siddon_backward(
-    upstream, image, values, starts, directions, lengths_mm, columns: int, to_fields: bool, to_rays: bool
+    upstream: Tensor, image: Tensor, values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor,
+    columns: int, to_fields: bool, to_rays: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of values, starts, directions and lengths; empty where not wanted."""
+    """Gradients of `siddon` in its four tensors.
+
+    Args:
+        upstream:   (B, R, C) derivative of the loss by the integrals.
+        image:      (B, R, C) what `siddon` gave; not needed, but there for every gradient.
+        values:     (C, D, H, W) as `siddon` took it, and so all that follows but the last two.
+        starts:     (B, R, 3).
+        directions: (B, R, 3).
+        lengths_mm: (B, R).
+        columns:    as above.
+        to_fields:  whether that of the values is wanted.
+        to_rays:    whether those of the rays are.
+
+    Returns:
+        Four tensors of the shapes of values to lengths_mm; empty where not wanted.
+    """
     values, rays = _dense(values), [_dense(part) for part in (starts, directions, lengths_mm)]
     for_values = _gradient(values, to_fields, rays[2].dtype)
     by_channel = [part.expand(len(values), *part.shape) for part in rays]
@@ -71,8 +139,24 @@ def siddon_backward(
     return for_values.to(values.dtype), *(part.sum(dim=0) if to_rays else part for part in for_rays)
 
 
-def label_lengths(maps, starts, directions, lengths_mm, columns: int, labels: list[int]) -> Tensor:
-    """(B, R, K) mm through maps (M, D, H, W)."""
+def label_lengths(
+    maps: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor, columns: int, labels: list[int]
+) -> Tensor:
+    """Path through each label.
+
+    Args:
+        maps:       (M, D, H, W) integer-valued.
+        starts:     (B, R, 3) where rays enter the grid, index coordinates, in the dtype of the result.
+        directions: (B, R, 3) index coordinates gained per mm.
+        lengths_mm: (B, R) path inside the grid, mm.
+        columns:    the detector's pixels in a row, or 0 where they are unknown.
+        labels:     K integers, ascending.
+
+    Returns:
+        (B, R, K) mm, summed over the maps.
+
+    Source: Siddon 1985, with the lengths gathered by label.
+    """
     maps, rays = _dense(maps), [_dense(part) for part in (starts, directions, lengths_mm)]
     tables = rays[2].new_zeros(*lengths_mm.shape, len(labels))
     column_of = _column_of(labels, maps.device)
@@ -82,9 +166,25 @@ def label_lengths(maps, starts, directions, lengths_mm, columns: int, labels: li
 
 
 def label_weights(
-    opacity, maps, carry, starts, directions, lengths_mm, columns: int, labels: list[int], n_samples: int
+    opacity: Tensor, maps: Tensor, carry: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor,
+    columns: int, labels: list[int], n_samples: int,
 ) -> Tensor:  # fmt: skip
-    """(B, R, K) shares of the emission weights of opacity (D, H, W) in maps (M, d, h, w)."""
+    """The fraction of each ray's emission weights that falls into each label.
+
+    Args:
+        opacity:    (D, H, W) extinction, 1/mm.
+        maps:       (M, d, h, w) integer-valued, on a grid of their own.
+        carry:      (4, 4) from opacity's index coordinates to those of the labels.
+        starts:     (B, R, 3) where rays enter the grid, index coordinates, in the dtype of the result.
+        directions: (B, R, 3) index coordinates gained per mm.
+        lengths_mm: (B, R) path inside the grid, mm.
+        columns:    the detector's pixels in a row, or 0 where they are unknown.
+        labels:     K integers, ascending.
+        n_samples:  midpoints of equal steps along each ray.
+
+    Returns:
+        (B, R, K) in 0..1; 0 where nothing attenuates the ray.
+    """
     opacity, maps, rays = _dense(opacity), _dense(maps), [_dense(part) for part in (starts, directions, lengths_mm)]
     tables, wholes = rays[2].new_zeros(*lengths_mm.shape, len(labels)), torch.zeros_like(rays[2])
     carry = torch.cat([carry[:3, :3], carry[:3, 3:].T]).to(rays[2])
@@ -102,17 +202,17 @@ def _column_of(labels: list[int], device: torch.device) -> Tensor:
     return columns.to(device)
 
 
-def _launch(kernel, arguments: tuple, n_fields: int, **modes: bool) -> None:
+def _launch(kernel: triton.JITFunction, arguments: tuple, n_fields: int, **modes: bool) -> None:
     """Runs `kernel` on tiles of the detector times fields; its last two arguments are rays and columns."""
-    *arguments, n_rays, columns = arguments
+    *tensors, n_rays, columns = arguments
     wide = TILE_COLUMNS if columns else BLOCK
     columns = columns or max(n_rays, 1)
     tiles = triton.cdiv(columns, wide) * triton.cdiv(triton.cdiv(n_rays, columns), BLOCK // wide)
     if n_rays * n_fields == 0:
         return
-    with torch.cuda.device_of(arguments[0]):
+    with torch.cuda.device_of(tensors[0]):
         kernel[(tiles, n_fields)](
-            *arguments, n_rays, columns, **modes, BLOCK=BLOCK, TILE_COLUMNS=wide, num_warps=WARPS, enable_fp_fusion=True
+            *tensors, n_rays, columns, **modes, BLOCK=BLOCK, TILE_COLUMNS=wide, num_warps=WARPS, enable_fp_fusion=True
         )
 
 
@@ -127,9 +227,9 @@ def _shape(values: Tensor) -> tuple[int, int, int]:
     """(D, H, W) of one field, which kernels number in 32 bits."""
     if values[0].numel() > MOST_VOXELS:
         raise GeometryError(f"volume has {values[0].numel()} voxels; backend 'cuda' takes at most {MOST_VOXELS}")
-    return tuple(values.shape[1:])
+    return grid_shape(values)
 
 
 def _gradient(values: Tensor, wanted: bool, dtype: torch.dtype) -> Tensor:
-    """Zeros to add gradients to; a tensor of nothing where none are wanted."""
+    """Zeros of the shape of `values` to add gradients to; a tensor of nothing where none are wanted."""
     return torch.zeros(values.shape if wanted else (0,), dtype=dtype, device=values.device)

@@ -1,4 +1,4 @@
-"""Marching: emission dimmed by extinction, gathered along each ray in registers.
+"""Marching: emission attenuated by extinction, gathered along each ray in registers.
 
 The backward kernel walks the ray again from the source. With x_i = opacity_i step, the light R_i
 that comes from behind sample i is the finished pixel less what was met so far, and
@@ -52,6 +52,7 @@ def absorbed(depth):
 
 @triton.jit
 def alpha_of(opacity, step_mm, PER_SAMPLE: tl.constexpr):
+    """What a sample absorbs of the light that reaches it, 0 to 1."""
     return tl.where(step_mm > 0, opacity, 0.0) if PER_SAMPLE else absorbed(opacity * step_mm)
 
 
@@ -69,16 +70,16 @@ def composite(fields, ray, shape, first, n_samples, PER_SAMPLE: tl.constexpr):
     light = zeros_of(length_mm)
     passed = light + 1.0
     last = tl.full(length_mm.shape, -1, tl.int32)
-    emitting, dimming = empty_cell(light), empty_cell(light)
+    emitting, absorbing = empty_cell(light), empty_cell(light)
     for i in range(-largest(-first), n_samples):
-        voxel, shares, _free = cell_at(_point(ray, i, step_mm), shape)
+        voxel, fractions, _free = cell_at(_point(ray, i, step_mm), shape)
         moved = (voxel != last) & (length_mm > 0)
         emitting = read_cell(fields[0] + voxel, strides, moved, emitting, length_mm.dtype)
-        dimming = read_cell(fields[1] + voxel, strides, moved, dimming, length_mm.dtype)
+        absorbing = read_cell(fields[1] + voxel, strides, moved, absorbing, length_mm.dtype)
         last = voxel
-        alpha = tl.where(i < first, 0.0, alpha_of(blend(dimming, shares), step_mm, PER_SAMPLE))
+        alpha = tl.where(i < first, 0.0, alpha_of(blend(absorbing, fractions), step_mm, PER_SAMPLE))
         stopped = passed * alpha
-        light += stopped * blend(emitting, shares)
+        light += stopped * blend(emitting, fractions)
         passed -= stopped
     return light
 
@@ -88,7 +89,12 @@ def march_forward(
     matter, opacity, starts, directions, lengths_mm, image, shape, n_samples, n_rays, columns,
     PER_SAMPLE: tl.constexpr, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One tile of the rays of one field (grid: tiles, fields)."""
+    """Light of one tile of the rays of one field (grid: tiles, fields).
+
+    Dense arrays: matter and opacity (F, D, H, W), the latter in 1/mm or alpha; starts and directions
+    (F, R, 3) in voxels and voxels per mm; lengths_mm and image (F, R). `shape` is (D, H, W), `columns`
+    a detector's pixels in a row.
+    """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     field = tl.program_id(1).to(tl.int64)
     number += field * n_rays
@@ -129,18 +135,19 @@ def _walk_again(
     zero = zeros_of(ray[2])
     step_mm, strides, hit = ray[2] / n_samples, strides_of(shape), ray[2] > 0
     passed, last = zero + 1.0, tl.full(zero.shape, -1, tl.int32)
-    emitting, dimming, for_matter, for_opacity = empty_cell(zero), empty_cell(zero), empty_cell(zero), empty_cell(zero)
+    emitting, absorbing = empty_cell(zero), empty_cell(zero)
+    for_matter, for_opacity = empty_cell(zero), empty_cell(zero)
     by_points, by_places, by_depths = (zero, zero, zero), (zero, zero, zero), zero
     for i in range(tl.where(largest(ray[2]) > 0, n_samples, 0)):
-        voxel, shares, free = cell_at(_point(ray, i, step_mm), shape)
+        voxel, fractions, free = cell_at(_point(ray, i, step_mm), shape)
         moved = (voxel != last) & hit
         if FIELDS:
             for_matter = hand_over(gradients[0] + last, strides, moved & (last >= 0), for_matter)
             for_opacity = hand_over(gradients[1] + last, strides, moved & (last >= 0), for_opacity)
         emitting = read_cell(fields[0] + voxel, strides, moved, emitting, zero.dtype)
-        dimming = read_cell(fields[1] + voxel, strides, moved, dimming, zero.dtype)
+        absorbing = read_cell(fields[1] + voxel, strides, moved, absorbing, zero.dtype)
         last = voxel
-        emission, extinction = blend(emitting, shares), blend(dimming, shares)
+        emission, extinction = blend(emitting, fractions), blend(absorbing, fractions)
         alpha = alpha_of(extinction, step_mm, PER_SAMPLE)
         stopped = passed * alpha
         behind -= stopped * emission
@@ -149,10 +156,11 @@ def _walk_again(
         passed -= stopped
         by_emission, by_extinction = weight * stopped, by_depth if PER_SAMPLE else by_depth * step_mm
         if FIELDS:
-            for_matter, for_opacity = give(for_matter, by_emission, shares), give(for_opacity, by_extinction, shares)
+            for_matter = give(for_matter, by_emission, fractions)
+            for_opacity = give(for_opacity, by_extinction, fractions)
         if RAYS:
-            uphill = scaled(slope(emitting, shares, free), by_emission)
-            by_point = plus(uphill, scaled(slope(dimming, shares, free), by_extinction))
+            uphill = scaled(slope(emitting, fractions, free), by_emission)
+            by_point = plus(uphill, scaled(slope(absorbing, fractions, free), by_extinction))
             by_points, by_places = plus(by_points, by_point), plus(by_places, scaled(by_point, i + 0.5))
             by_depths += by_depth * extinction
     if FIELDS:
@@ -168,7 +176,11 @@ def march_backward(
     PER_SAMPLE: tl.constexpr, FIELDS: tl.constexpr, RAYS: tl.constexpr,
     BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one tile of the rays of one field; FIELDS and RAYS say which are wanted."""
+    """Gradients of one tile of the rays of one field (grid: tiles, fields); FIELDS and RAYS say which are wanted.
+
+    Dense arrays, those of `march_forward`, and: upstream and image (F, R); to_matter and to_opacity
+    (F, D, H, W), to_starts and to_directions (F, R, 3), to_lengths_mm (F, R), empty where not wanted.
+    """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     field = tl.program_id(1).to(tl.int64)
     number += field * n_rays

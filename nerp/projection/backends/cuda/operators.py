@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from torch.library import custom_op
 from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cuda import launch
 from nerp.projection.rays import Rays
+
+if TYPE_CHECKING:
+    from torch.library import CustomOpDef
 
 _RAYS = "Tensor starts, Tensor directions, Tensor lengths_mm"
 _MARCH = f"Tensor matter, Tensor opacity, {_RAYS}, int columns, int n_samples, bool per_sample"
@@ -110,7 +114,7 @@ def _split(inputs: tuple) -> tuple[list[Tensor], list]:
 # The operators. ------------------------------------------------------------------------------------
 
 
-def _define(name: str, kernel: Callable, schema: str, empty: Callable) -> Callable:
+def _define(name: str, kernel: Callable, schema: str, empty: Callable) -> CustomOpDef:
     operator = custom_op(f"nerp::{name}_cuda", kernel, mutates_args=(), schema=schema)
     operator.register_fake(empty)
     return operator

@@ -24,6 +24,7 @@ def largest(values):
 
 @triton.jit
 def zeros_of(values):
+    """Zeros, one a lane as in `values`."""
     return tl.full(values.shape, 0.0, values.dtype)
 
 
@@ -61,6 +62,7 @@ def ray_of(starts, directions, lengths_mm, ray, real):
 
 @triton.jit
 def write_vector(to, ray, real, vector):
+    """Stores the three numbers of each ray."""
     tl.store(to + 3 * ray, vector[0], mask=real)
     tl.store(to + 3 * ray + 1, vector[1], mask=real)
     tl.store(to + 3 * ray + 2, vector[2], mask=real)
@@ -68,14 +70,17 @@ def write_vector(to, ray, real, vector):
 
 @triton.jit
 def scaled(vector, factor):
+    """The vector times a number."""
     return vector[0] * factor, vector[1] * factor, vector[2] * factor
 
 
 @triton.jit
 def plus(one, other):
+    """The sum of two vectors."""
     return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
 
 @triton.jit
 def dot(one, other):
+    """The scalar product of two vectors."""
     return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]

@@ -84,7 +84,11 @@ def siddon_forward(
     values, starts, directions, lengths_mm, integrals, shape, n_rays, columns,
     BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One tile of rays through one channel (grid: tiles, channels); integrals are (channels, rays)."""
+    """Integrals of one tile of rays through one channel (grid: tiles, channels).
+
+    Dense arrays: values (C, D, H, W) in 1/mm; starts and directions (R, 3) in voxels and voxels per mm;
+    lengths_mm (R); integrals (C, R). `shape` is (D, H, W), `columns` a detector's pixels in a row.
+    """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     channel = tl.program_id(1).to(tl.int64)
     values += channel * shape[0] * shape[1] * shape[2]
@@ -116,7 +120,10 @@ def siddon_backward(
     shape, n_rays, columns,
     VALUES: tl.constexpr, RAYS: tl.constexpr, BLOCK: tl.constexpr, TILE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one tile of rays through one channel; those of the rays are (channels, rays).
+    """Gradients of one tile of rays through one channel (grid: tiles, channels).
+
+    Dense arrays, those of `siddon_forward`, and: upstream (C, R); to_values (C, D, H, W), to_starts and
+    to_directions (C, R, 3), to_lengths_mm (C, R), empty where not wanted.
 
     A face at path t = (face - start) / direction between the values v and v' moves the integral
     by (v - v') dt, with dt = -dstart / direction - t ddirection / direction.

@@ -4,7 +4,6 @@
 #include "cast.h"
 #include "label_lengths.h"
 #include "march_backward.h"
-#include "rates.h"
 #include "siddon_rays.h"
 
 #define NERP_JOIN(a, b) a##b
@@ -25,7 +24,6 @@ extern const Kernels NERP_TABLE(NERP_ISA) = {
     NERP_ISA::cast_row,
     NERP_ISA::cast_row_backward,
     NERP_ISA::label_tile,
-    NERP_ISA::exercise,
 };
 
 }  // namespace nerp

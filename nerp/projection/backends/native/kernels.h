@@ -18,7 +18,6 @@ struct Kernels {
     void (*cast_row)(const NerpCamera&, int view, int row, const NerpRayGradient& to);
     void (*cast_row_backward)(const NerpCamera&, int view, int row, const NerpRayGradient& from, double* to);
     void (*label_lengths)(const NerpScene&, const Tile&, const float* map, const NerpLabels&, float* lengths);
-    float (*exercise)(int32_t kind, float* data, int32_t window, int64_t rounds);
 };
 
 extern const Kernels baseline_kernels, avx2_kernels, avx512_kernels;

@@ -34,13 +34,6 @@ const Kernels& kernels() { return *chosen; }
 
 }  // namespace nerp
 
-NERP_API int nerp_lanes() { return nerp::chosen->lanes; }
-
-// Repeats an exercise on `window` floats, a power of two, and 16 floats beyond.
-NERP_API float nerp_exercise(int32_t kind, float* data, int32_t window, int64_t rounds) {
-    return nerp::chosen->exercise(kind, data, window, rounds);
-}
-
 NERP_API int nerp_abi() { return NERP_ABI; }
 
 NERP_API const char* nerp_isa() { return nerp::chosen->name; }

@@ -62,15 +62,4 @@ struct NerpLabels {
     const int32_t* table;
 };
 
-// What `nerp_exercise` repeats: `lanes` single floats or 16-byte pairs of voxels, read or added to;
-// 12 vectors multiplied and added; a whole window read in order.
-enum NerpExercise {
-    NERP_LOOKUPS,
-    NERP_PAIR_LOOKUPS,
-    NERP_ADDITIONS,
-    NERP_PAIR_ADDITIONS,
-    NERP_MULTIPLY_ADDS,
-    NERP_READING,
-};
-
 }  // extern "C"

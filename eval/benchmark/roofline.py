@@ -10,17 +10,11 @@ sample or voxel is kept; an algorithm that kept them, or shared voxels among ray
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-import torch
-
-from nerp.evaluation.speed.workload import N_LABELS, PIXELS, SAMPLES, grid, rotation, view
-from nerp.projection.backends.cpu import library
+from benchmark import microbenchmarks
+from benchmark.workload import N_LABELS, PIXELS, SAMPLES, grid, rotation, view
 from nerp.projection.rays import Rays, cast_rays
-
-CACHED, STREAMED = 2**12, 2**26
-"""Floats of a window that fits into the nearest cache, and of one that fits into none."""
 
 MARCH_ARITHMETIC = 52
 """Multiply-adds a sample: 6 for the position, 28 for 14 interpolations, 14 for the exponential, 4 to composite."""
@@ -32,7 +26,7 @@ CAMERA_ARITHMETIC = 46
 """More for the gradient of the ray: 8 for the sample's, 26 for six slopes, 12 for their sums."""
 
 VOXEL_ARITHMETIC = 6
-"""For each voxel met: 4 for its borders, 2 for its share."""
+"""For each voxel met: 4 for its borders, 2 for its part."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Work:
     bytes: float = 0.0  # to and from memory, if each is moved once
 
     def seconds(self, rates: dict[str, float]) -> dict[str, float]:
-        """Seconds of the cache's ports, of arithmetic, and of memory, each by itself."""
+        """Seconds of the cache's ports, of arithmetic, and of memory, each by itself, at `rates` per second."""
         ports = ("lookups", "pair_lookups", "additions", "pair_additions")
         return {
             "cache": sum(getattr(self, name) / rates[name] for name in ports),
@@ -56,30 +50,8 @@ class Work:
         }
 
 
-def rates(*, repeats: int = 5) -> dict[str, float]:
-    """How many of each kind of work one thread does in a second, at its best."""
-    width, data = library.lanes(), torch.full((STREAMED + 16,), 0.5)
-    exercises = {"lookups": 1, "pair_lookups": 1, "additions": 1, "pair_additions": 1, "arithmetic": 12}
-    found = {}
-    for kind, (name, vectors) in enumerate(exercises.items()):
-        rounds = 1_000_000
-        found[name] = rounds * vectors * width / _least_seconds(kind, data, CACHED, rounds, repeats)
-        data.fill_(0.5)  # sums must not overflow
-    found["bytes"] = 4 * STREAMED / _least_seconds(len(exercises), data, STREAMED, 1, repeats)
-    return found
-
-
-def _least_seconds(kind: int, data: torch.Tensor, window: int, rounds: int, repeats: int) -> float:
-    taken = []
-    for _ in range(repeats + 1):
-        start = time.process_time()
-        library.load().nerp_exercise(kind, data.data_ptr(), window, rounds)
-        taken.append(time.process_time() - start)
-    return min(taken)
-
-
 def count_voxels(rays: Rays) -> float:
-    """How many voxels all rays meet, nearly: one, and one more for each plane of each axis."""
+    """How many voxels all rays (B, R) meet, nearly: one, and one more for each plane of each axis."""
     return (rays.lengths_mm * rays.directions.abs().sum(-1) + (rays.lengths_mm > 0)).sum().item()
 
 
@@ -120,17 +92,24 @@ def works() -> dict[str, Work]:
     }
 
 
-def limits(seconds: dict[str, float]) -> dict:
-    """Rates, and for each projection its limits in seconds, the one that binds, and the share of it reached.
+def roofline(seconds: dict[str, float]) -> dict:
+    """How near each projection comes to what this machine's measured rates allow.
 
-    Empty without the compiled kernels, which measure the rates.
+    Args:
+        seconds: what each projection took.
+
+    Returns:
+        `rates`, work per second; and `projections`: for each the least seconds by cache, arithmetic and
+        memory, the one that binds, and the fraction of it reached. Empty where rates cannot be
+        measured, for which `microbenchmarks.missing` has the reason.
+
+    Source: Williams et al. 2009, Commun. ACM 52(4):65-76, with the cache's ports as a third roof.
     """
-    if library.missing():
+    if microbenchmarks.missing():
         return {}
-    found = rates()
-    rows = {}
+    found, rows = microbenchmarks.rates(), {}
     for name, work in works().items():
         least = work.seconds(found)
-        binding = max(least, key=least.get)
+        binding = max(least, key=least.__getitem__)
         rows[name] = {**least, "binding": binding, "reached": least[binding] / seconds[name]}
     return {"rates": found, "projections": rows}

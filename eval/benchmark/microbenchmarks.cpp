@@ -1,13 +1,15 @@
-// What the kernels are made of, with nothing else to do: measures the machine's limits.
-#pragma once
-
+// What the kernels are made of, with nothing else to do: measures how fast a machine is at each kind of work.
+//
+// Compiled with the vector vocabulary of the projection kernels and the flags of the instruction set in
+// use. Each exported function repeats one kind of work on `window` floats, a power of two of them, and
+// 16 floats beyond; it returns a number that depends on all that was read.
 #include "simd.h"
 #include "task.h"
 
 namespace nerp {
 namespace NERP_ISA {
 
-// Visits `window` floats, a power of two of them, in hops that share no cache line.
+// Visits the window in hops that share no cache line.
 struct Hops {
     int32_t last;
     Ints at;
@@ -17,6 +19,12 @@ struct Hops {
     }
     HOT Ints next() { return at = (at + 836) & last; }
 };
+
+inline float total(Floats sums) {
+    float all = 0;
+    for (int lane = 0; lane < lanes; ++lane) all += sums[lane];
+    return all;
+}
 
 // Hops and sums are plain local variables, since compilers keep arrays and what lambdas refer to in
 // memory: a loop would then wait for its own sums instead of the work that it measures.
@@ -53,12 +61,12 @@ HOT void add_pairs(float* data, Hops hops, Floats amount, int64_t rounds) {
 }
 
 HOT Floats multiply_and_add(Floats factor, int64_t rounds) {
-    Floats sum[12], total{};
+    Floats sum[12], all{};
     for (int k = 0; k < 12; ++k) sum[k] = broadcast(float(k));  // all different, lest the compiler keep but one
     for (int64_t i = 0; i < rounds; ++i)
         for (int k = 0; k < 12; ++k) sum[k] = sum[k] * factor + factor;
-    for (const Floats& part : sum) total += part;
-    return total;
+    for (const Floats& part : sum) all += part;
+    return all;
 }
 
 HOT Floats read(const float* data, int32_t window, int64_t rounds) {
@@ -71,21 +79,40 @@ HOT Floats read(const float* data, int32_t window, int64_t rounds) {
     return (a + b) + (c + d);
 }
 
-// Repeats one exercise, and returns a number that depends on all that was read.
-inline float exercise(int32_t kind, float* data, int32_t window, int64_t rounds) {
-    const Hops hops(window);
-    const Floats amount = broadcast(data[0]);
-    Floats sum{};
-    if (kind == NERP_LOOKUPS) sum = look_up(data, hops, rounds);
-    if (kind == NERP_PAIR_LOOKUPS) sum = look_up_pairs(data, hops, rounds);
-    if (kind == NERP_ADDITIONS) add(data, hops, amount, rounds);
-    if (kind == NERP_PAIR_ADDITIONS) add_pairs(data, hops, amount, rounds);
-    if (kind == NERP_MULTIPLY_ADDS) sum = multiply_and_add(amount, rounds);
-    if (kind == NERP_READING) sum = read(data, window, rounds);
-    float total = 0;
-    for (int lane = 0; lane < lanes; ++lane) total += sum[lane];
-    return total;
-}
-
 }  // namespace NERP_ISA
 }  // namespace nerp
+
+using namespace nerp::NERP_ISA;
+
+// How many floats each function handles at a time.
+NERP_API int vector_lanes() { return lanes; }
+
+// A vector of single floats in each round.
+NERP_API float lookups(float* data, int32_t window, int64_t rounds) {
+    return total(look_up(data, Hops(window), rounds));
+}
+
+// A vector of 16-byte pairs of voxels in each round.
+NERP_API float pair_lookups(float* data, int32_t window, int64_t rounds) {
+    return total(look_up_pairs(data, Hops(window), rounds));
+}
+
+// The first float added to a vector of others in each round.
+NERP_API float additions(float* data, int32_t window, int64_t rounds) {
+    add(data, Hops(window), broadcast(data[0]), rounds);
+    return 0;
+}
+
+// The same to a vector of pairs.
+NERP_API float pair_additions(float* data, int32_t window, int64_t rounds) {
+    add_pairs(data, Hops(window), broadcast(data[0]), rounds);
+    return 0;
+}
+
+// Twelve vectors multiplied and added in each round.
+NERP_API float arithmetic(float* data, int32_t, int64_t rounds) {
+    return total(multiply_and_add(broadcast(data[0]), rounds));
+}
+
+// The whole window in order in each round.
+NERP_API float reading(float* data, int32_t window, int64_t rounds) { return total(read(data, window, rounds)); }

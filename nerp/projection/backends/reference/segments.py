@@ -45,6 +45,29 @@ def segments(rays: Rays, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     return index.flatten(1), lengths_mm.flatten(1)
 
 
+def gather(flat: Tensor, index: Tensor) -> Tensor:
+    """The values of voxels.
+
+    Args:
+        flat:  (V,) values of a grid in the order of its voxels, any unit.
+        index: (R, S) flat voxel numbers.
+
+    Returns:
+        (R, S) in the unit of `flat`. Differentiable in it.
+    """
+    return flat.index_select(0, index.flatten()).view(index.shape)
+
+
+def bytes_per_ray(shape: tuple[int, int, int], channels: int) -> int:
+    """What `segments` of one ray, and `gather` on top of it, allocate at most, backward pass included.
+
+    Args:
+        shape:    (D, H, W) voxels.
+        channels: values gathered for each voxel.
+    """
+    return (max(shape) + 2) * (BYTES_PER_SLAB + 24 * channels)
+
+
 @dataclass(frozen=True)
 class _Climb:
     """Rays mirrored to climb along every axis, the axis of the fastest climb first.
@@ -64,7 +87,15 @@ class _Climb:
     base: Tensor
 
     def number(self, axis: int, voxel: Tensor) -> Tensor:
-        """Share of the flat number that `voxel` (R, S), clamped to the grid, has along `axis`."""
+        """The part of a voxel's flat number that it has along one axis.
+
+        Args:
+            axis:  0 to 2, in the order of these rays.
+            voxel: (R, S) voxels climbed, int64; clamped to the grid.
+
+        Returns:
+            (R, S) int64.
+        """
         last = self.counts[:, axis : axis + 1] - 1
         return torch.minimum(voxel.clamp(min=0), last) * self.strides[:, axis : axis + 1]
 
@@ -80,8 +111,10 @@ def _climb(rays: Rays, shape: tuple[int, int, int]) -> _Climb:
     order = (fastest + torch.arange(3, device=device)) % 3
     signed = torch.where(mirrored, -strides, strides)
     base = (mirrored * (counts - 1) * strides).sum(dim=-1)
-    ordered = (part.expand_as(order).gather(1, order) for part in (starts, speeds, counts, signed))
-    return _Climb(*ordered, base)
+    starts, speeds, counts, signed = (
+        part.expand_as(order).gather(1, order) for part in (starts, speeds, counts, signed)
+    )
+    return _Climb(starts, speeds, counts, signed, base)
 
 
 def _slab_edges(walk: _Climb, lengths_mm: Tensor) -> Tensor:

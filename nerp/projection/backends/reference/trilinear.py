@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,16 +31,30 @@ class _Trilinear(torch.autograd.Function):
     """PyTorch's sampler, whose backward pass has no derivative, with one where it is asked for."""
 
     @staticmethod
-    def forward(ctx, values, points):
+    def forward(ctx: Any, values: Tensor, points: Tensor) -> Tensor:
+        """The samples of `trilinear`, for whose shapes see there.
+
+        Args:
+            ctx:    keeps both tensors.
+            values: (F, C, D, H, W).
+            points: (F, P, 3).
+        """
         ctx.save_for_backward(values, points)
         grid = _normalised(values, points)
         return torch.grid_sampler_3d(values, grid, _LINEAR, _BORDER, _CORNERS_ALIGNED)[:, :, 0, 0]
 
     @staticmethod
-    def backward(ctx, upstream):
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients in values and points.
+
+        Args:
+            ctx:      what `forward` kept.
+            upstream: (F, C, P) derivative of the loss by the samples.
+        """
         values, points = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return tuple(gradients(_by_corners, (values, points), ctx.needs_input_grad, upstream))
+            for_values, for_points = gradients(_by_corners, (values, points), ctx.needs_input_grad, upstream)
+            return for_values, for_points
         for_values, for_grid = torch.ops.aten.grid_sampler_3d_backward(
             upstream[:, :, None, None],
             values,
@@ -66,12 +81,12 @@ def _by_corners(values: Tensor, points: Tensor) -> Tensor:
     sizes = _sizes(values)
     points = torch.minimum(points.clamp(min=0.0), sizes - 1)
     low = torch.minimum(points.detach().floor(), (sizes - 2).clamp(min=0.0))
-    share = points - low
+    above = points - low
     _, height, width = values.shape[2:]
-    total = 0.0
+    total = values.new_zeros(())
     for corner in product((0, 1), repeat=3):
         offset = torch.tensor(corner, device=points.device)
-        weight = torch.where(offset == 1, share, 1 - share).prod(dim=-1)
+        weight = torch.where(offset == 1, above, 1 - above).prod(dim=-1)
         d, h, w = torch.minimum(low + offset, sizes - 1).long().unbind(-1)
         index = ((d * height + h) * width + w)[:, None].expand(-1, values.shape[1], -1)
         total = total + weight[:, None] * values.flatten(2).gather(2, index)

@@ -12,28 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.evaluation.speed.workload import (
+from benchmark.cases import Call, with_gradient, without_gradient
+from benchmark.workload import (
     PIXEL_MM,
     PIXELS,
     SAMPLES,
     SOURCE_CENTRE_MM,
     SOURCE_DETECTOR_MM,
-    Run,
     ap_axes,
     body,
     grid,
     rotation,
     view,
-    with_gradient,
-    without_gradient,
 )
 
-Runs = dict[str, Run]
+Runs = dict[str, Call]
 
 
 def peers() -> tuple[Runs, dict[str, str]]:
-    """The contestants of every peer that imports, and why the others do not run; ITK's on one thread."""
-    runs, reasons = {}, {}
+    """The cases of every peer that imports, and why the others do not run; ITK's on one thread."""
+    runs: Runs = {}
+    reasons: dict[str, str] = {}
     for name, make in (("itk", _itk), ("diffdrr", _diffdrr), ("nanodrr", _nanodrr), ("flashdrr", _flashdrr)):
         try:
             runs |= make()
@@ -43,7 +42,15 @@ def peers() -> tuple[Runs, dict[str, str]]:
 
 
 def in_our_units(name: str, picture: np.ndarray) -> np.ndarray:
-    """A contestant's picture (H, W) as line integrals in the row order of the workload's camera."""
+    """A peer's picture as ours would be.
+
+    Args:
+        name:    the case, which begins with the peer's name.
+        picture: (H, W) as the peer gives it.
+
+    Returns:
+        (H, W) line integrals, unitless, in the row order of the workload's camera.
+    """
     if name.startswith("flashdrr"):
         return picture * 10  # it measures in cm
     if name.startswith("itk"):  # it integrates over the fraction of the way from source to pixel, rows upwards

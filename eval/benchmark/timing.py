@@ -1,6 +1,6 @@
 """Seconds and memory of projections, measured side by side in one run.
 
-Times drift between machines and hours; ratios of one run are what counts, so that all contestants
+Times drift between machines and hours; ratios of one run are what counts, so that all cases
 take turns. Processor time is the measure of a single thread, the clock that of several.
 """
 
@@ -19,16 +19,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nerp.evaluation.speed.workload import SAMPLES, Run, contestants
+from benchmark.cases import Call, cases
+from benchmark.workload import SAMPLES
 from nerp.projection.backends.cpu import library
 
 
-def measure(runs: dict[str, Run], repeats: int, *, clock: Callable[[], float] = time.process_time) -> dict:
+def measure(runs: dict[str, Call], repeats: int, *, clock: Callable[[], float] = time.process_time) -> dict:
     """Median and least seconds of each call; all take turns, after one unmeasured round.
 
     Each round has its own order: what ran before leaves its own numbers in the cache.
+
+    Args:
+        runs:    the cases.
+        repeats: rounds that count.
+        clock:   seconds so far.
+
+    Returns:
+        `median` and `least` of each case, seconds.
     """
-    taken, order = {name: [] for name in runs}, random.Random(0)
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    order = random.Random(0)
     for turn in range(repeats + 1):
         for name in order.sample(list(runs), len(runs)):
             start = clock()
@@ -49,8 +59,15 @@ def scaling(threads: int, *, repeats: int = 5) -> dict[str, dict]:
 
     The ratio of the medians, and that of the least: where the system now and then puts two threads
     on one core, only the latter tells what the projection could do.
+
+    Args:
+        threads: more than one.
+        repeats: rounds that count.
+
+    Returns:
+        `median` and `least` of each case.
     """
-    runs, seconds = contestants(), {}
+    runs, seconds = cases(), {}
     for count in (1, threads):
         torch.set_num_threads(count)
         seconds[count] = measure(runs, repeats, clock=time.perf_counter)
@@ -61,24 +78,41 @@ def scaling(threads: int, *, repeats: int = 5) -> dict[str, dict]:
 
 def memory() -> dict[str, float]:
     """Memory of one call of each projection, and of the march with few and with many samples, MB."""
-    found = {name: extra_mb(name) for name in contestants()}
+    found = {name: extra_mb(name) for name in cases()}
     for name in ("march", "march fields", "march camera"):
         found |= {f"{name}, {samples} samples": extra_mb(name, samples=samples) for samples in (128, 1024, 4096)}
     return found
 
 
 def extra_mb(name: str, *, samples: int = SAMPLES) -> float:
-    """Memory that one call of ours adds to the peak of a fresh process, results included, MB; Linux only."""
-    code = f"from nerp.evaluation.speed.timing import grown_mb; print(grown_mb({name!r}, {samples}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    """Memory that one call of ours adds to the peak of a fresh process, results included; Linux only.
+
+    Args:
+        name:    one of `cases`.
+        samples: on each ray of a march.
+
+    Returns:
+        MB.
+    """
+    code = f"from benchmark.timing import grown_mb; print(grown_mb({name!r}, {samples}))"
+    found_here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=found_here, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
 def grown_mb(name: str, samples: int) -> float:
-    """What one call adds to this process, MB: its peak, less what was in use before; on one thread."""
+    """What one call adds to this process: its peak, less what was in use before; on one thread.
+
+    Args:
+        name:    one of `cases`.
+        samples: on each ray of a march.
+
+    Returns:
+        MB.
+    """
     torch.set_num_threads(1)
-    run = contestants(samples=samples)[name]
-    small = contestants(samples=1)["march"]
+    run = cases(samples=samples)[name]
+    small = cases(samples=1)["march"]
     small()  # what is loaded at the first call is not the projection's
     _give_back()
     before = _status_mb("VmRSS")

@@ -29,8 +29,7 @@ def over_rays(compute: Callable[[Rays], Tensor], rays: Rays, bytes_per_ray: int)
         (F, R, ...), as one call of `compute` would give.
     """
     size = max(1, CHUNK_BYTES // bytes_per_ray)
-    parts = (rays.starts, rays.directions, rays.lengths_mm)
-    chunks = [Rays(*chunk) for chunk in zip(*(part.split(size, dim=1) for part in parts), strict=True)]
+    chunks = [Rays(*chunk) for chunk in zip(*(part.split(size, dim=1) for part in rays.parts), strict=True)]
     if len(chunks) == 1:
         return compute(rays)
     return torch.cat([_again(compute, chunk) for chunk in chunks], dim=1)
@@ -43,5 +42,4 @@ def _again(compute: Callable[[Rays], Tensor], rays: Rays) -> Tensor:
     def from_tensors(starts: Tensor, directions: Tensor, lengths_mm: Tensor) -> Tensor:
         return compute(Rays(starts, directions, lengths_mm))
 
-    parts = (rays.starts, rays.directions, rays.lengths_mm)
-    return checkpoint(from_tensors, *parts, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(from_tensors, *rays.parts, use_reentrant=False, preserve_rng_state=False)

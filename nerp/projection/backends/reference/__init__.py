@@ -1,0 +1,7 @@
+"""The plain backend: PyTorch alone, any device and dtype, differentiable twice; the tests' oracle."""
+
+from nerp.projection.backends.reference.integrals import march, siddon
+from nerp.projection.backends.reference.labelling import label_lengths, label_weights
+from nerp.projection.rays import cast_rays
+
+__all__ = ["cast_rays", "label_lengths", "label_weights", "march", "siddon"]
