@@ -46,10 +46,10 @@ def find_anatomy(volume: Volume) -> Anatomy:
     Returns:
         The anatomy; of a volume in another unit, or without a body, the grid's box alone.
     """
-    hu = _as_hu(volume)
-    if hu is None:
+    values = _as_hu(volume)
+    if values is None:
         return Anatomy(volume.corners_mm(), None, 0.0)
-    hu, affine = _upright(*_coarser(hu, volume.affine))
+    hu, affine = _upright(*_coarser(values, volume.affine))
     inside = ~_outside_air(hu)
     body = _largest((hu > BODY_HU) & inside, opening=1)
     if not body.any():

@@ -9,12 +9,24 @@ def stream(seed: int, step: int, name: str, rank: int = 0) -> torch.Generator:
     """A CPU generator of its own for one purpose in one step of one process.
 
     A resumed run needs no stored generator state, and adding a draw disturbs no other.
+
+    Args:
+        seed: of the run.
+        step: of the run, from 1; 0 for what comes before.
+        name: the purpose.
+        rank: number of the process.
     """
     digest = hashlib.sha256(f"{seed}/{step}/{name}/{rank}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
-    """`n` indices below `among`: without repetition while there are enough."""
+    """Indices, without repetition while there are enough.
+
+    Args:
+        n:         how many.
+        among:     all are below it.
+        generator: source of the draws.
+    """
     rounds = [torch.randperm(among, generator=generator) for _ in range(-(-n // among))]
     return torch.cat(rounds)[:n].tolist()

@@ -88,7 +88,7 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
         settings: an instance of a dataclass.
         prefix:   what stands before each name.
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     for item in fields(settings):
         value, name = getattr(settings, item.name), f"{prefix}{item.name}"
         plain = list(value) if isinstance(value, tuple) else value

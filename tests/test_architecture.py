@@ -11,7 +11,6 @@ LEVELS = {
     "nerp.errors": 0,
     "nerp.devices": 0.5,
     "nerp.files": 0.5,
-    "nerp.devices": 0.5,
     "nerp.runs": 0.6,
     "nerp.settings": 0.5,
     "nerp.display": 0.5,

@@ -125,9 +125,7 @@ def test_an_index_into_no_records_says_so(chests, tmp_path):
 @pytest.mark.parametrize(("text", "lacking"), [("[]", "backend, camera"), ('{"id": "a"}', "backend, camera")])
 def test_json_that_is_no_record_is_told_what_it_lacks(chests, tmp_path, text, lacking):
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(
-        DataError, match=f"record 0 of .*dataset.json lacks {lacking}, .*; give a record that"
-    ):
+    with pytest.raises(DataError, match=f"record 0 of .*dataset.json lacks {lacking}, .*; give a record that"):
         replay(tmp_path / "dataset.json", ct=chests[0], out=tmp_path / "out")
 
 

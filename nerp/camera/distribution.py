@@ -44,7 +44,7 @@ class CameraDistribution(Settings):
         """Draw `n` views around each base camera.
 
         Args:
-            base:      B cameras with isocentres, or a CT, whose PA view is then taken.
+            base:      B cameras with isocentres, mm; or a CT `(1, D, H, W)`, whose PA view is then taken.
             n:         views of each base camera.
             generator: the source of randomness; seven numbers are drawn for each view.
 
@@ -95,5 +95,13 @@ class ViewSettings(CameraDistribution):
         return float(self.angle_deg) if self.view == "oblique" else 0.0
 
     def base_camera(self, ct: Volume, shape: tuple[int, int]) -> Camera:
-        """The view's preset on a CT, a batch of one float64 camera of (H, W) `shape`."""
+        """The view's preset on a CT.
+
+        Args:
+            ct:    `(1, D, H, W)` HU or 1/mm.
+            shape: (H, W) pixels.
+
+        Returns:
+            A batch of one float64 camera.
+        """
         return chest_camera(ct, self.view, shape=shape, angle_deg=self.turn_deg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,14 +60,18 @@ class Camera:
     def __len__(self) -> int:
         return self.source.shape[0]
 
-    def __getitem__(self, index) -> Camera:
+    def __getitem__(self, index: int | slice) -> Camera:
         """The cameras of `index` (an int or a slice), still as a batch."""
         if isinstance(index, int):
             index = slice(index, index + 1 or None)
         return self._with({name: part[index] for name, part in self._vectors().items()})
 
-    def to(self, *args, **kwargs) -> Camera:
-        """The same cameras moved or cast as by `Tensor.to`."""
+    def to(self, *args: Any, **kwargs: Any) -> Camera:
+        """The same cameras moved or cast.
+
+        Args:
+            *args, **kwargs: as `Tensor.to` takes them: a device, a type, or both.
+        """
         return self._with({name: part.to(*args, **kwargs) for name, part in self._vectors().items()})
 
     def pixels(self) -> Tensor:
@@ -117,13 +122,13 @@ class Camera:
             raise GeometryError("camera has no isocentre to turn about; give Camera(..., isocentre=(B, 3) mm)")
         return self.isocentre
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers that `from_dict` makes the same float64 camera of, exactly."""
         vectors = {name: part.detach().double().cpu().tolist() for name, part in self._vectors().items()}
         return {**vectors, "shape": list(self.shape)}
 
     @classmethod
-    def from_dict(cls, numbers: dict) -> Camera:
+    def from_dict(cls, numbers: dict[str, Any]) -> Camera:
         """The camera that `to_dict` wrote, float64."""
         unknown = set(numbers) ^ {field.name for field in fields(cls)}
         if unknown - {"isocentre"}:
@@ -158,7 +163,7 @@ def pixel_centres(centre: Tensor, row_step_mm: Tensor, column_step_mm: Tensor, s
     return centre[:, None, None] + rows + columns
 
 
-def _each_pixel(pixel_mm, *, like: Tensor) -> Tensor:
+def _each_pixel(pixel_mm: Any, *, like: Tensor) -> Tensor:
     """(B, 2) distances of (B, 2), or of one pair for all views."""
     pixels = torch.as_tensor(pixel_mm, dtype=like.dtype, device=like.device)
     pixels = pixels.expand(len(like), 2) if pixels.shape == (2,) else pixels

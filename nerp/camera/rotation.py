@@ -35,5 +35,13 @@ def _about(axis: Tensor, angle_rad: Tensor) -> Tensor:
 
 
 def apply_rotation(rotation: Tensor, vectors: Tensor) -> Tensor:
-    """Turn vectors (B, 3) by rotations (B, 3, 3) or one (3, 3)."""
+    """Turn vectors. Differentiable in both.
+
+    Args:
+        rotation: (B, 3, 3), or one (3, 3) for all.
+        vectors:  (B, 3).
+
+    Returns:
+        (B, 3).
+    """
     return (rotation @ vectors.unsqueeze(-1)).squeeze(-1)

@@ -71,9 +71,9 @@ def chest_camera(
     framed = frame(find_anatomy(volume), axes, shape, sdd_mm=sdd_mm)
     down, right, beam = axes
     source, detector = framed.centre - beam * (sdd_mm - framed.touch_mm), framed.centre + beam * framed.touch_mm
-    vectors = (part[None] for part in (source, detector, right, down))
     pixel_mm = torch.full((1, 2), framed.pixel_mm, dtype=torch.float64)
-    return Camera(*vectors, tuple(shape), pixel_mm, framed.centre[None])
+    places = (source[None], detector[None], right[None], down[None])
+    return Camera(*places, shape=(shape[0], shape[1]), pixel_mm=pixel_mm, isocentre=framed.centre[None])
 
 
 def _axes(preset: _Preset, yaw_rad: float) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from nerp.cli import data, evaluate, images, runs
@@ -19,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     data.phantom: "nerp phantom /tmp/phantoms --count 8 --findings random",
     images.render: "nerp render ct.nii.gz --labels labels.nii.gz --label-names labels.csv --mask 'lung_*' -o /tmp/pa",
     runs.train: "nerp train demo trainer.steps=100",

@@ -77,12 +77,13 @@ def fidelity(
     from nerp.evaluation.fidelity import evaluate_fidelity
 
     check_save(save)
-    chosen = {"weights": settings.weights, "download": settings.download, "device": settings.device}
-    loaded = load_extractor(settings.extractor, **chosen)
+    loaded = load_extractor(
+        settings.extractor, weights=settings.weights, download=settings.download, device=settings.device
+    )
     numbers = {"seed": settings.seed, "n_resamples": settings.n_resamples}
     with progress("images") as tick:
         result = evaluate_fidelity(fake, real, extractor=loaded, progress=tick, **numbers)
-    result["settings"] = {"seed": settings.seed, "n_resamples": settings.n_resamples}
+    result["settings"] = numbers
     names = [name for name in ("fid", "kid", "isc") if result[name]["value"] is not None]
     lines = [f"{name:8} {score_line(result[name], 'value')}" for name in names]
     answer(result, as_json, lines + [f"warning: {text}" for text in result["warnings"]], save)

@@ -12,6 +12,8 @@ from nerp.errors import UsageError
 
 
 class View(str, Enum):
+    """Presets of `nerp.chest_camera`."""
+
     pa = "pa"
     ap = "ap"
     lateral = "lateral"
@@ -19,12 +21,16 @@ class View(str, Enum):
 
 
 class Mode(str, Enum):
+    """How an image is made."""
+
     drr = "drr"
     vrr = "vrr"
     physics = "physics"
 
 
 class Device(str, Enum):
+    """Names that `nerp.devices.choose_device` knows."""
+
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"

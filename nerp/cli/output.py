@@ -14,7 +14,7 @@ import typer
 
 from nerp.errors import NerpError
 
-CommandLineError = typer.BadParameter.__mro__[2]  # its public name differs between typer's releases
+CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # its public name differs between releases
 
 
 def guarded(command: Callable[[], int | None]) -> int:
@@ -25,7 +25,7 @@ def guarded(command: Callable[[], int | None]) -> int:
     except NerpError as error:
         return complain(str(error), error.exit_code)
     except CommandLineError as error:
-        return complain(f"{error.format_message()} (see nerp --help)".lstrip(), 2)
+        return complain(f"{getattr(error, 'format_message', error.__str__)()} (see nerp --help)".lstrip(), 2)
     except FileNotFoundError as error:
         return complain(f"no such file or folder: {error.filename}; check the path", 1)
     except OSError as error:

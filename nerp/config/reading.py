@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -79,8 +79,9 @@ def save_settings(settings: Any, path: str | Path) -> None:
 
 
 def as_yaml(settings: Any) -> str:
-    """Every key of an instance of a dataclass, as YAML."""
-    return yaml.safe_dump(asdict(settings), sort_keys=False, allow_unicode=True)
+    """Every key of an instance of a dataclass, or of a dictionary of plain values, as YAML."""
+    values = settings if isinstance(settings, dict) else asdict(settings)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def upgraded(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def preset_path(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    names = {}
+    names: dict[str, Path] = {}
     for folder in preset_folders():
         for file in sorted(folder.glob("*.yaml")):
             names.setdefault(file.stem, file)
@@ -162,7 +163,7 @@ def read_layer(path: Path) -> Layer:
         raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}") from error
     if not isinstance(content, DictConfig):
         raise ConfigError(f"{path} holds a list; expected 'key: value' lines such as 'seed: 0'")
-    return str(path), OmegaConf.to_container(content)
+    return str(path), cast("dict[str, Any]", OmegaConf.to_container(content))
 
 
 def parse_override(text: str) -> Layer:
@@ -171,7 +172,7 @@ def parse_override(text: str) -> Layer:
     if not equals or not key.strip():
         raise ConfigError(f"override '{text}' is not 'key=value'; write for example trainer.steps=100")
     try:
-        content = OmegaConf.to_container(OmegaConf.from_dotlist([text]))
+        content = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist([text])))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"override '{text}' cannot be read: {_one_line(error)}") from error
     return f"override '{text}'", content
@@ -179,6 +180,10 @@ def parse_override(text: str) -> Layer:
 
 def merge(schema: type[Schema], layers: list[Layer]) -> Schema:
     """An instance of `schema` with the layers' settings put over its defaults, later ones last.
+
+    Args:
+        schema: a dataclass.
+        layers: where settings come from, and the settings.
 
     Raises:
         ConfigError: an unknown key, a wrong type, or an interpolation that has no value.
@@ -201,9 +206,14 @@ def merge(schema: type[Schema], layers: list[Layer]) -> Schema:
     return made
 
 
-def leaf_types(schema: type, prefix: str = "") -> dict[str, Any]:
-    """The type of every dotted key of a dataclass tree."""
-    leaves = {}
+def leaf_types(schema: Any, prefix: str = "") -> dict[str, Any]:
+    """The type of every dotted key of a dataclass tree.
+
+    Args:
+        schema: a dataclass.
+        prefix: what stands before each key.
+    """
+    leaves: dict[str, Any] = {}
     hints = get_type_hints(schema)
     for item in fields(schema):
         kind, name = hints[item.name], f"{prefix}{item.name}"
@@ -225,7 +235,12 @@ def _check_keys(content: dict, known: list[str], where: str, prefix: str = "") -
 
 
 def nearest_key(name: str, known: list[str]) -> str:
-    """The known dotted key that looks most like `name`, by the whole name or by its last part."""
+    """The known dotted key that looks most like another, by the whole name or by its last part.
+
+    Args:
+        name:  what was written.
+        known: the keys that there are.
+    """
     whole = get_close_matches(name, known, n=1, cutoff=0.75)
     last = {key.rpartition(".")[2]: key for key in reversed(known)}
     part = get_close_matches(name.rpartition(".")[2], list(last), n=1, cutoff=0.6)

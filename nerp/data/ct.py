@@ -71,7 +71,7 @@ def _spacing(size: int | None, spacing_mm: float | None, longest_mm: float) -> f
         if not spacing_mm > 0:
             raise UsageError(f"mapper's grid got spacing_mm={spacing_mm}; expected a distance above 0")
         return float(spacing_mm)
-    if size < SIDE_MULTIPLE or size % SIDE_MULTIPLE:
+    if size is None or size < SIDE_MULTIPLE or size % SIDE_MULTIPLE:
         raise UsageError(f"mapper's grid got size={size}; expected a multiple of {SIDE_MULTIPLE}, such as 128")
     return longest_mm / size
 
@@ -119,7 +119,7 @@ def window(ct_values_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
     return ((ct_values_hu - low) / (high - low)).clamp(0.0, 1.0)
 
 
-def find_cts(folder, *, pattern: str = "*") -> list[Path]:
+def find_cts(folder: str | Path, *, pattern: str = "*") -> list[Path]:
     """CT files and DICOM series folders below a folder, in order of their paths.
 
     Nothing is opened but one header a DICOM folder, so label maps are told from CTs by `pattern` alone:
@@ -178,7 +178,7 @@ class CTDataset(Dataset):
         return self._grids[index]
 
     def _load(self, path: Path) -> Volume:
-        entry = None if self.cache_folder is None else self._entry(path)
+        entry = None if self.cache_folder is None else self._entry(self.cache_folder, path)
         if entry is not None and entry.is_file():
             return _read_entry(entry)
         ct = mapper_grid(read_volume(path), size=self.size, spacing_mm=self.spacing_mm)
@@ -186,11 +186,11 @@ class CTDataset(Dataset):
             _write_entry(entry, ct)
         return ct
 
-    def _entry(self, path: Path) -> Path:
+    def _entry(self, cache_folder: Path, path: Path) -> Path:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         key = hashlib.sha256(repr((facts, self.size, self.spacing_mm)).encode()).hexdigest()[:32]
-        return self.cache_folder / f"{key}.safetensors"
+        return cache_folder / f"{key}.safetensors"
 
 
 def _write_entry(entry: Path, ct: Volume) -> None:

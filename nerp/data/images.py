@@ -1,4 +1,4 @@
-"""Pictures on disk: the one place that lists, reads and encodes them. Every depth keeps its scale, none saturates."""
+"""Pictures on disk: listed, read and encoded. Every depth keeps its scale, none saturates."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 def list_images(folder: str | Path, endings: Sequence[str] = PICTURES) -> list[Path]:
     """The files directly in `folder` with one of the endings, by name; hidden ones are passed over.
+
+    Args:
+        folder:  of images.
+        endings: that count, in lower case.
 
     Raises:
         DataError: the folder does not exist or holds no such file.

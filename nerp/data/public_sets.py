@@ -53,7 +53,8 @@ def _series_of_patients(pattern: str) -> Callable[[Path], list[MaskedImage]]:
     def find(folder: Path) -> list[MaskedImage]:
         patients = [path for path in sorted(folder.glob(pattern)) if path.is_dir()]
         inner = [path for patient in patients for path in sorted(patient.rglob("*")) if path.is_dir()]
-        return [(path, ()) for path in inner if holds_series(path)]
+        found: list[MaskedImage] = [(path, ()) for path in inner if holds_series(path)]
+        return found
 
     return find
 
@@ -102,7 +103,7 @@ def _jsrt(folder: Path) -> list[MaskedImage]:
 
 
 def _ct_rate(folder: Path) -> list[MaskedImage]:
-    pairs = []
+    pairs: list[MaskedImage] = []
     for split in ("train", "valid"):
         homes = [folder / "dataset" / f"{split}_fixed", folder / "dataset" / split]
         home = next((home for home in homes if home.is_dir()), homes[0])

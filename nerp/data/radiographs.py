@@ -5,6 +5,7 @@ The source is brought to the target's proportions around its centre, then resize
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ JSRT_SIDE, JSRT_WHITE = 2048, 4095
 FITS = ("crop", "pad")
 
 
-def read_radiograph(path, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
+def read_radiograph(path: str | Path, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
     """Read one radiograph as a display image.
 
     PNG, JPEG, TIFF or BMP of 8 or 16 bit, grey or colour; DICOM with its lookup table or first VOI
@@ -130,7 +131,7 @@ def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
     return F.pad(images, (left, spare_columns - left, top, spare_rows - top))
 
 
-def find_radiographs(folder) -> list[Path]:
+def find_radiographs(folder: str | Path) -> list[Path]:
     """Radiographs of a folder, or of its `images` sub-folder where it has one, by name.
 
     Raises:
@@ -151,9 +152,9 @@ class RadiographDataset(Dataset):
     Items are (1, H, W) float32 in [0, 1].
     """
 
-    def __init__(self, source, shape: tuple[int, int], *, fit: str = "crop"):
+    def __init__(self, source: str | Path | Sequence[str | Path], shape: tuple[int, int], *, fit: str = "crop"):
         self.paths = find_radiographs(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-        self.shape, self.fit = tuple(shape), fit
+        self.shape, self.fit = (shape[0], shape[1]), fit
         self._images: dict[int, Tensor] = {}
 
     def __len__(self) -> int:

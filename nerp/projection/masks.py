@@ -135,18 +135,43 @@ def any_mask(lengths_mm: Tensor) -> Tensor:
 
 
 def thickness_mask(lengths_mm: Tensor, thickness_mm: float) -> Tensor:
-    """Rays with at least `thickness_mm` of path in the label, any shape."""
+    """Rays with enough path in the label.
+
+    Args:
+        lengths_mm:   path in the label, mm, any shape.
+        thickness_mm: the least that counts, mm.
+
+    Returns:
+        bool of the same shape.
+    """
     return lengths_mm >= thickness_mm
 
 
 def visible_mask(lung_mm: Tensor, obscured_mm: Tensor, rule: MaskRule) -> Tensor:
-    """Rays with enough lung and little in its way; path lengths in mm, of one shape."""
+    """Rays with enough lung and little in its way.
+
+    Args:
+        lung_mm:     path through lung, mm, any shape.
+        obscured_mm: path through what obscures it, mm, of the same shape.
+        rule:        `visible`, with its numbers.
+
+    Returns:
+        bool of the same shape.
+    """
     limit_mm = rule.numbers["obscured_mm"] + rule.numbers["obscured_per_lung"] * lung_mm
     return (lung_mm >= rule.numbers["lung_mm"]) & (obscured_mm <= limit_mm)
 
 
 def rendered_mask(fractions: Tensor, fraction: float) -> Tensor:
-    """Rays whose light comes from the label by at least `fraction`; fractions in 0..1, any shape."""
+    """Rays whose light comes from the label by a fraction.
+
+    Args:
+        fractions: of the emission weights that fall into the label, 0 to 1, any shape.
+        fraction:  the least that counts, 0 to 1.
+
+    Returns:
+        bool of the same shape.
+    """
     return fractions >= fraction
 
 

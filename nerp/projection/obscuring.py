@@ -59,7 +59,7 @@ def _cage(lung: Tensor, affine: Tensor) -> Tensor:
     sides = [spacing[other].item() for other in range(3) if other != axis]
     inside = torch.ones_like(slices)
     for turn in range(DIRECTIONS):
-        reach = _reach(slices.shape[1:], sides, 2 * math.pi * turn / DIRECTIONS).to(lung.device)
+        reach = _reach((slices.shape[1], slices.shape[2]), sides, 2 * math.pi * turn / DIRECTIONS).to(lung.device)
         outline = torch.where(slices, reach, -torch.inf).amax(dim=(1, 2)).cummax(dim=0).values
         inside &= reach <= outline[:, None, None]
     inside = inside.flip(0) if heights[axis] > 0 else inside

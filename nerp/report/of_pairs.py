@@ -95,7 +95,7 @@ def _lead(settings: dict, dataset: dict) -> str:
 
 
 def _facts(records: list[PairRecord], n_cts: int) -> dict[str, str]:
-    fractions = [record.mask_fraction for record in records]
+    fractions = [record.mask_fraction or 0.0 for record in records]
     cut = [record.mask_outside_fraction for record in records if record.mask_outside_fraction is not None]
     height, width = records[0].camera["shape"]
     return {
@@ -122,7 +122,7 @@ def _shown(records: list[PairRecord]) -> str:
 def _grid(folder: Path, records: list[PairRecord]) -> list[str]:
     cells = []
     for record in _spread(records):
-        caption = f"{record.id} · {record.mask_fraction:.1%}"
+        caption = f"{record.id} · {record.mask_fraction or 0.0:.1%}"
         png = figures.outlined(*read_pair(folder, record))
         cells.append(page.figure(png, caption, alt=f"radiograph {record.id} with its mask outlined"))
     return cells
@@ -130,7 +130,7 @@ def _grid(folder: Path, records: list[PairRecord]) -> list[str]:
 
 def _mask_charts(records: list[PairRecord]) -> list[str]:
     cut = [100 * record.mask_outside_fraction for record in records if record.mask_outside_fraction is not None]
-    shares = {"mask, % of the image": [100 * record.mask_fraction for record in records]}
+    shares = {"mask, % of the image": [100 * (record.mask_fraction or 0.0) for record in records]}
     return _histograms({**shares, "labelled tissue cut off by the border, %": cut} if cut else shares)
 
 

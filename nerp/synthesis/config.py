@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -166,20 +166,6 @@ def load_image_config(
     own = {f"camera.{key}": value for key, value in flatten(trained.camera).items()}
     base = {**own, "shape": list(trained.viewer.shape)}
     return read_settings(kind, source, overrides, base=base, options=options, warn=False)
-
-
-def restated(settings: PairSettings) -> dict[str, Any]:
-    """Settings as a YAML file states them, without paths and names: `--config` of it makes the same pairs again."""
-    mask = settings.mask
-    camera = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings.camera).items()}
-    values = {name: getattr(settings, name) for name in ("mode", "views", "seed", "device", "backend")}
-    stated = {
-        "labels": list(mask.labels),
-        "rule": mask.rule.name,
-        "numbers": dict(mask.rule.numbers),
-        "obscuring": mask.obscuring_labels(),
-    }
-    return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated}
 
 
 def _as_text(labels: Any) -> str:

@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nerp import __version__
+from nerp.config.reading import as_yaml
 from nerp.data.pair_writer import PairWriter
 from nerp.data.records import PairRecord
 from nerp.errors import DataError, UsageError
-from nerp.files import check_folder
+from nerp.files import check_folder, write_text
 from nerp.synthesis.environment import pair_generator, pair_id
 from nerp.synthesis.generator import TrainedGenerator, load_generator
 from nerp.synthesis.matching import Case, cases
 from nerp.synthesis.renderers import NEEDS_RUN
-from nerp.synthesis.settings import PairSettings
+from nerp.synthesis.settings import PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 from nerp.volume import read_labels, read_volume
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
 NOTICE = "Research use; not for diagnosis."
+SETTINGS = "settings.yaml"
+"""File beside pairs and single views that `--config` takes to make them again; it names no file."""
 
 Progress = Callable[[int, int], None]
 
@@ -62,6 +65,7 @@ def synthesize(
         tell(done, total)
         for n, _ in enumerate(_pairs(found, settings, generator, writer), start=done + 1):
             tell(n, total)
+        write_text(Path(out) / SETTINGS, as_yaml(restated(settings)))
         return writer.finish(_facts(writer.records.values(), settings))
 
 

@@ -15,7 +15,8 @@ from nerp.config import Config, load_config
 from nerp.data.ct import mapper_grid, window
 from nerp.errors import CheckpointError
 from nerp.files import sha256
-from nerp.networks import Mapper, Viewer
+from nerp.networks.mapper import Mapper
+from nerp.networks.viewer import Viewer
 from nerp.runs import RunFolder
 from nerp.volume import Fields, Volume
 

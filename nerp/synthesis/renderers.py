@@ -35,23 +35,30 @@ class Scene:
 
 
 class Renderer(Protocol):
-    """One CT, ready to be seen by any camera.
+    """One CT, ready to be seen by any camera. Masks by the rule `rendered` need its `fields`."""
 
-    Args:
-        backend:  name of the projection's backend that is used here.
-        display:  name of the display scaling, see `nerp.display`.
-        fields:   what the rays march through, None where they do not march; masks by the rule `rendered` need it.
-    """
+    @property
+    def backend(self) -> str:
+        """Name of the projection's backend that is used here."""
 
-    backend: str
-    display: str
-    fields: Fields | None
+    @property
+    def display(self) -> str:
+        """Name of the display scaling, see `nerp.display`."""
+
+    @property
+    def fields(self) -> Fields | None:
+        """What the rays march through, (1, D, H, W) each; None where they do not march."""
 
     def render(self, camera: Camera) -> Tensor:
         """(1, 1, H, W) image as projected, not scaled for display, of a batch of one camera."""
 
-    def facts(self) -> dict[str, str | None]:
-        """What a record must say of the renderer: hashes of its weights and of its settings, or None."""
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash of its weights, if it has any, for the record."""
+
+    @property
+    def config_sha256(self) -> str | None:
+        """Hash of the settings that decide what it renders, if it has any, for the record."""
 
 
 class DRRRenderer:
@@ -62,19 +69,17 @@ class DRRRenderer:
     """
 
     display = "percentile"
-    fields = None
 
     def __init__(self, scene: Scene):
+        self.fields: Fields | None = None
+        self.weights_sha256: str | None = None
+        self.config_sha256: str | None = None
         self._attenuation = attenuation(scene.ct).to(scene.device)
         self.backend = _backend_name(scene.backend, self._attenuation.values)
 
     def render(self, camera: Camera) -> Tensor:
         """(1, 1, H, W) path integrals, unitless."""
         return siddon(self._attenuation, camera, backend=self.backend)
-
-    def facts(self) -> dict[str, str | None]:
-        """No weights, no settings."""
-        return {"weights_sha256": None, "config_sha256": None}
 
 
 class LearnedRenderer:
@@ -93,19 +98,15 @@ class LearnedRenderer:
         if scene.generator is None:
             raise UsageError("mode vrr needs a trained run; give the folder that nerp train wrote, or use mode drr")
         self._generator = scene.generator
-        self.fields = scene.generator.fields(scene.ct, scene.device)
-        self.backend = _backend_name(scene.backend, self.fields.matter)
+        self._fields = scene.generator.fields(scene.ct, scene.device)
+        self.fields: Fields | None = self._fields
+        self.weights_sha256: str | None = scene.generator.weights_sha256
+        self.config_sha256: str | None = scene.generator.config_sha256
+        self.backend = _backend_name(scene.backend, self._fields.matter)
 
     def render(self, camera: Camera) -> Tensor:
         """(1, 1, H, W) intensities, unitless."""
-        return self._generator.view(self.fields, camera, backend=self.backend)
-
-    def facts(self) -> dict[str, str | None]:
-        """Hashes of the generator's weights and of the settings that decide what it renders."""
-        return {
-            "weights_sha256": self._generator.weights_sha256,
-            "config_sha256": self._generator.config_sha256,
-        }
+        return self._generator.view(self._fields, camera, backend=self.backend)
 
 
 RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"drr": DRRRenderer, "vrr": LearnedRenderer}

@@ -112,5 +112,19 @@ class PairSettings(Settings):
         return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": self.mask.as_json()}))
 
     def base_camera(self, ct: Volume) -> Camera:
-        """The view's preset on a CT, a batch of one, float64."""
+        """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64."""
         return self.camera.base_camera(ct, self.shape)
+
+
+def restated(settings: PairSettings) -> dict[str, Any]:
+    """Settings as a YAML file states them, without paths and names: `--config` of it makes the same pairs again."""
+    mask = settings.mask
+    camera = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings.camera).items()}
+    values = {name: getattr(settings, name) for name in ("mode", "views", "seed", "device", "backend")}
+    stated = {
+        "labels": list(mask.labels),
+        "rule": mask.rule.name,
+        "numbers": dict(mask.rule.numbers),
+        "obscuring": mask.obscuring_labels(),
+    }
+    return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated}

@@ -112,15 +112,20 @@ def replay(
     with repeatable(record.threads):
         pair = synthesiser.pair(camera)
         place = here(synthesiser.device, synthesiser.renderer.backend)
-    files, times = (record.file_name, record.mask_file_name), {"seed": record.seed, "view_index": record.view_index}
-    made = named(pair.record, files=files, ct=source, labels=label_source, **times)
+    files, index = (record.file_name, record.mask_file_name), record.view_index
+    made = named(pair.record, files=files, ct=source, labels=label_source, seed=record.seed, view_index=index)
     write_single(out, pair, made)
     identical = (made.image_sha256, made.mask_sha256) == (record.image_sha256, record.mask_sha256)
     return {"identical": identical, "id": record.id, "differences": [] if identical else place.differences(record)}
 
 
 def _opened(
-    record: PairRecord, settings: PairSettings, generator: TrainedGenerator | None, *, ct: str | Path, labels
+    record: PairRecord,
+    settings: PairSettings,
+    generator: TrainedGenerator | None,
+    *,
+    ct: str | Path,
+    labels: str | Path | None,
 ) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
     """The synthesiser of the CT and the labels that a record names, and where they were found."""
     source = find_by_hash(ct, record.ct_sha256, "CT")

@@ -142,8 +142,14 @@ class Synthesiser:
             mask_sha256=None if mask_png is None else hashlib.sha256(mask_png).hexdigest(),
             mask_fraction=None if mask is None else float((mask > 0).mean()),
             mask_outside_fraction=None if mask is None else outside_fraction(self._points, camera),
-            **self.renderer.facts(),
-            **vars(place),
+            weights_sha256=self.renderer.weights_sha256,
+            config_sha256=self.renderer.config_sha256,
+            nerp=place.nerp,
+            torch=place.torch,
+            device=place.device,
+            threads=place.threads,
+            processor=place.processor,
+            backend=place.backend,
         )
 
 
