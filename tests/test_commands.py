@@ -88,6 +88,18 @@ def test_the_settings_of_a_set_lie_beside_it_and_make_it_again(nerp, files, tmp_
     )
 
 
+def test_a_mask_is_chosen_by_keys_as_by_options(nerp, files, tmp_path):
+    places = ["--ct", files["ct"], "--labels", files["labels"], "views=1", "shape=[24,20]", "licence=mine"]
+    keys = ["mask.labels=lung_*", f"mask.label_names={files['names']}", "mask.obscuring=[51]", "camera.pitch_deg=[0,0]"]
+    numbers = ["mask.rule=visible", "mask.numbers={lung_mm: 30}"]
+    code, out, err = nerp("synthesize", *places, *keys, *numbers, "-o", tmp_path / "pairs", "--json")
+    assert code == 0, err
+    dataset = json.loads(out)
+    mask = dataset["settings"]["mask"]
+    assert (mask["labels"], mask["obscuring"], mask["rule"]["lung_mm"]) == ([10, 11], [51], 30.0)
+    assert dataset["licence"] == "mine" and dataset["label_names"]["obscuring"] == {"51": "heart"}
+
+
 def test_options_come_after_the_file_and_key_value_last(nerp, files):
     stated = ["--config", files["config"], "--views", 5, "--backend", "reference"]
     resolved = yaml.safe_load(nerp("synthesize", *stated, "--dry-run")[1])
@@ -175,6 +187,8 @@ def test_training_and_scoring_show_their_settings(nerp):
 def test_phantoms_come_at_the_spacing_asked_for(nerp, tmp_path):
     import nibabel
 
-    assert nerp("phantom", tmp_path, "--count", 1, "--spacing-mm", 20)[0] == 0
+    assert nerp("phantom", tmp_path, "--count", 1, "--spacing-mm", 10)[0] == 0
     image = nibabel.load(tmp_path / "ct" / "phantom_0000.nii.gz")
-    assert np.allclose(image.header.get_zooms(), 20.0)
+    assert np.allclose(image.header.get_zooms(), 10.0)
+    code, _, err = nerp("phantom", tmp_path / "other", "--spacing-mm", 11)
+    assert code == 2 and "phantom spacing is 11 mm; expected 0.5 to 10 mm" in err

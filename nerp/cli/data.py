@@ -15,7 +15,7 @@ def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write ct/, labels/, labels.csv and findings.csv into.")],
     count: Annotated[int, typer.Option(min=1, help="Number of phantoms.")] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first phantom.")] = 0,
-    spacing_mm: Annotated[float, typer.Option(min=0.5, max=20.0, help="Voxel spacing, mm.")] = 2.0,
+    spacing_mm: Annotated[float, typer.Option(help="Voxel spacing, mm: 0.5 to 10.")] = 2.0,
     findings: Annotated[str, typer.Option(help="none, random, or a list such as effusion,nodule.")] = "none",
 ) -> None:
     """Make parametric thoraces: CTs in HU, label maps, and the findings they carry."""

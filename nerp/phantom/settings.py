@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from nerp.settings import Settings, number
 
-FINEST_MM, COARSEST_MM = 0.5, 20.0
-"""Voxel spacings that a phantom can be made at, mm."""
+SPACING_LIMITS_MM = (0.5, 10.0)
+"""Voxel spacings that a phantom can be made at, mm; coarser ones lose its walls."""
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ class PhantomSettings(Settings):
 
     count: int = number(8, 1, 10_000)
     seed: int = number(0, 0)
-    spacing_mm: float = number(4.0, FINEST_MM, COARSEST_MM)
+    spacing_mm: float = number(4.0, *SPACING_LIMITS_MM)
     radiographs: int = number(24, 1, 100_000)

@@ -17,6 +17,7 @@ from nerp.phantom.findings import check_findings, draw_consolidation, draw_nodul
 from nerp.phantom.labels import FINDINGS, LABEL_OF
 from nerp.phantom.patient import Patient, draw_patient, stream
 from nerp.phantom.pleura import Case, Effusion, Pneumothorax, draw_pleural, paint_pleural
+from nerp.phantom.settings import SPACING_LIMITS_MM
 from nerp.phantom.shapes import smooth_union
 from nerp.phantom.shoulders import arms, paint_shoulders
 from nerp.phantom.tissue import Noise, add_texture
@@ -39,9 +40,6 @@ class Phantom:
     ct: Volume
     labels: Volume
     findings: dict
-
-
-SPACING_LIMITS_MM = (0.5, 10.0)
 
 
 def thorax(seed: int, *, spacing_mm: float = 2.0, findings: str | Iterable[str] = ()) -> Phantom:
