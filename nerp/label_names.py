@@ -68,10 +68,10 @@ def select_labels(text: str, names: dict[int, str]) -> tuple[int, ...]:
 
 def _column(path: Path, rows: list[dict], columns: tuple[str, ...]) -> str:
     header = [] if not rows else [key for key in rows[0] if key]
-    found = next((key for wanted in columns for key in header if key.strip().lower() == wanted), None)
+    found = next((key for expected in columns for key in header if key.strip().lower() == expected), None)
     if found is None:
-        told = ", ".join(header) or "no row"
-        raise DataError(f"{path} has {told}; expected a column {' or '.join(columns)}, such as value,name in line 1")
+        message = ", ".join(header) or "no row"
+        raise DataError(f"{path} has {message}; expected a column {' or '.join(columns)}, such as value,name in line 1")
     return found
 
 

@@ -68,5 +68,5 @@ def _box(points: Tensor, radius_mm: float) -> Tensor:
 def _slide(middle: Tensor, half: float, lungs: Tensor, scanned: Tensor) -> Tensor:
     """Move a detector of half-height `half` into what was scanned, the lungs staying within it."""
     low, high = scanned[0] + half, scanned[1] - half
-    wanted = torch.minimum(torch.maximum(middle, low), high) if low <= high else scanned.mean()
-    return torch.minimum(torch.maximum(wanted, lungs[1] - half), lungs[0] + half)
+    requested = torch.minimum(torch.maximum(middle, low), high) if low <= high else scanned.mean()
+    return torch.minimum(torch.maximum(requested, lungs[1] - half), lungs[0] + half)

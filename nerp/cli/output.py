@@ -92,8 +92,8 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     ten_minutes = 600.0  # rich's half minute is too short to tell the speed of slow steps
     rows: dict[str, TaskID] = {}
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, speed_estimate_period=ten_minutes) as shown:
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, disable=silent, speed_estimate_period=ten_minutes) as shown:
 
         def move(task: str, done: int, total: int) -> None:
             if task not in rows:

@@ -114,8 +114,8 @@ def _renewed(layer: Layer, *, warn: bool) -> Layer:
         if new is not None:
             content[room].setdefault(new.partition(".")[2], value)
         if warn:
-            told = "decides nothing and is passed over: drop it" if new is None else f"is now {new}: write that"
-            _log.warning("%s in %s %s", old, where, told)
+            message = "decides nothing and is passed over: drop it" if new is None else f"is now {new}: write that"
+            _log.warning("%s in %s %s", old, where, message)
     return where, content
 
 

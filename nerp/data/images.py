@@ -98,8 +98,8 @@ def read_binary(path: str | Path) -> np.ndarray:
         return values > 0
     between = (values > least + 0.1 * (most - least)) & (values < most - 0.1 * (most - least))
     if between.mean() > 0.05:  # compressed and resized masks have some at their edges
-        share = f"{between.mean():.0%}"
-        raise DataError(f"{path}: {share} of its pixels are neither dark nor bright; expected a mask of two values")
+        fraction = f"{between.mean():.0%}"
+        raise DataError(f"{path}: {fraction} of its pixels are neither dark nor bright; expected a mask of two values")
     return values > (least + most) / 2
 
 

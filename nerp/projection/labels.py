@@ -36,10 +36,10 @@ def project_labels(label_volume: Volume, camera: Camera, labels: Sequence[int], 
 
     Source: Siddon 1985, with the lengths gathered by label.
     """
-    wanted, places = _ascending(label_volume, labels)
+    requested, places = _ascending(label_volume, labels)
     kernels = choose_backend(backend, label_volume.values)
     rays = kernels.cast_rays(camera, label_volume.affine, label_volume.shape)
-    lengths_mm = kernels.label_lengths(label_volume.values, wanted, rays)
+    lengths_mm = kernels.label_lengths(label_volume.values, requested, rays)
     return _in_order(as_images(lengths_mm, camera), places)
 
 
@@ -75,11 +75,13 @@ def march_labels(
     check_march(fields, camera, n_samples)
     if len(fields.matter) != 1:
         raise GeometryError(f"march_labels() found {len(fields.matter)} fields; expected 1, that of the labels' CT")
-    wanted, places = _ascending(label_volume, labels)
+    requested, places = _ascending(label_volume, labels)
     carry = torch.linalg.inv(label_volume.affine) @ fields.affine
     kernels = choose_backend(backend, fields.opacity)
     rays = kernels.cast_rays(camera, fields.affine, fields.shape)
-    fractions = kernels.label_weights(fields.opacity[0], label_volume.values, wanted, carry, rays, n_samples=n_samples)
+    fractions = kernels.label_weights(
+        fields.opacity[0], label_volume.values, requested, carry, rays, n_samples=n_samples
+    )
     return _in_order(as_images(fractions, camera), places)
 
 
@@ -87,10 +89,10 @@ def _ascending(label_volume: Volume, labels: Sequence[int]) -> tuple[list[int], 
     """The distinct labels in ascending order, and the place of each asked-for label among them."""
     if label_volume.unit != "label":
         raise GeometryError(f"expected a volume in 'label', found {label_volume.unit!r}; read it with read_labels")
-    wanted = sorted({int(label) for label in labels})
-    if not wanted:
+    requested = sorted({int(label) for label in labels})
+    if not requested:
         raise UsageError("no labels are asked for; expected at least one integer")
-    return wanted, [wanted.index(int(label)) for label in labels]
+    return requested, [requested.index(int(label)) for label in labels]
 
 
 def _in_order(images: Tensor, places: list[int]) -> Tensor:

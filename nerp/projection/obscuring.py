@@ -45,8 +45,8 @@ def obscuring_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequenc
 
 
 def _among(values: Tensor, labels: Sequence[int]) -> Tensor:
-    wanted = torch.tensor([float(label) for label in labels], device=values.device)
-    return torch.isin(values.float(), wanted).any(dim=0)
+    requested = torch.tensor([float(label) for label in labels], device=values.device)
+    return torch.isin(values.float(), requested).any(dim=0)
 
 
 def _cage(lung: Tensor, affine: Tensor) -> Tensor:

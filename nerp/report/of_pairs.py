@@ -130,8 +130,8 @@ def _grid(folder: Path, records: list[PairRecord]) -> list[str]:
 
 def _mask_charts(records: list[PairRecord]) -> list[str]:
     cut = [100 * record.mask_outside_fraction for record in records if record.mask_outside_fraction is not None]
-    shares = {"mask, % of the image": [100 * (record.mask_fraction or 0.0) for record in records]}
-    return _histograms({**shares, "labelled tissue cut off by the border, %": cut} if cut else shares)
+    fractions = {"mask, % of the image": [100 * (record.mask_fraction or 0.0) for record in records]}
+    return _histograms({**fractions, "labelled tissue cut off by the border, %": cut} if cut else fractions)
 
 
 def _camera_charts(records: list[PairRecord]) -> list[str]:

@@ -108,8 +108,8 @@ def _curves(metrics: list[dict]) -> list[str]:
             constant.append(f"{name} {values[0]:.4g}")
         else:
             charts.append(page.figure(figures.curve(name, steps, values), alt=f"{name} over the steps"))
-    told = f"Constant: {'; '.join(constant)}." if constant else ""
-    return [page.paragraph(_CURVES), page.charts(charts), page.paragraph(told) if told else ""] if names else []
+    message = f"Constant: {'; '.join(constant)}." if constant else ""
+    return [page.paragraph(_CURVES), page.charts(charts), page.paragraph(message) if message else ""] if names else []
 
 
 _CURVES = "Over the steps: each logged value pale, the running mean dark."
@@ -121,7 +121,7 @@ def _is_number(value) -> bool:
 
 def _settings(config: Config) -> list[str]:
     values, defaults = flatten(config), flatten(Config())
-    hidden = {"run_dir", *(name for name in values if name.endswith("_dir"))}
-    shown = {name: str(value) for name, value in values.items() if name not in hidden}
-    changed = [(name, told) for name, told in shown.items() if values[name] != defaults[name]]
+    left_out = {"run_dir", *(name for name in values if name.endswith("_dir"))}
+    shown = {name: str(value) for name, value in values.items() if name not in left_out}
+    changed = [(name, message) for name, message in shown.items() if values[name] != defaults[name]]
     return [page.table(changed), page.folded("Every setting", page.table(list(shown.items())))]
