@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = {
     "nerp.errors": 0,
+    "nerp.devices": 0.5,
     "nerp.files": 0.5,
     "nerp.settings": 0.5,
     "nerp.display": 0.5,
