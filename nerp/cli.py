@@ -309,15 +309,15 @@ def segmentation(
     as_json: AsJson = False,
 ) -> None:
     """Train a U-Net on pairs, score it on other masks: Dice, Jaccard, HD95, ASD."""
-    from nerp.evaluation.segmentation import evaluate_segmentation
-    from nerp.training.supervised import SegmenterPlan
+    from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
+    from nerp.training.settings import SegmenterSettings
 
     check_save(save)
-    plan = SegmenterPlan(epochs=epochs, minutes=minutes, seed=seed)
+    named = {"train": train, "test": test, "weights": weights, "out": out}
+    paths = {name: None if path is None else str(path) for name, path in named.items()}
+    learning = SegmenterSettings(epochs=epochs, minutes=minutes)
     with progress("steps") as tick:
-        result = evaluate_segmentation(
-            train, test, plan=plan, weights=weights, out=out, progress=lambda done, total, loss: tick(done, total)
-        )
+        result = evaluate_segmentation(SegmentationConfig(**paths, seed=seed, segmenter=learning), progress=tick)
     names = ("dice", "jaccard", "hd95", "asd")
     lines = [f"{name:8} {score_line(result[name], 'mean')} n={result[name]['n']}" for name in names]
     answer(result, as_json, lines, save)

@@ -47,12 +47,12 @@ class Mapper(nn.Module):
         if residual:
             _start_at_zero(self.network.out_tr.conv2 if arch == "vnet" else self.network.leave)
 
-    def forward(self, ct01: Tensor, affine: Tensor) -> Fields:
+    def forward(self, windowed_ct: Tensor, affine: Tensor) -> Fields:
         """The fields of a CT.
 
         Args:
-            ct01:   (B, 1, D, H, W) windowed CT, 0 to 1; sides multiples of 16 (`unet`: of 4).
-            affine: (4, 4) from voxel index to world mm, given on to the fields.
+            windowed_ct: (B, 1, D, H, W), 0 to 1; sides multiples of 16 (`unet`: of 4).
+            affine:      (4, 4) from voxel index to world mm, given on to the fields.
 
         Returns:
             `Fields`: matter (B, D, H, W) 0 to 1; opacity (B, D, H, W) 0 to `opacity_max_per_mm`. float32.
@@ -61,21 +61,21 @@ class Mapper(nn.Module):
         Raises:
             GeometryError: wrong shape, or sides that do not fit the network.
         """
-        matter, opacity = self.field_values(ct01)
+        matter, opacity = self.field_values(windowed_ct)
         return Fields(matter, opacity, affine)
 
-    def field_values(self, ct01: Tensor) -> tuple[Tensor, Tensor]:
+    def field_values(self, windowed_ct: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` without the affine: matter and opacity, each (B, D, H, W)."""
-        self._check(ct01)
-        logits = self.network(ct01).float()
+        self._check(windowed_ct)
+        logits = self.network(windowed_ct).float()
         if self.residual:
-            logits = logits + torch.logit(ct01.float().clamp(_DARKEST, 1.0 - _DARKEST))
+            logits = logits + torch.logit(windowed_ct.float().clamp(_DARKEST, 1.0 - _DARKEST))
         matter, opacity = torch.sigmoid(logits).unbind(dim=1)
         return matter, opacity * self.opacity_max_per_mm
 
-    def _check(self, ct01: Tensor) -> None:
-        found, multiple = tuple(ct01.shape), self.side_multiple
-        if ct01.ndim != 5 or found[1] != 1:
+    def _check(self, windowed_ct: Tensor) -> None:
+        found, multiple = tuple(windowed_ct.shape), self.side_multiple
+        if windowed_ct.ndim != 5 or found[1] != 1:
             raise GeometryError(f"mapper got a CT of shape {found}; expected (B, 1, D, H, W)")
         if any(side % multiple for side in found[2:]):
             fits = tuple(-(-side // multiple) * multiple for side in found[2:])
@@ -111,8 +111,8 @@ class _LightUNet(nn.Module):
         self.up1 = _block(fine, fine)
         self.leave = nn.Conv3d(fine, 2, 1)
 
-    def forward(self, ct01: Tensor) -> Tensor:
-        fine = self.enter(ct01)
+    def forward(self, windowed_ct: Tensor) -> Tensor:
+        fine = self.enter(windowed_ct)
         middle = self.down1(fine)
         coarse = self.down2(middle)
         middle = self.up2(middle + _double(self.narrow2(coarse)))

@@ -1,0 +1,85 @@
+"""What a run folder holds: every name inside it stands here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nerp.files import sha256
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a training run.
+
+    Args:
+        path: RUN, the run's own folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings, whole."""
+        return self.path / "config.yaml"
+
+    @property
+    def generator(self) -> Path:
+        """The averaged mapper's weights, of the last checkpoint."""
+        return self.path / "generator.safetensors"
+
+    @property
+    def segmenter(self) -> Path:
+        """A segmenter's weights."""
+        return self.path / "segmenter.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One line of JSON for each logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """TensorBoard's folder."""
+        return self.path / "tensorboard"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of pictures."""
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the last checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def data(self) -> Path:
+        """Folder of the phantoms that were made where no data was given."""
+        return self.path / "data"
+
+    @property
+    def scores(self) -> Path:
+        """What an evaluation found."""
+        return self.path / "scores.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of predicted masks."""
+        return self.path / "predictions"
+
+    def sample(self, step: int) -> Path:
+        """The picture of a step."""
+        return self.samples / f"step-{step:08d}.png"
+
+
+def find_run(weights_sha256: str, among: str | Path = "runs") -> Path | None:
+    """The run folder directly in `among` whose generator has this hash, or None.
+
+    Args:
+        weights_sha256: as a pair's record names it.
+        among:          folder of run folders.
+    """
+    folders = (RunFolder(path) for path in sorted(Path(among).glob("*")) if path.is_dir())
+    there = (run for run in folders if run.generator.is_file())
+    return next((run.path for run in there if sha256(run.generator) == weights_sha256), None)
