@@ -24,14 +24,15 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(scope="session")
 def training_data(tmp_path_factory) -> list[str]:
-    """Overrides of a tiny run that name phantoms and stand-ins made once."""
+    """Overrides of a tiny run that name phantoms and their radiographs, made once."""
     from tiny_run import tiny
 
-    from nerp.training.sources import prepare
+    from nerp.training.adversarial.sources import prepare
 
-    folder = tmp_path_factory.mktemp("data")
-    prepare(tiny(folder), advance=lambda: None)
-    return [f"data.ct_dir={folder}/data/ct", f"data.radiographs_dir={folder}/data/radiographs"]
+    folder, config = tmp_path_factory.mktemp("data"), tiny("unused")
+    shape = config.viewer.shape
+    prepare(config.data, config.phantom, folder=folder, shape=shape, progress=lambda done, total: None)
+    return [f"data.ct_dir={folder}/ct", f"data.radiographs_dir={folder}/radiographs"]
 
 
 @pytest.fixture(scope="session")

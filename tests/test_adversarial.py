@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_run import tiny
+from tiny_run import networks_of, sources_of, tiny
 
 from nerp.errors import TrainingError
-from nerp.training import trainer as trainer_module
-from nerp.training.adversarial import AdversarialTrainer, build_networks
-from nerp.training.journal import GAP, HEADING, MARGIN, TILE, write_picture
-from nerp.training.learner import Learner, rate_factor
+from nerp.training.adversarial import AdversarialTrainer
+from nerp.training.adversarial import trainer as trainer_module
+from nerp.training.adversarial.trainer import Recipe
+from nerp.training.optimisation import OptimisationStep, rate_factor
+from nerp.training.phantom_radiographs import FORMER_NOTE, NOTE, is_phantom, make_radiographs, phantom_radiograph
+from nerp.training.run_log import GAP, HEADING, MARGIN, TILE, write_picture
 from nerp.training.settings import OptimizerSettings
-from nerp.training.sources import open_sources
-from nerp.training.stand_in import stand_in
-from nerp.training.trainer import Recipe
 
 
 def make_trainer(config):
@@ -24,9 +23,7 @@ def make_trainer(config):
 
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
     recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=0.1, shift=0.05)
-    return AdversarialTrainer(
-        build_networks(config), open_sources(config), recipe=recipe, seed=config.seed, fabric=fabric
-    )
+    return AdversarialTrainer(networks_of(config), sources_of(config), recipe=recipe, seed=config.seed, fabric=fabric)
 
 
 def test_gradient_that_is_not_finite_leaves_the_weights():
@@ -34,12 +31,12 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
 
     module = torch.nn.Linear(2, 1)
     before = module.weight.detach().clone()
-    learner = Learner(
-        "judge", module, rate=0.1, settings=OptimizerSettings(), fabric=Fabric(accelerator="cpu", devices=1)
+    optimisation = OptimisationStep(
+        "linear", module, settings=OptimizerSettings(), fabric=Fabric(accelerator="cpu", devices=1)
     )
-    term = (learner.module(torch.zeros(1, 2)) * 0.0).square().sum().sqrt()
-    with pytest.raises(TrainingError, match="step 9: 'gradient_judge' is nan"):
-        learner.update(9, {"root": (1.0, term)})
+    term = (optimisation.module(torch.zeros(1, 2)) * 0.0).square().sum().sqrt()
+    with pytest.raises(TrainingError, match="step 9: 'gradient_linear' is nan"):
+        optimisation.update(9, {"root": (1.0, term)}, rate=0.1)
     assert torch.equal(module.weight, before)
 
 
@@ -73,7 +70,7 @@ def test_one_generator_forward_serves_both_updates(tmp_path, training_data, monk
     assert len(calls) == 1
 
 
-def test_vrr_and_drr_come_from_one_patient_and_one_camera(tmp_path, training_data, monkeypatch):
+def test_vrr_and_drr_come_from_one_ct_and_one_camera(tmp_path, training_data, monkeypatch):
     seen = {"march": [], "siddon": []}
     trainer = make_trainer(tiny(tmp_path, *training_data, "trainer.volumes_per_step=2"))
     march, siddon = trainer.networks.viewer.forward, trainer_module.siddon
@@ -101,8 +98,8 @@ def test_plain_mapper_learns_the_drr(tmp_path, training_data):
 
 def test_pictures_show_the_same_views_every_time(tmp_path, training_data):
     trainer = make_trainer(tiny(tmp_path, *training_data))
-    first, again = trainer.picture(4), trainer.picture(4)
-    assert list(first) == ["VRR", "DRR", "stand-in"]
+    first, again = trainer.picture(), trainer.picture()
+    assert list(first) == ["VRR", "DRR", "phantom"]
     assert all(images.shape == (2, 1, 16, 16) for images in first.values())
     assert all(torch.equal(first[name], again[name]) for name in first)
 
@@ -126,15 +123,16 @@ def test_picture_is_large_enough_to_read(tmp_path):
 
 def test_pictures_name_real_radiographs_so(tmp_path, training_data):
     ct, radiographs = training_data
-    overrides = [ct, f"{radiographs}/images"]
-    assert "real" in make_trainer(tiny(tmp_path, *overrides)).picture(1)
+    overrides = [ct, f"{radiographs}/images", "trainer.sample_columns=1"]
+    rows = make_trainer(tiny(tmp_path, *overrides)).picture()
+    assert rows["real"].shape == (1, 1, 16, 16)
 
 
 def test_averaging_starts_quickly_and_ends_slowly(tmp_path, training_data):
     trainer = make_trainer(tiny(tmp_path, *training_data))
     trainer.step(1)
     new, kept = (next(net.parameters()) for net in (trainer.networks.mapper, trainer.averaged))
-    start = next(build_networks(tiny(tmp_path)).mapper.parameters())
+    start = next(networks_of(tiny(tmp_path)).mapper.parameters())
     assert torch.allclose(kept, torch.lerp(start, new, 0.9), atol=1e-6)
 
 
@@ -145,12 +143,13 @@ def test_rates_rise_and_swing():
     assert [rate_factor(step, settings) for step in (1, 6, 11, 21)] == pytest.approx([1.0, 0.5, 0.0, 1.0])
 
 
-def test_stand_ins_are_named_so_and_are_not_drrs(training_data):
+def test_phantom_radiographs_are_named_so_and_are_not_drrs(training_data):
     folder = Path(training_data[1].split("=")[1])
-    assert "NOT radiographs of people" in (folder / "STAND-IN.txt").read_text()
+    assert "NOT radiographs of people" in (folder / "PHANTOM.txt").read_text()
+    assert is_phantom(folder) and not is_phantom(folder / "images")
     assert len(list((folder / "images").glob("*.png"))) == len(list((folder / "masks").glob("*.png"))) == 3
-    image, mask = stand_in(0, spacing_mm=10.0, shape=(32, 32))
-    again, mask_again = stand_in(0, spacing_mm=10.0, shape=(32, 32))
+    image, mask = phantom_radiograph(0, 10.0, shape=(32, 32))
+    again, mask_again = phantom_radiograph(0, 10.0, shape=(32, 32))
     assert torch.equal(image, again)
     assert torch.equal(mask, mask_again)
     assert image[mask > 0].mean() < image[mask == 0].mean()  # lungs are dark
@@ -158,13 +157,24 @@ def test_stand_ins_are_named_so_and_are_not_drrs(training_data):
     assert 0 <= image.min() < 0.05 < 0.95 < image.max() <= 1
 
 
-def test_grids_are_cached_on_disk_and_patients_in_memory(tmp_path, training_data):
+def test_phantom_radiographs_of_the_version_before_are_completed_under_their_names(tmp_path):
+    (tmp_path / FORMER_NOTE).write_text("of the version before")
+    calls = []
+    make_radiographs(
+        tmp_path, count=2, seed=7, spacing_mm=10.0, shape=(16, 16), progress=lambda *done: calls.append(done)
+    )
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["stand-in-0007.png", "stand-in-0008.png"]
+    assert is_phantom(tmp_path) and not (tmp_path / NOTE).exists()
+    assert calls == [(1, 2), (2, 2)]
+
+
+def test_grids_are_cached_on_disk_and_volumes_in_memory(tmp_path, training_data):
     config = tiny(tmp_path, *training_data, f"data.cache_dir={tmp_path}/grids", "data.cached_volumes=1")
-    patients = open_sources(config).patients
-    first = patients[0]
-    assert patients[0] is first
-    again = open_sources(config).patients[0]
-    assert torch.equal(again.ct01, first.ct01)
+    volumes = sources_of(config).volumes
+    first = volumes[0]
+    assert volumes[0] is first
+    again = sources_of(config).volumes[0]
+    assert torch.equal(again.windowed_ct, first.windowed_ct)
     assert len(list((tmp_path / "grids").glob("*.safetensors"))) == 1
-    assert patients[1] is not first
-    assert patients[0] is not first  # only one is kept
+    assert volumes[1] is not first
+    assert volumes[0] is not first  # only one is kept

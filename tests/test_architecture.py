@@ -26,6 +26,7 @@ LEVELS = {
     "nerp.networks": 5,
     "nerp.physics": 5,
     "nerp.data": 5,
+    "nerp.runs": 2,
     "nerp.training.settings": 5.2,
     "nerp.config": 5.5,
     "nerp.synthesis": 6,

@@ -12,13 +12,15 @@ from nerp.training.checkpoint import (
     check_settings,
     latest_checkpoint,
     load_checkpoint,
+    load_generator,
     pack_module,
     pack_optimizer,
     save_checkpoint,
+    save_generator,
     unpack_module,
     unpack_optimizer,
 )
-from nerp.training.journal import trim_metrics
+from nerp.training.run_log import trim_metrics
 
 
 def checkpoint(step=1):
@@ -91,6 +93,42 @@ def test_other_safetensors_are_refused(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="has format None; expected a checkpoint of 'nerp-checkpoint-1'"):
         load_checkpoint(tmp_path / "other.safetensors")
+
+
+def test_generator_comes_back_with_what_it_says_of_itself(tmp_path):
+    mapper = torch.nn.Linear(3, 2)
+    settings = {"mapper.arch": "unet", "seed": 3}
+    save_generator(tmp_path / "generator.safetensors", mapper, step=7, settings=settings)
+    weights, header = load_generator(tmp_path / "generator.safetensors")
+    assert all(torch.equal(weights[name], value) for name, value in mapper.state_dict().items())
+    assert (header["format"], header["step"], header["mapper"]) == ("nerp-generator-1", 7, {"mapper.arch": "unet"})
+
+
+def test_what_is_no_generator_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "generator.safetensors"
+    with pytest.raises(CheckpointError, match=r"generator .* is damaged \(.*\); train it again"):
+        load_generator(path)
+    for metadata in (None, {"header": "{"}, {"header": "[]"}, {"format": "nerp-generator-1"}):
+        save_file({"x": torch.zeros(1)}, path, metadata)
+        with pytest.raises(CheckpointError, match="has format None; expected a generator of 'nerp-generator-1'"):
+            load_generator(path)
+    save_file({"x": torch.zeros(1)}, path, {"header": json.dumps({"format": "nerp-generator-9"})})
+    with pytest.raises(CheckpointError, match="has format 'nerp-generator-9'"):
+        load_generator(path)
+
+
+def test_optimiser_states_lie_in_memory_as_their_parameters_do():
+    parameter = torch.nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    optimizer = torch.optim.AdamW([parameter], fused=True)
+    parameter.square().sum().backward()
+    optimizer.step()
+    packed = {name: tensor.contiguous() for name, tensor in pack_optimizer("adam", optimizer).items()}
+    unpack_optimizer("adam", optimizer, packed)
+    moment = optimizer.state[parameter]["exp_avg"]
+    assert moment.stride() == parameter.stride() != packed["adam/0/exp_avg"].stride()
+    assert torch.equal(moment, packed["adam/0/exp_avg"])
 
 
 def test_changed_settings_are_named():

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from nerp.training import losses
-from nerp.training.augment import sample_zoom_shift, zoom_shift
+from nerp.training.adversarial import losses
+from nerp.training.adversarial.discriminator_augmentation import sample_zoom_shift, zoom_shift
 
 
-def judgement(value, n=2):
+def logits(value, n=2):
     return torch.full((n, 1, 4, 4), value), torch.full((n, 1), value)
 
 
@@ -44,7 +44,7 @@ def test_every_form_pulls_the_fakes_up_and_tells_them_apart(form):
 
 
 def test_heads_weigh_the_same_whatever_their_size():
-    per_pixel, whole = judgement(0.0)[0], judgement(2.0)[1]
+    per_pixel, whole = logits(0.0)[0], logits(2.0)[1]
     expected = 0.5 * (math.log(2) + math.log(1 + math.exp(-2)))
     assert losses.over_heads(losses.softplus_generator, (per_pixel, whole)).item() == pytest.approx(expected)
 
@@ -57,7 +57,7 @@ def test_l1_and_total_variation_of_a_step():
     assert torch.equal(losses.total_variation(opacity), losses.total_variation(opacity.transpose(1, 3)))
 
 
-def test_r1_of_a_linear_judge():
+def test_r1_of_a_linear_discriminator():
     images = torch.rand(3, 1, 4, 4, requires_grad=True)
     slope = torch.arange(16.0, requires_grad=True)
     whole = (images.flatten(1) * slope).sum(dim=1, keepdim=True)

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from tiny_run import event_steps, metrics, state, tiny
+from tiny_run import event_steps, metrics, networks_of, state, tiny
 
-from nerp.config import load_config, save_settings
-from nerp.errors import CheckpointError, ConfigError, DataError, TrainingError
-from nerp.training import adversarial as adversarial_module
-from nerp.training import losses
-from nerp.training.adversarial import AdversarialTrainer, build_networks, train
-from nerp.training.launch import accelerator
+from nerp.config import load_config, save_settings, upgraded
+from nerp.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
+from nerp.training import loop
+from nerp.training.adversarial import AdversarialTrainer, losses, train
+from nerp.training.adversarial import run as run_module
+from nerp.training.checkpoint import Checkpoint, save_checkpoint
+from nerp.training.fabric import accelerator
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, training_data):
     """An uninterrupted run."""
-    return train(tiny(tmp_path_factory.mktemp("whole"), *training_data), progress=False)
+    return train(tiny(tmp_path_factory.mktemp("whole"), *training_data))
 
 
 def assert_same_run(run_dir, whole):
@@ -67,7 +69,7 @@ def test_generator_is_the_averaged_mapper(whole):
     tensors = state(whole).tensors
     assert all(torch.equal(weight, tensors[f"averaged/{name}"]) for name, weight in weights.items())
     assert not all(torch.equal(weight, tensors[f"mapper/{name}"]) for name, weight in weights.items())
-    build_networks(load_config(whole / "config.yaml")).mapper.load_state_dict(weights)
+    networks_of(load_config(whole / "config.yaml")).mapper.load_state_dict(weights)
 
 
 def test_finished_run_is_left_alone(whole):
@@ -76,7 +78,7 @@ def test_finished_run_is_left_alone(whole):
         return {path: path.stat().st_mtime_ns for path in files}
 
     before = written()
-    train(load_config(whole / "config.yaml"), progress=False)
+    train(load_config(whole / "config.yaml"))
     assert written() == before
 
 
@@ -92,18 +94,17 @@ def test_interrupted_run_resumes_bit_for_bit(tmp_path, training_data, whole, mon
     config = tiny(tmp_path, *training_data)
     monkeypatch.setattr(AdversarialTrainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(config, progress=False)
+        train(config)
     monkeypatch.setattr(AdversarialTrainer, "step", original)
     torch.rand(7)  # whatever the global generator has been used for
-    train(config, progress=False)
+    train(config)
     assert_same_run(tmp_path, whole)
 
 
 def test_killed_run_resumes_bit_for_bit(tmp_path, training_data, whole):
     config = tiny(tmp_path, *training_data)
     code = (
-        "import sys; from tiny_run import tiny; from nerp.training.adversarial import train;"
-        "train(tiny(*sys.argv[1:]), progress=False)"
+        "import sys; from tiny_run import tiny; from nerp.training.adversarial import train;train(tiny(*sys.argv[1:]))"
     )
     paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -116,7 +117,7 @@ def test_killed_run_resumes_bit_for_bit(tmp_path, training_data, whole):
         time.sleep(0.01)
     child.send_signal(signal.SIGSTOP)
     with pytest.raises(CheckpointError) as refusal:
-        train(config, progress=False)
+        train(config)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     killed_after = state(tmp_path).step
@@ -124,15 +125,15 @@ def test_killed_run_resumes_bit_for_bit(tmp_path, training_data, whole):
     assert killed_after in (2, 4), "the machine stalled: the child outran this test"
     (tmp_path / "checkpoints" / ".1.partial.step-00000006.safetensors").write_bytes(b"half")
     time.sleep(1.1)  # TensorBoard orders event files by the second of their making
-    train(config, progress=False)
+    train(config)
     assert_same_run(tmp_path, whole)
     assert not list(tmp_path.rglob("*.partial.*"))
     assert event_steps(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("writer", ["save_checkpoint", "save_generator"])
-def test_run_stopped_while_writing_its_end_is_completed(tmp_path, training_data, whole, monkeypatch, writer):
-    original, step, done = getattr(adversarial_module, writer), AdversarialTrainer.step, []
+@pytest.mark.parametrize(("module", "writer"), [(loop, "save_checkpoint"), (run_module, "save_generator")])
+def test_run_stopped_while_writing_its_end_is_completed(tmp_path, training_data, whole, monkeypatch, module, writer):
+    original, step, done = getattr(module, writer), AdversarialTrainer.step, []
 
     def counted(self, number):
         done.append(number)
@@ -144,11 +145,11 @@ def test_run_stopped_while_writing_its_end_is_completed(tmp_path, training_data,
         return original(*args, **kwargs)
 
     monkeypatch.setattr(AdversarialTrainer, "step", counted)
-    monkeypatch.setattr(adversarial_module, writer, interrupted)
+    monkeypatch.setattr(module, writer, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny(tmp_path, *training_data), progress=False)
-    monkeypatch.setattr(adversarial_module, writer, original)
-    train(tiny(tmp_path, *training_data), progress=False)
+        train(tiny(tmp_path, *training_data))
+    monkeypatch.setattr(module, writer, original)
+    train(tiny(tmp_path, *training_data))
     assert_same_run(tmp_path, whole)
     last = Path("samples") / "step-00000006.png"
     assert (tmp_path / last).read_bytes() == (whole / last).read_bytes()
@@ -156,21 +157,21 @@ def test_run_stopped_while_writing_its_end_is_completed(tmp_path, training_data,
 
 def test_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, training_data, whole, caplog):
     config = tiny(tmp_path, *training_data)
-    train(config, progress=False)
+    train(config)
     newest = tmp_path / "checkpoints" / "step-00000006.safetensors"
     newest.write_bytes(newest.read_bytes()[:5000])
     with caplog.at_level(logging.WARNING, "nerp"):
-        train(config, progress=False)
+        train(config)
     assert "step-00000006.safetensors is damaged" in caplog.text
     assert_same_run(tmp_path, whole)
 
 
 def test_steps_may_grow_and_not_shrink(tmp_path, training_data, whole):
-    train(tiny(tmp_path, *training_data, "trainer.steps=4"), progress=False)
-    train(tiny(tmp_path, *training_data), progress=False)
+    train(tiny(tmp_path, *training_data, "trainer.steps=4"))
+    train(tiny(tmp_path, *training_data))
     assert_same_run(tmp_path, whole)
     with pytest.raises(CheckpointError, match=r"is trained for 6 steps, trainer.steps is 3; ask for more"):
-        train(tiny(tmp_path, *training_data, "trainer.steps=3"), progress=False)
+        train(tiny(tmp_path, *training_data, "trainer.steps=3"))
 
 
 def test_other_settings_are_refused_by_name(whole, training_data):
@@ -178,7 +179,7 @@ def test_other_settings_are_refused_by_name(whole, training_data):
     with pytest.raises(
         CheckpointError, match=r"other settings: loss.l1 \(1.0 in the run, 2.0 now\), seed \(0 in the run"
     ):
-        train(config, progress=False)
+        train(config)
     assert load_config(whole / "config.yaml").loss.l1 == 1.0
 
 
@@ -193,7 +194,7 @@ def test_term_that_is_not_finite_stops_the_run(tmp_path, training_data, monkeypa
     with pytest.raises(
         TrainingError, match=r"step 4: 'l1' is nan; expected a finite number. The last checkpoint is int"
     ):
-        train(tiny(tmp_path, *training_data), progress=False)
+        train(tiny(tmp_path, *training_data))
     assert state(tmp_path).step == 2
     assert [row["step"] for row in metrics(tmp_path)] == [1, 2, 3]
 
@@ -202,11 +203,11 @@ def test_script_trains_and_reports_mistakes_in_one_line(tmp_path, training_data,
     import runpy
 
     main = runpy.run_path(str(ROOT / "train" / "gan.py"))["main"]
-    assert main(["nonsense"]) == 2
-    assert capsys.readouterr().err.startswith("error: no config 'nonsense'")
+    assert main(["train", "nonsense"]) == 2
+    assert capsys.readouterr().err.startswith("nerp: no config 'nonsense'")
     config = tmp_path / "config.yaml"
     config.write_text("{}")
-    assert main([str(config), "trainer.setps=1"]) == 2
+    assert main(["train", str(config), "trainer.setps=1"]) == 2
     assert "did you mean 'trainer.steps'?" in capsys.readouterr().err
 
 
@@ -219,28 +220,70 @@ def test_script_trains_and_reports_mistakes_in_one_line(tmp_path, training_data,
         ),
         ("loss={adversarial: 0, l1: 0}", "every loss of the mapper has weight 0; expected at least one above"),
         ("precision=bf16-mixed", "precision is bf16-mixed, which needs a GPU; on a CPU give precision=32-true"),
-        ("device=cuda", "device is cuda, but torch finds no GPU here; give device=cpu"),
+        ("device=cuda", "device 'cuda' is not usable here"),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_data_is_made(tmp_path, monkeypatch, override, message):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(ConfigError, match=message):
-        train(tiny(tmp_path / "run", override), progress=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=message):
+        train(tiny(tmp_path / "run", override))
     assert not (tmp_path / "run").exists()
 
 
-def test_gpus_are_counted(tmp_path, monkeypatch):
+def test_gpus_are_counted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    found = [accelerator(tiny(tmp_path, *more)) for more in (["device=auto"], ["device=cuda", "devices=2"], [])]
+    found = [accelerator("auto", "bf16-mixed"), accelerator("cuda", devices=2), accelerator("cpu", devices=3)]
     assert found == ["cuda", "cuda", "cpu"]
     with pytest.raises(ConfigError, match=r"devices is 3, but torch finds 2 GPU\(s\) here; ask for no more"):
-        accelerator(tiny(tmp_path, "device=auto", "devices=3"))
+        accelerator("auto", devices=3)
+
+
+def test_progress_tells_of_data_and_of_steps(tmp_path):
+    told = []
+    train(tiny(tmp_path, "trainer.steps=2"), progress=lambda *row: told.append(row))
+    data, training = (told[:5], told[5:])
+    assert data == [("data", done, 5) for done in range(1, 6)]
+    assert training == [("training", done, 2) for done in range(3)]
+
+
+BEFORE = ROOT / "tests" / "before" / "checkpoint.json"
+
+
+def run_of_the_version_before(folder, training_data, *, without=()):
+    """A run folder with a checkpoint as the version before named its settings and tensors; returns its overrides."""
+    shutil.copytree(Path(training_data[0].partition("=")[2]).parent, folder / "data")
+    before = json.loads(BEFORE.read_text())
+    draw = torch.Generator().manual_seed(0)
+    tensors = {
+        name: torch.full(shape, 4.0) if name.endswith("/step") else 0.1 * torch.rand(shape, generator=draw)
+        for name, (shape, _) in before["tensors"].items()
+    }
+    settings = {key: value for key, value in before["settings"].items() if key not in without}
+    save_checkpoint(folder / "checkpoints", Checkpoint(before["step"], settings, tensors))
+    asked = {key: value for key, value in upgraded(before["settings"]).items() if key not in ("CTs", "radiographs")}
+    told = [f"{key}={json.dumps(value)}" for key, value in asked.items()]
+    return [*told, f"run_dir={folder}", "device=cpu", "trainer.steps=5"]
+
+
+@pytest.mark.parametrize("without", [(), ("loss.matter_l1", "viewer.opacity")])
+def test_checkpoint_of_the_version_before_is_continued(tmp_path, training_data, without):
+    train(load_config(None, run_of_the_version_before(tmp_path, training_data, without=without)))
+    assert state(tmp_path).step == 5
+    assert [row["step"] for row in metrics(tmp_path)] == [5]
+    assert state(tmp_path).tensors.keys() == json.loads(BEFORE.read_text())["tensors"].keys()
+
+
+def test_what_the_version_before_did_not_know_counts_as_the_default(tmp_path, training_data):
+    overrides = run_of_the_version_before(tmp_path, training_data, without=("loss.tv",))
+    with pytest.raises(CheckpointError, match=r"other settings: loss.tv \(0.0 in the run, 2.0 now\)"):
+        train(load_config(None, [*overrides, "loss.tv=2"]))
 
 
 def test_missing_folder_is_named(tmp_path):
     overrides = [f"data.ct_dir={tmp_path}/nowhere", f"data.radiographs_dir={tmp_path}"]
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        train(tiny(tmp_path / "run", *overrides), progress=False)
+        train(tiny(tmp_path / "run", *overrides))
     assert not (tmp_path / "run").exists()
 
 
@@ -252,7 +295,7 @@ def test_presets_train_at_a_reduced_size(tmp_path, training_data, preset):
         preset,
         [f"run_dir={tmp_path}", "device=cpu", "precision=32-true", "trainer.log_every=1", *training_data, *reduced],
     )
-    train(config, progress=False)
+    train(config)
     assert state(tmp_path).step == 2
     assert all(math.isfinite(value) for row in metrics(tmp_path) for value in row.values())
     assert ("r1" in metrics(tmp_path)[0]) == (config.loss.r1 > 0)

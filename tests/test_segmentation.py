@@ -8,14 +8,21 @@ import torch
 from ellipses import write_pairs
 from PIL import Image
 
+from nerp.config import read_settings
 from nerp.errors import DataError, UsageError
-from nerp.evaluation import segmentation
 from nerp.evaluation.overlap import METRICS
-from nerp.evaluation.segmentation import evaluate_segmentation, score, summarise
+from nerp.evaluation.segmentation import score, segment_file, summarise
+from nerp.experiments import utility
+from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
 from nerp.networks.segmenter import Segmenter
-from nerp.training.supervised import SegmenterPlan
+from nerp.training.settings import SegmenterSettings
 
-PLAN = SegmenterPlan(epochs=12, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
+LEARNING = SegmenterSettings(epochs=12, side=32, batch_size=4, learning_rate=3e-3, encoder="tu-resnet10t")
+
+
+def config(**paths):
+    text = {name: None if path is None else str(path) for name, path in paths.items()}
+    return SegmentationConfig(**text, device="cpu", segmenter=LEARNING)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,7 @@ def evaluated(tmp_path_factory):
     train = write_pairs(folder / "train", 12)
     test = write_pairs(folder / "test", 5, shape=(50, 90), seed=1)
     (test / "masks" / "04.png").unlink()
-    result = evaluate_segmentation(train, test, plan=PLAN, out=folder / "out")
+    result = evaluate_segmentation(config(train=train, test=test, out=folder / "out"))
     return folder / "out", test, result
 
 
@@ -40,7 +47,7 @@ def test_the_result_has_the_documented_shape(evaluated):
         assert scores["mean"] == pytest.approx(np.mean(list(scores["per_image"].values())))
         assert scores["ci95"][0] <= scores["mean"] <= scores["ci95"][1]
     assert result["images_without_mask"] == ["04"]
-    assert result["distance_unit"] == "px"
+    assert (result["distance_unit"], result["device"]) == ("px", "cpu")
     assert set(result["training"]) == {
         "encoder", "side", "threads", "epochs", "steps", "seconds", "stopped_by", "loss",
     }  # fmt: skip
@@ -53,9 +60,9 @@ def test_a_short_training_finds_the_ellipses(evaluated):
 
 def test_weights_alone_test_again(evaluated):
     out, test, result = evaluated
-    again = evaluate_segmentation(None, test, weights=out / "segmenter.safetensors", plan=PLAN)
+    again = evaluate_segmentation(config(test=test, weights=out / "segmenter.safetensors"))
     assert again["training"] is None
-    assert again["weights"] == "segmenter.safetensors"
+    assert (again["weights"], again["device"]) == ("segmenter.safetensors", "cpu")
     for metric in METRICS:
         assert again[metric]["per_image"] == pytest.approx(result[metric]["per_image"])
 
@@ -63,9 +70,11 @@ def test_weights_alone_test_again(evaluated):
 def test_files_are_whole_and_at_the_masks_own_size(evaluated):
     out, test, result = evaluated
     assert json.loads((out / "scores.json").read_text()) == result
-    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
-        "00.png", "01.png", "02.png", "03.png", "scores.json", "segmenter.safetensors",
-    ]  # fmt: skip
+    assert sorted(path.name for path in (out / "predictions").iterdir()) == ["00.png", "01.png", "02.png", "03.png"]
+    assert {"scores.json", "segmenter.safetensors", "config.yaml", "checkpoints"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert read_settings(SegmentationConfig, out / "config.yaml").test == str(test)
     with Image.open(out / "predictions" / "00.png") as prediction, Image.open(test / "masks" / "00.png") as mask:
         assert prediction.size == mask.size == (90, 50)
         assert set(np.unique(np.asarray(prediction))) <= {0, 255}
@@ -93,6 +102,12 @@ def test_empty_masks_are_counted(tmp_path):
     assert scores["01"] == {"dice": 1.0, "jaccard": 1.0, "hd95": 0.0, "asd": 0.0}
 
 
+def test_a_segmented_file_is_a_mask_of_the_shape_asked_for(tmp_path):
+    write_pairs(tmp_path, 1)
+    mask = segment_file(Segmenter("tu-resnet10t", 32).eval(), tmp_path / "images" / "00.png", (20, 30))
+    assert (mask.shape, mask.dtype) == ((20, 30), bool)
+
+
 def test_patients_are_resampled_together():
     rows = {f"{index:02d}": dict.fromkeys(METRICS, float(index // 5)) for index in range(40)}
     alone = summarise(rows)["dice"]["ci95"]
@@ -103,38 +118,40 @@ def test_patients_are_resampled_together():
 def test_training_or_weights_but_not_both_or_none(tmp_path):
     for train, weights in ((None, None), (tmp_path, tmp_path / "x.safetensors")):
         with pytest.raises(UsageError, match="either a folder of pairs to train on, or the weights"):
-            evaluate_segmentation(train, tmp_path, weights=weights)
+            evaluate_segmentation(config(train=train, test=tmp_path, weights=weights))
+    with pytest.raises(UsageError, match="no images to test on; give test="):
+        evaluate_segmentation(config(train=tmp_path))
 
 
 def test_tests_are_never_what_is_learned(tmp_path, monkeypatch):
     write_pairs(tmp_path / "pairs", 2)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="is both the folder to train on and to test on"):
-        evaluate_segmentation(tmp_path / "pairs", "pairs", plan=PLAN)
+        evaluate_segmentation(config(train=tmp_path / "pairs", test="pairs"))
 
 
 @pytest.mark.parametrize("spoiled", ["images/00.png", "masks/00.png"])
 def test_a_set_of_another_kind_is_met_before_the_training(tmp_path, monkeypatch, spoiled):
     train, test = write_pairs(tmp_path / "train", 2), write_pairs(tmp_path / "test", 2, seed=1)
     (test / spoiled).write_text("no picture")
-    monkeypatch.setattr(segmentation, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(utility, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(DataError, match="cannot be read as an image"):
-        evaluate_segmentation(train, test, plan=PLAN)
+        evaluate_segmentation(config(train=train, test=test))
 
 
 def test_a_place_that_cannot_be_written_is_met_before_the_training(tmp_path, monkeypatch):
     train, test = write_pairs(tmp_path / "train", 2), write_pairs(tmp_path / "test", 2, seed=1)
-    monkeypatch.setattr(segmentation, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(utility, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(DataError, match=r"00\.png is a file; expected a folder"):
-        evaluate_segmentation(train, test, plan=PLAN, out=test / "images" / "00.png")
+        evaluate_segmentation(config(train=train, test=test, out=test / "images" / "00.png"))
 
 
 def test_bad_test_folders_are_refused_before_training(tmp_path):
     train = write_pairs(tmp_path / "train", 2)
     with pytest.raises(DataError, match="no folder at .*images"):
-        evaluate_segmentation(train, tmp_path / "absent", out=tmp_path / "out")
+        evaluate_segmentation(config(train=train, test=tmp_path / "absent", out=tmp_path / "out"))
     test = write_pairs(tmp_path / "test", 1)
     (test / "masks" / "00.png").rename(test / "masks" / "other.png")
     with pytest.raises(DataError, match="has a mask of its name"):
-        evaluate_segmentation(train, test, out=tmp_path / "out")
+        evaluate_segmentation(config(train=train, test=test, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()

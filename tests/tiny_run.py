@@ -1,8 +1,11 @@
 """A training run of a second, and how its folder is read, for the tests of training."""
 
 import json
+from pathlib import Path
 
 from nerp.config import load_config
+from nerp.training.adversarial import build_networks
+from nerp.training.adversarial.sources import open_sources
 from nerp.training.checkpoint import latest_checkpoint
 
 
@@ -32,6 +35,14 @@ def tiny(run_dir, *overrides):
     )
 
 
+def networks_of(config):
+    return build_networks(config.mapper, config.viewer, config.discriminator, seed=config.seed, backend=config.backend)
+
+
+def sources_of(config):
+    return open_sources(config.data, config.camera, shape=config.viewer.shape, made=Path(config.run_dir) / "data")
+
+
 def state(run_dir):
     return latest_checkpoint(run_dir / "checkpoints")
 
@@ -41,9 +52,9 @@ def metrics(run_dir):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-def event_steps(run_dir):
-    """Steps whose L1 TensorBoard shows, a killed run's included."""
+def event_steps(run_dir, name="l1"):
+    """Steps whose metric TensorBoard shows, a killed run's included."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
-    return [event.step for event in events.Scalars("l1")]
+    return [event.step for event in events.Scalars(name)]

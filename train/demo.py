@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from nerp.config import load_config
-from nerp.training.stand_in import make_radiographs
+from nerp.training.phantom_radiographs import make_radiographs
 
 RUN = Path("runs/demo")
 LUNGS = "lung_*,pulmonary_arteries,pulmonary_veins,bronchi"
@@ -20,7 +20,7 @@ def main() -> int:
     volumes = f"--ct {data}/ct --labels {data}/labels --label-names {data}/labels.csv"
     nerp(f"train demo run_dir={RUN}")
     nerp(f"synthesize {RUN} {volumes} --mask {LUNGS} --views 8 --shape 128 -o {pairs}")
-    print(f"\nStand-in radiographs of other phantoms, with masks, go to {test}", flush=True)
+    print(f"\nRadiographs of other phantoms, with masks, go to {test}", flush=True)
     make_test_set(test)
     keep = f"--save {RUN}/evaluation_"
     nerp(f"evaluate segmentation --train {pairs} --test {test} --minutes 1.5 {keep}segmentation.json")
@@ -45,10 +45,10 @@ def nerp(command: str) -> None:
 
 
 def make_test_set(folder: Path) -> None:
-    """Stand-ins of phantoms that no training has seen."""
+    """Radiographs of phantoms that no training has seen."""
     known = load_config("demo").phantom
-    common = {"spacing_mm": known.spacing_mm, "shape": (128, 128), "advance": lambda: None}
-    make_radiographs(folder, count=12, seed=known.seed + known.stand_ins, **common)
+    seed = known.seed + known.radiographs
+    make_radiographs(folder, count=12, seed=seed, spacing_mm=known.spacing_mm, shape=(128, 128))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,13 +66,19 @@ class Segmenter(nn.Module):
             )
         return self.unet(standardise(images).contiguous(memory_format=torch.channels_last))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     @torch.no_grad()
     def segment(self, images: Tensor) -> Tensor:
         """Probability of the structure at each pixel, (B, 1, H, W) in 0..1, of images (B, 1, H, W) of any size.
 
-        The images are squared to the working side, and the logits brought back to the images' own shape.
+        The images are squared to the working side, and the logits brought back to the images' own shape. Images may be
+        on any device; the answer is on the network's.
         """
-        logits = self(resize(images, (self.side, self.side)))
+        logits = self(resize(images.to(self.device), (self.side, self.side)))
         return F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False).sigmoid()
 
 
@@ -88,7 +96,7 @@ def resize(images: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def standardise(images: Tensor) -> Tensor:
-    """Each image of (B, 1, H, W) with mean 0 and deviation 1; a blank image becomes 0, never NaN."""
+    """Each image of (B, 1, H, W) with mean 0 and deviation 1; a blank image becomes 0, never NaN. Differentiable."""
     mean = images.mean(dim=(2, 3), keepdim=True)
     deviation = images.std(dim=(2, 3), keepdim=True, correction=0)
     return (images - mean) / (deviation + 1e-3)
@@ -100,16 +108,18 @@ KIND = "nerp segmenter"
 def save_segmenter(path: str | Path, network: Segmenter) -> None:
     """Write the weights as safetensors, with encoder and side in its metadata; never half-done.
 
+    Equal weights make equal bytes: the metadata is one text, since safetensors writes several in any order.
+
     Args:
-        path:    of the file.
+        path:    the file, by custom segmenter.safetensors.
         network: on any device.
     """
     from safetensors.torch import save_file
 
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    metadata = {"kind": KIND, "encoder": network.encoder, "side": str(network.side)}
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    header = {"kind": KIND, "encoder": network.encoder, "side": network.side}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata)
+        save_file(weights, temporary, {"header": json.dumps(header)})
 
 
 def load_segmenter(path: str | Path) -> Segmenter:
@@ -126,12 +136,22 @@ def load_segmenter(path: str | Path) -> Segmenter:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); expected a segmenter.safetensors file") from error
-    if metadata.get("kind") != KIND:
+    header = _header(metadata)
+    if header.get("kind") != KIND:
         raise CheckpointError(f"{path} holds no segmenter; expected the segmenter.safetensors that training writes")
     try:
-        network = Segmenter(metadata["encoder"], int(metadata["side"]))
+        network = Segmenter(header["encoder"], int(header["side"]))
         network.load_state_dict(weights)
     except (KeyError, ValueError, RuntimeError, UsageError) as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path} does not fit this version's segmenter ({reason}); train it again") from error
     return network.eval()
+
+
+def _header(metadata: dict[str, str]) -> dict[str, Any]:
+    """What a weights file says of itself: one text, or a text each in the version before."""
+    try:
+        header = json.loads(metadata["header"]) if "header" in metadata else metadata
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}

@@ -18,6 +18,7 @@ from nerp.files import sha256
 from nerp.networks.mapper import Mapper
 from nerp.networks.viewer import Viewer
 from nerp.runs import RunFolder
+from nerp.training.checkpoint import load_generator as read_weights
 from nerp.volume import Fields, Volume
 
 
@@ -85,11 +86,9 @@ def load_generator(folder: str | Path) -> TrainedGenerator:
 
 
 def _load_weights(mapper: Mapper, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    weights, _ = read_weights(path)
     try:
-        mapper.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        mapper.load_state_dict(weights)
+    except RuntimeError as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path} does not fit its run's mapper ({reason}); train it again") from error

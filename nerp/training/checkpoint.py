@@ -37,7 +37,12 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
-    """Write `folder/step-00000100.safetensors` in one piece and keep the last two; returns its path."""
+    """Write `folder/step-00000100.safetensors` in one piece and keep the last two; returns its path.
+
+    Args:
+        folder:     made if absent.
+        checkpoint: its tensors of any shape, dtype and device.
+    """
     from safetensors.torch import save_file
 
     path = Path(folder) / f"step-{checkpoint.step:08d}.safetensors"
@@ -57,14 +62,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is truncated, altered, or of another kind.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); delete it") from error
+    tensors, metadata = _read(path, "checkpoint", "delete it")
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {metadata.get('format')!r}; expected a checkpoint of {FORMAT!r}")
     header = metadata.get("header", "")
@@ -100,6 +98,12 @@ def save_generator(path: str | Path, mapper: nn.Module, *, step: int, settings: 
 
     Equal weights, step and settings make equal bytes: all of the header is one text, since safetensors
     writes several in any order.
+
+    Args:
+        path:     the file.
+        mapper:   whose weights are taken.
+        step:     steps it was trained for.
+        settings: dotted keys and values; those of `mapper.` are written, of all a hash.
     """
     from safetensors.torch import save_file
 
@@ -114,8 +118,32 @@ def save_generator(path: str | Path, mapper: nn.Module, *, step: int, settings: 
         save_file(weights, temporary, {"header": json.dumps(header)})
 
 
+def load_generator(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights that `save_generator` wrote, on the CPU, and its header: format, step, mapper, settings_sha256.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another kind or version.
+    """
+    weights, metadata = _read(path, "generator", "train it again")
+    try:
+        header = json.loads(metadata.get("header", ""))
+    except ValueError:
+        header = {}
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != GENERATOR_FORMAT:
+        raise CheckpointError(
+            f"{path} has format {found!r}; expected a generator of {GENERATOR_FORMAT!r}, as `nerp train` writes it"
+        )
+    return weights, header
+
+
 def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str | Path) -> None:
     """Refuse to continue a run under other settings.
+
+    Args:
+        found:    dotted keys and values of the run.
+        expected: those asked for now.
+        run_dir:  folder of the run, for the message.
 
     Raises:
         CheckpointError: names the keys that differ, what the run has and what was asked.
@@ -124,22 +152,38 @@ def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str
     if keys:
         changes = ", ".join(f"{key} ({found.get(key)} in the run, {expected.get(key)} now)" for key in keys)
         raise CheckpointError(
-            f"{run_dir} was trained with other settings: {changes}; set them back or give another run_dir"
+            f"{run_dir} was trained with other settings: {changes}; set them back or give another folder"
         )
 
 
 def pack_module(name: str, module: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers under `name/…`."""
+    """Weights and buffers under `name/…`, as they are: shapes, dtypes and devices of the module.
+
+    Args:
+        name:   what stands before each key.
+        module: whose state is taken.
+    """
     return {f"{name}/{key}": tensor for key, tensor in module.state_dict().items()}
 
 
 def unpack_module(name: str, module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put back what `pack_module` took."""
+    """Put back what `pack_module` took.
+
+    Args:
+        name:    as it was given to `pack_module`.
+        module:  receives the weights, on its own device.
+        tensors: what `pack_module` returned, others beside it allowed.
+    """
     module.load_state_dict(_under(name, tensors))
 
 
 def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of each parameter under `name/index/…`; the rates are not state, they follow from the step."""
+    """The state of each parameter under `name/index/…`; the rates are not state, they follow from the step.
+
+    Args:
+        name:      what stands before each key.
+        optimizer: whose state is taken: tensors of its parameters' shapes, and counts without dimension.
+    """
     state = optimizer.state_dict()["state"]
     return {
         f"{name}/{index}/{key}": torch.as_tensor(value)
@@ -149,12 +193,39 @@ def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 
 
 def unpack_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `pack_optimizer` took."""
+    """Put back what `pack_optimizer` took, each tensor in its parameter's own order of memory.
+
+    Args:
+        name:      as it was given to `pack_optimizer`.
+        optimizer: of the same parameters.
+        tensors:   what `pack_optimizer` returned, others beside it allowed.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for path, tensor in _under(name, tensors).items():
         index, key = path.split("/")
-        state.setdefault(int(index), {})[key] = tensor
+        state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Fused optimisers walk through memory, so a state must lie there as its parameter does."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device, requires_grad=False).copy_(tensor)
+
+
+def _read(path: str | Path, kind: str, repair: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, or a `CheckpointError` that says what it is and what to do."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{kind} {path} is damaged ({reason}); {repair}") from error
 
 
 def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

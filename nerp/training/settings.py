@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nerp.settings import Settings, choice, number
+from nerp.errors import ConfigError
+from nerp.settings import Settings, choice, number, section
+
+_DEFAULT_STEPS = 1000
+"""Of a segmenter's training, about, where no epochs are given."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,64 @@ class TrainerSettings(Settings):
     sample_every: int = number(1000, 1)
     sample_columns: int = number(4, 1, 16)
     checkpoint_every: int = number(1000, 1)
+
+
+@dataclass(frozen=True)
+class SegmenterSettings(Settings):
+    """The segmenter, and the pace of its training.
+
+    Args:
+        encoder:          of the U-Net; each trains from nothing within minutes on a few CPU cores.
+        side:             working resolution, pixels, a multiple of 32; every image becomes a square of it.
+        batch_size:       pairs a step.
+        learning_rate:    of AdamW at its peak; it warms up over 5 % of the steps and then falls as a cosine.
+        epochs:           passes over the pairs; none: as many as make about 1000 steps.
+        minutes:          limit of the training time, interruptions not counted, one step at least. A run that cannot
+                          fit anneals over what does; only one that the minutes do not cut is the same every time.
+        log_every:        steps between lines of metrics.jsonl.
+        sample_every:     steps between pictures in samples/.
+        checkpoint_every: steps between checkpoints; the last two are kept.
+    """
+
+    SECTION: ClassVar[str] = "segmenter"
+
+    encoder: str = choice("resnet18", "resnet34", "tu-resnet10t")
+    side: int = number(128, 32, 4096)
+    batch_size: int = number(8, 1, 4096)
+    learning_rate: float = number(1e-3, 1e-9, 1.0)
+    epochs: int | None = number(None, 1)
+    minutes: float = number(10.0, 1e-3)
+    log_every: int = number(10, 1)
+    sample_every: int = number(250, 1)
+    checkpoint_every: int = number(250, 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.side % 32:
+            raise ConfigError(f"segmenter.side is {self.side}; expected a multiple of 32, such as 128")
+
+    def steps(self, n_pairs: int) -> int:
+        """Planned optimiser steps: whole epochs over so many pairs."""
+        per_epoch = math.ceil(n_pairs / self.batch_size)
+        return per_epoch * (self.epochs or math.ceil(_DEFAULT_STEPS / per_epoch))
+
+
+@dataclass(frozen=True)
+class SegmenterConfig(Settings):
+    """A training of a segmenter.
+
+    Args:
+        train:     folder of pairs to learn from.
+        out:       folder of the run; none: nothing is written.
+        seed:      of the first weights, of the order and of the augmentation.
+        device:    `auto` takes a GPU where there is one.
+        precision: of the network while it learns.
+        segmenter: the network and its pace.
+    """
+
+    train: str | None = None
+    out: str | None = None
+    seed: int = number(0, 0, 2**63 - 1)
+    device: str = choice("auto", "cpu", "cuda")
+    precision: str = choice("32-true", "bf16-mixed")
+    segmenter: SegmenterSettings = section(SegmenterSettings)

@@ -5,41 +5,52 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.files import replacing, write_text
+from nerp.data.images import png_bytes
+from nerp.files import write_bytes, write_text
+from nerp.runs import RunFolder
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TILE, MARGIN, HEADING, GAP = 192, 88, 28, 4
 """Of a picture, in pixels: shorter side of its images at least, room for names, for numbers, between images."""
 
 
-class Journal:
+class RunLog:
     """Appends to the run's metrics, in `metrics.jsonl` and for TensorBoard.
 
     Args:
-        run_dir: folder of the run.
-        step:    steps already done: later lines, which an interrupted run may have left, are removed.
+        run:  the run's folder.
+        step: steps already done: later lines, which an interrupted run may have left, are removed.
     """
 
-    def __init__(self, run_dir: Path, step: int):
+    def __init__(self, run: RunFolder, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self._path = run_dir / "metrics.jsonl"
-        trim_metrics(self._path, step)
-        self._file = self._path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
+        trim_metrics(run.metrics, step)
+        self._file = run.metrics.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(run.events), purge_step=step + 1)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
         self._events.close()
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """One line for one step."""
+        """One line for one step.
+
+        Args:
+            step:    its number.
+            metrics: name to number.
+        """
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
         for name, value in metrics.items():
@@ -52,7 +63,12 @@ class Journal:
 
 
 def trim_metrics(path: Path, step: int) -> None:
-    """Drop the lines of later steps than `step`, and a line cut short; whole or not at all."""
+    """Drop the lines of later steps, and a line cut short; whole or not at all.
+
+    Args:
+        path: a `metrics.jsonl`, which need not exist.
+        step: the last one whose line stays.
+    """
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
@@ -87,11 +103,10 @@ def write_picture(path: Path, rows: dict[str, Tensor]) -> None:
             left = MARGIN + column * (width + GAP)
             draw.text((left + width / 2, HEADING / 2), str(column + 1), fill=255, font=font, anchor="mm")
             picture.paste(tile, (left, top))
-    with replacing(path) as temporary:
-        picture.save(temporary)
+    write_bytes(path, png_bytes(np.asarray(picture)))
 
 
-def _tile(image: Tensor):
+def _tile(image: Tensor) -> Image.Image:
     """A picture of (H, W) in 0 to 1, enlarged by a whole number until its shorter side has `TILE` pixels."""
     from PIL import Image
 

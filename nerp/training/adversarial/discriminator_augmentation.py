@@ -13,7 +13,7 @@ def zoom_shift(images: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
     Args:
         images: (B, 1, H, W).
         zoom:   (B,) above 1 enlarges.
-        shift:  (B, 2) along columns and rows, as a part of the image.
+        shift:  (B, 2) along columns and rows, as a fraction of the image.
 
     Returns:
         (B, 1, H, W), bilinear; differentiable in the images.
@@ -29,6 +29,16 @@ def zoom_shift(images: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
 
 
 def sample_zoom_shift(n: int, zoom: float, shift: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`n` zooms in 1 -+ `zoom` and shifts in -+ `shift`, uniform, for `zoom_shift`."""
+    """Zooms and shifts for `zoom_shift`, uniform.
+
+    Args:
+        n:         how many.
+        zoom:      largest change of the zoom, which is 1 -+ `zoom`.
+        shift:     largest shift, as a fraction of the image.
+        generator: source of the draws, on the CPU.
+
+    Returns:
+        (n,) zooms and (n, 2) shifts, on the CPU.
+    """
     uniform = 2.0 * torch.rand(n, 3, generator=generator) - 1.0
     return 1.0 + zoom * uniform[:, 0], shift * uniform[:, 1:]

@@ -19,44 +19,59 @@ Terms = dict[str, tuple[float, Tensor]]
 """Name of a loss term to its weight and its value."""
 
 
-class Learner:
-    """Updates one network.
+class OptimisationStep:
+    """Updates one network by AdamW.
 
     Args:
         name:     in metrics, messages and checkpoints.
-        module:   wrapped by the fabric; call `learner.module` in its stead.
-        rate:     learning rate before `rate_factor`.
-        settings: betas, decay, schedule, longest gradient.
+        module:   wrapped by the fabric; call `.module` of this object in its stead.
+        settings: betas, decay, longest gradient.
         fabric:   Lightning Fabric, launched.
+        fused:    AdamW in one kernel: faster where there are many small weights, with another rounding.
+
+    Source: AdamW, Loshchilov & Hutter 2019.
     """
 
-    def __init__(self, name: str, module: nn.Module, *, rate: float, settings: OptimizerSettings, fabric: Fabric):
-        self.name, self.rate, self.settings, self._fabric = name, rate, settings, fabric
-        betas = tuple(settings.betas)
-        optimizer = torch.optim.AdamW(module.parameters(), lr=rate, betas=betas, weight_decay=settings.weight_decay)
+    def __init__(
+        self, name: str, module: nn.Module, *, settings: OptimizerSettings, fabric: Fabric, fused: bool | None = None
+    ):
+        self.name, self.settings, self._fabric = name, settings, fabric
+        optimizer = torch.optim.AdamW(
+            module.parameters(), betas=settings.betas, weight_decay=settings.weight_decay, fused=fused
+        )
         self.module, self._optimizer = fabric.setup(module, optimizer)
 
-    def update(self, step: int, terms: Terms) -> dict[str, float]:
-        """One optimiser step on the weighted sum of `terms`; returns each term, the gradient norm and the rate.
+    def update(self, step: int, terms: Terms, *, rate: float) -> dict[str, float]:
+        """One optimiser step on the weighted sum of the terms.
+
+        Args:
+            step:  number of the step, for messages.
+            terms: name to weight and value, each value one number (a tensor of no dimension), with its graph.
+            rate:  learning rate of this step.
+
+        Returns:
+            Each term, the gradient norm `gradient_<name>` and the rate `lr_<name>`.
 
         Raises:
             TrainingError: a term or the gradient is not finite; the weights are left as they were.
         """
         metrics = self._finite(step, {name: value for name, (_, value) in terms.items()})
-        rate = self.rate * rate_factor(step, self.settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._fabric.backward(sum(weight * value for weight, value in terms.values()))
+        loss = sum(weight * value for weight, value in terms.values())
+        assert isinstance(loss, Tensor)  # not the 0 of no terms
+        self._fabric.backward(loss)
         norm = self._fabric.clip_gradients(
             self.module, self._optimizer, max_norm=self.settings.max_grad_norm, error_if_nonfinite=False
         )
+        assert norm is not None  # of a clipping by norm, not by value
         metrics |= self._finite(step, {f"gradient_{self.name}": norm})
         self._optimizer.step()
         self._optimizer.zero_grad()
         return {**metrics, f"lr_{self.name}": rate}
 
     def state(self) -> dict[str, Tensor]:
-        """The optimiser's tensors."""
+        """The optimiser's tensors, under `<name>_optimizer/…`."""
         return pack_optimizer(f"{self.name}_optimizer", self._optimizer.optimizer)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -65,18 +80,27 @@ class Learner:
 
     def _finite(self, step: int, terms: dict[str, Tensor]) -> dict[str, float]:
         """The terms as numbers, averaged over the processes."""
-        values = self._fabric.all_reduce(torch.stack([term.detach().float() for term in terms.values()])).tolist()
+        mean = self._fabric.all_reduce(torch.stack([term.detach().float() for term in terms.values()]))
+        assert isinstance(mean, Tensor)  # as what went in
+        values = mean.tolist()
         for name, value in zip(terms, values, strict=True):
             if not math.isfinite(value):
                 raise TrainingError(
                     f"step {step}: '{name}' is {value}; expected a finite number. The last checkpoint is intact:"
-                    " lower optimizer.lr or that term's weight, in a new run_dir"
+                    " lower the learning rate or that term's weight, in a new folder"
                 )
         return dict(zip(terms, values, strict=True))
 
 
 def rate_factor(step: int, settings: OptimizerSettings) -> float:
-    """What a learning rate is multiplied by in step `step`: a linear rise, times a cosine there and back."""
+    """What a learning rate is multiplied by: a linear rise, times a cosine there and back.
+
+    Args:
+        step:     counted from 1.
+        settings: schedule, its period, and the length of the rise, in steps.
+
+    Source: cosine annealing, Loshchilov & Hutter 2017, eq. 5, without restarts and mirrored.
+    """
     rise = min(1.0, step / settings.warmup_steps) if settings.warmup_steps else 1.0
     if settings.schedule == "constant":
         return rise

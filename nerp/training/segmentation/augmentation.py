@@ -1,4 +1,4 @@
-"""Random changes that make rendered radiographs as varied as real ones, for images and masks together.
+"""Segmenter augmentation: random changes that make rendered radiographs as varied as real ones.
 
 Each function takes a batch and a generator, and draws one set of numbers an image: the same seed gives the same
 batch. Contrast is never inverted: bone stays bright.
@@ -26,12 +26,12 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[
     """One random variant of each pair.
 
     Args:
-        images:    (B, 1, H, W) in 0..1.
-        masks:     (B, 1, H, W) in 0..1; they follow the geometry and the borders alone.
+        images:    (B, 1, H, W), 0 to 1, on the CPU.
+        masks:     (B, 1, H, W), 0 to 1; they follow the geometry and the borders alone.
         generator: source of every draw, on the CPU.
 
     Returns:
-        images and masks of the same shapes, images in 0..1, masks 0 or 1.
+        images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W), 0 or 1.
     """
     images, masks = move(images, masks, generator)
     images = blur(shade(tone(images, generator), generator), generator)
@@ -40,7 +40,16 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[
 
 
 def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Turn, zoom, stretch, shear and shift image and mask alike; what comes from outside is black."""
+    """Turn, zoom, stretch, shear and shift image and mask alike; what comes from outside is black.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        masks:     (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W), 0 or 1.
+    """
     n = len(images)
     angle = _between(-TURN_RAD, TURN_RAD, n, generator)
     zoom = 1.0 / _between(*SCALE, n, generator)
@@ -54,7 +63,15 @@ def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
 
 
 def tone(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Another tone curve: a gamma drawn on a log scale, and less or more contrast about the middle."""
+    """Another tone curve: a gamma drawn on a log scale, and less or more contrast about the middle.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        (B, 1, H, W), 0 to 1.
+    """
     shape = (len(images), 1, 1, 1)
     low, high = (math.log(value) for value in GAMMA)
     gamma = _between(low, high, len(images), generator).exp().view(shape)
@@ -65,7 +82,15 @@ def tone(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shade(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Make some regions lighter, some darker, by smooth random fields: soft tissue, devices and disease vary."""
+    """Make some regions lighter, some darker, by smooth random fields: soft tissue, devices and disease vary.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        (B, 1, H, W), not clamped.
+    """
     n, _, height, width = images.shape
     for cells in (4, 10):
         field = torch.randn(n, 1, cells, cells, generator=generator)
@@ -76,21 +101,46 @@ def shade(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def blur(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mix each image with its blurred self; a negative share sharpens."""
+    """Mix each image with its blurred self; a negative fraction sharpens.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        (B, 1, H, W), not clamped.
+    """
     smooth = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="replicate"), 3, stride=1)
     smooth = F.avg_pool2d(smooth, 3, stride=1)
-    share = _between(-0.7, 1.0, len(images), generator).view(-1, 1, 1, 1)
-    return images + share * (smooth - images)
+    fraction = _between(-0.7, 1.0, len(images), generator).view(-1, 1, 1, 1)
+    return images + fraction * (smooth - images)
 
 
 def grain(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Add white noise of a random strength."""
+    """Add white noise of a random strength.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        (B, 1, H, W), not clamped.
+    """
     strength = _between(0.0, 0.06, len(images), generator).view(-1, 1, 1, 1)
     return images + strength * torch.randn(images.shape, generator=generator)
 
 
 def border(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Cover a quarter of all edges with a flat frame, as collimators and film holders do; hide the mask there."""
+    """Cover a quarter of all edges with a flat frame, as collimators and cassettes do; no mask is left there.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        masks:     (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W).
+    """
     n, _, height, width = images.shape
     used = (torch.rand(n, 4, generator=generator) < 0.25).float()
     depth = used * _between(0.0, 0.08, 4 * n, generator).view(n, 4)

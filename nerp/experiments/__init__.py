@@ -1,0 +1,1 @@
+"""Trainings that are done to be scored: what a set of pairs, or a choice, is worth."""

@@ -1,0 +1,26 @@
+"""What experiments are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nerp.training.settings import SegmenterConfig
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(SegmenterConfig):
+    """A segmenter, trained here or before, scored on images and masks that it has not seen.
+
+    Args:
+        train:     folder of pairs to learn from; none where `weights` are given.
+        out:       folder of the run, of scores.json and of predictions/; none: nothing is written.
+        seed:      of the training, and of the intervals' draws.
+        device:    `auto` takes a GPU where there is one.
+        precision: of the network while it learns.
+        segmenter: the network and its pace.
+        test:      folder with images/ and masks/, matched by file stem.
+        weights:   a segmenter.safetensors of an earlier run; then nothing is trained.
+    """
+
+    test: str | None = None
+    weights: str | None = None

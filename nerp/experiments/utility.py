@@ -1,0 +1,89 @@
+"""The worth of labelled pairs: a segmenter learns on them and is scored on other images and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nerp.config import save_settings
+from nerp.data.images import find_pairs, read_image, read_mask
+from nerp.devices import choose_device
+from nerp.errors import DataError, UsageError
+from nerp.evaluation.segmentation import score, summarise
+from nerp.experiments.settings import SegmentationConfig
+from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.networks.segmenter import Segmenter, load_segmenter
+from nerp.runs import RunFolder
+from nerp.training.loop import Progress
+from nerp.training.segmentation import TrainedSegmenter, train_segmenter
+
+__all__ = ["SegmentationConfig", "evaluate_segmentation"]
+
+
+def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Train on one folder of pairs, or load weights, and score on another folder.
+
+    With `config.out`, its folder is a run's (see `train_segmenter`), with predictions/*.png and scores.json in it; an
+    interrupted training is continued.
+
+    Args:
+        config:   the folders, the device, the seed and the training's settings.
+        progress: called as progress(steps done, steps planned) while training.
+
+    Returns:
+        JSON-ready: for `dice`, `jaccard`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit` ("px" of
+        the mask files); `training`, or null; `weights`; `images_without_mask`; `empty` (counts of empty masks);
+        `device`, `cpu` or `cuda`, that trained and segmented.
+
+    Raises:
+        UsageError: both or neither of `train` and `weights`, no `test`, or tests among what is trained on.
+        DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
+    """
+    tests, unmatched = _test_pairs(_checked_sources(config))
+    run = None if config.out is None else RunFolder(Path(config.out))
+    if run is not None:
+        check_folder(run.predictions)
+    network, trained = _segmenter(config, progress)
+    scores, empty = score(network, tests, predictions=None if run is None else run.predictions)
+    result = summarise(scores, seed=config.seed)
+    result |= {"distance_unit": "px", "training": trained and trained.record(), "empty": empty}
+    result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
+    result |= {"device": network.device.type}
+    if run is not None:
+        save_settings(config, run.config)
+        write_bytes(run.scores, json_bytes(result))
+    return result
+
+
+def _segmenter(config: SegmentationConfig, progress: Progress | None) -> tuple[Segmenter, TrainedSegmenter | None]:
+    if config.weights is not None:
+        return load_segmenter(config.weights).to(choose_device(config.device)), None
+    trained = train_segmenter(config, progress=progress)
+    return trained.network, trained
+
+
+def _checked_sources(config: SegmentationConfig) -> str:
+    """The folder to test on, once it is sure that there is one, and no other mistake in what is given."""
+    if (config.train is None) == (config.weights is None):
+        raise UsageError(
+            "give either a folder of pairs to train on, or the weights of an earlier run, not both or none"
+        )
+    if config.test is None:
+        raise UsageError("no images to test on; give test=… a folder with images/ and masks/")
+    if config.train is not None and Path(config.train).resolve() == Path(config.test).resolve():
+        raise UsageError(
+            f"{config.test} is both the folder to train on and to test on; give images that were not learned"
+        )
+    return config.test
+
+
+def _test_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    pairs, unmatched = find_pairs(folder)
+    if not pairs:
+        raise DataError(
+            f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems"
+        )
+    image, mask = pairs[0]  # a set of another kind is met before the training, not after
+    read_image(image)
+    read_mask(mask)
+    return pairs, unmatched

@@ -1,0 +1,174 @@
+"""A whole adversarial run: data, networks, resuming, and the final generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nerp.config import Config, upgraded
+from nerp.errors import CheckpointError, ConfigError
+from nerp.networks import Discriminator, Mapper, Viewer
+from nerp.networks.settings import DiscriminatorSettings, MapperSettings, ViewerSettings
+from nerp.randomness import stream
+from nerp.runs import RunFolder
+from nerp.settings import flatten
+from nerp.training.adversarial.sources import open_sources, prepare
+from nerp.training.adversarial.trainer import AdversarialTrainer, Networks, Recipe, Sources
+from nerp.training.budget import Budget
+from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_generator
+from nerp.training.fabric import launch
+from nerp.training.loop import Bars, Keeping, Pace, TrainingLoop, locked_run
+from nerp.training.settings import LossSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+MAY_CHANGE = (
+    "run_dir",
+    "device",
+    "backend",
+    "data.cached_volumes",
+    "data.cache_dir",
+    "trainer.steps",
+    "trainer.log_every",
+    "trainer.sample_every",
+    "trainer.sample_columns",
+    "trainer.checkpoint_every",
+)
+"""Settings under which a run may be continued though they differ."""
+
+
+def train(config: Config, *, progress: Bars | None = None) -> Path:
+    """Train a generator into `config.run_dir`, or continue where an interrupted run stopped.
+
+    Killed at any moment and called again, it resumes from the newest checkpoint that is whole; on a
+    CPU the weights are then, bit for bit, those of an uninterrupted run.
+
+    Args:
+        config:   from `load_config`. Without `data.ct_dir` or `data.radiographs_dir`, phantoms are made.
+        progress: called as progress(task, done, total) for the tasks `data`, where some is made, and `training`.
+
+    Returns:
+        The run folder: config.yaml, metrics.jsonl, tensorboard/, samples/*.png, checkpoints/ and
+        generator.safetensors, the averaged mapper of the last checkpoint.
+
+    Raises:
+        CheckpointError: the folder holds a run with other settings, or with more steps than asked for, or
+            another process trains into it.
+        ConfigError: settings that cannot be trained on this machine or at all; see `launch`, `check_trainable`.
+        TrainingError: a loss or gradient is no longer finite.
+        DataError, VolumeError: the data cannot be used.
+    """
+    check_trainable(config.discriminator, config.viewer, config.loss)
+    fabric = launch(config.device, config.precision, devices=config.devices, nodes=config.nodes)
+    show = progress if progress is not None and fabric.is_global_zero else _silent
+    run = RunFolder(Path(config.run_dir))
+    with locked_run(run.path, fabric):
+        if fabric.is_global_zero:
+            shape, task = config.viewer.shape, partial(show, "data")
+            prepare(config.data, config.phantom, folder=run.data, shape=shape, progress=task)
+        fabric.barrier()
+        sources = open_sources(config.data, config.camera, shape=config.viewer.shape, made=run.data)
+        _loop(config, run, sources, fabric=fabric).run(partial(show, "training"))
+    return run.path
+
+
+def _loop(config: Config, run: RunFolder, sources: Sources, *, fabric: Fabric) -> TrainingLoop:
+    """The loop of a run, at the step where it stopped."""
+    deciding = _deciding(config, sources)
+    found = latest_checkpoint(run.checkpoints)
+    if found is not None:
+        _check(found, deciding, run, steps=config.trainer.steps)
+    trainer = _trainer(config, sources, fabric)
+
+    def save_weights(step: int) -> None:
+        save_generator(run.generator, trainer.averaged, step=step, settings=deciding)
+
+    every = config.trainer
+    pace = Pace(every.log_every, every.sample_every, every.checkpoint_every)
+    keeping = Keeping(run, config, deciding, save_weights)
+    loop = TrainingLoop(trainer, Budget(every.steps), pace=pace, fabric=fabric, keeping=keeping)
+    loop.resume(found)
+    return loop
+
+
+def _trainer(config: Config, sources: Sources, fabric: Fabric) -> AdversarialTrainer:
+    networks = build_networks(
+        config.mapper, config.viewer, config.discriminator, seed=config.seed, backend=config.backend
+    )
+    moved = config.discriminator
+    recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=moved.zoom, shift=moved.shift)
+    return AdversarialTrainer(networks, sources, recipe=recipe, seed=config.seed, fabric=fabric)
+
+
+def build_networks(
+    mapper: MapperSettings, viewer: ViewerSettings, discriminator: DiscriminatorSettings, *, seed: int, backend: str
+) -> Networks:
+    """Mapper, viewer and discriminator with their first weights.
+
+    Args:
+        mapper:        of the `Mapper`.
+        viewer:        of the `Viewer`.
+        discriminator: of the `Discriminator`.
+        seed:          of the weights; the global generator stays as it is.
+        backend:       of the projection.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, 0, "weights").initial_seed())
+        return Networks(
+            Mapper(mapper.arch, mapper.channels, mapper.opacity_max_per_mm, mapper.residual),
+            Viewer(viewer.n_samples, viewer.opacity, backend),
+            Discriminator(discriminator.encoder, discriminator.depth, discriminator.channels),
+        )
+
+
+def check_trainable(discriminator: DiscriminatorSettings, viewer: ViewerSettings, loss: LossSettings) -> None:
+    """Refuse settings that fit a rendering but no training.
+
+    Args:
+        discriminator: its depth says how often an image is halved.
+        viewer:        its shape is the images'.
+        loss:          the weights of the terms.
+
+    Raises:
+        ConfigError: images that the discriminator cannot halve, or no loss.
+    """
+    multiple = 2**discriminator.depth
+    if any(side % multiple for side in viewer.shape):
+        raise ConfigError(
+            f"viewer.shape is {list(viewer.shape)}; expected multiples of {multiple}, since discriminator.depth is"
+            f" {discriminator.depth}: change either"
+        )
+    if not any((loss.adversarial, loss.l1, loss.tv, loss.matter_l1)):
+        raise ConfigError("every loss of the mapper has weight 0; expected at least one above, such as loss.l1=1")
+
+
+def _deciding(config: Config, sources: Sources) -> dict[str, Any]:
+    counts = {"CTs": len(sources.volumes), "radiographs": len(sources.radiographs)}
+    return {**_without_idle(flatten(config)), **counts}
+
+
+def _without_idle(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what decides nothing, such as the angle of a view that does not turn."""
+    is_still = settings.get("camera.view") != "oblique"
+    idle = {*MAY_CHANGE, *(["camera.angle_deg"] if is_still else [])}
+    return {key: value for key, value in settings.items() if key not in idle}
+
+
+def _check(found: Checkpoint, deciding: dict[str, Any], run: RunFolder, *, steps: int) -> None:
+    """Whether a checkpoint is of the run that is asked for; what its version did not know counts as the default."""
+    settings = _without_idle({**flatten(Config()), **upgraded(found.settings)})
+    check_settings(settings, deciding, run.path)
+    if found.step > steps:
+        raise CheckpointError(
+            f"{run.path} is trained for {found.step} steps, trainer.steps is {steps}; ask for more, or give another"
+            " run_dir"
+        )
+
+
+def _silent(task: str, done: int, total: int) -> None:
+    """Nobody watches."""

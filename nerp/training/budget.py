@@ -1,0 +1,59 @@
+"""How long a training may go on: steps planned, and the time that they may take."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+_RECKONED_EVERY = 20
+
+
+class Budget:
+    """How many steps, and how long they may take; steps that cannot fit into the time are given up.
+
+    Args:
+        steps:   planned.
+        minutes: limit of the time spent on them, over all parts of an interrupted run.
+    """
+
+    def __init__(self, steps: int, minutes: float = math.inf):
+        self.planned = self.total = steps
+        self._limit = 60.0 * minutes
+        self._before = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count the time, after what was counted before a `restore`."""
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far."""
+        return self._before + time.monotonic() - self._started
+
+    def allows(self, done: int) -> bool:
+        """Whether there is another step after so many; the first is always allowed."""
+        return done < self.total and (done == 0 or self.seconds <= self._limit)
+
+    def reckon(self, done: int) -> None:
+        """Every 20 steps, reckon how many fit if the rest is as slow as those done; never more than planned."""
+        if done % _RECKONED_EVERY:
+            return
+        spent = self.seconds
+        fitting = done * self._limit / spent if spent > 0 else math.inf
+        self.total = self.planned if fitting >= self.planned else max(done, int(fitting))
+
+    def state(self) -> dict[str, Tensor]:
+        """Seconds spent and steps that fit, where the time is limited; else nothing."""
+        if math.isinf(self._limit):
+            return {}
+        return {"budget": torch.tensor([self.seconds, self.total], dtype=torch.float64)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `state` gave; the time since then does not count."""
+        if "budget" in tensors:
+            self._before, self.total = float(tensors["budget"][0]), int(tensors["budget"][1])
+            self.start()

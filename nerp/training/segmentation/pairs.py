@@ -1,0 +1,36 @@
+"""Labelled pairs as a segmenter's training needs them: all in memory, at one size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerp.data.images import find_pairs, read_image, read_mask
+from nerp.errors import DataError
+from nerp.networks.segmenter import resize
+
+
+def load_pairs(folder: str | Path, side: int) -> tuple[Tensor, Tensor]:
+    """All pairs of a folder.
+
+    Args:
+        folder: holds images/ and masks/, matched by file name.
+        side:   pixels; every image becomes a square of it.
+
+    Returns:
+        Images, 0 to 255, and masks, 0 or 1, each (N, 1, side, side) uint8.
+
+    Raises:
+        DataError: fewer than two pairs, unreadable files, or masks that are all empty.
+    """
+    pairs, _ = find_pairs(folder)
+    if len(pairs) < 2:
+        raise DataError(f"{folder} has {len(pairs)} image-mask pairs; expected 2 or more, matched by file name")
+    images = torch.cat([resize(read_image(image), (side, side)) for image, _ in pairs])
+    masks = torch.cat([resize(read_mask(mask), (side, side)) for _, mask in pairs])
+    masks = (masks > 0.5).to(torch.uint8)
+    if not masks.any():
+        raise DataError(f"all {len(pairs)} masks in {folder} are empty; expected some pixels of the structure to learn")
+    return (images * 255).round().clamp(0, 255).to(torch.uint8), masks
