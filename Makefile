@@ -52,6 +52,7 @@ demo: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy nerp
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

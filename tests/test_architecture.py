@@ -1,54 +1,54 @@
 """Imports point one way, and each heavy package has one home."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-LEVELS = {
-    "nerp.errors": 0,
-    "nerp.devices": 0.5,
-    "nerp.files": 0.5,
-    "nerp.runs": 0.6,
-    "nerp.settings": 0.5,
-    "nerp.display": 0.5,
-    "nerp.randomness": 0.5,
-    "nerp.label_names": 0.5,
-    "nerp.formats": 1,
-    "nerp.dicom": 1.5,
-    "nerp.volume": 2,
-    "nerp.anatomy": 2.5,
-    "nerp.camera": 3,
-    "nerp.phantom": 3,
-    "nerp.projection": 4,
-    "nerp.networks": 5,
-    "nerp.physics": 5,
-    "nerp.data": 5,
-    "nerp.runs": 2,
-    "nerp.training.settings": 5.2,
-    "nerp.config": 5.5,
-    "nerp.synthesis": 6,
-    "nerp.training": 6,
-    "nerp.evaluation": 7,
-    "nerp.experiments": 7.5,
-    "nerp.report": 7,
-    "nerp.cli": 8,
-    "nerp.__main__": 9,
-}
+LAYERS: list[set[str]] = [
+    {"nerp.errors", "nerp.randomness"},
+    {"nerp.devices", "nerp.display", "nerp.files", "nerp.label_names", "nerp.settings"},
+    {"nerp.formats", "nerp.runs", "nerp.training.settings"},
+    {"nerp.dicom"},
+    {"nerp.volume"},
+    {"nerp.anatomy", "nerp.phantom"},
+    {"nerp.camera"},
+    {"nerp.data", "nerp.projection"},
+    {"nerp.networks"},
+    {"nerp.config", "nerp.evaluation"},
+    {"nerp.report", "nerp.training"},
+    {"nerp.experiments", "nerp.synthesis"},
+    {"nerp.cli"},
+    {"nerp.__main__"},
+]
+"""From the ground up. A module imports from lower layers only, and lies no higher than what it imports makes it."""
+
+LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 HOMES = {
-    "torch_fidelity": {"nerp.evaluation"},
-    "segmentation_models_pytorch": {"nerp.networks"},
-    "monai.networks": {"nerp.networks"},
-    "omegaconf": {"nerp.config"},
-    "nibabel": {"nerp.formats"},
+    "PIL": {"nerp.data", "nerp.training"},
     "SimpleITK": {"nerp.formats"},
     "lightning_fabric": {"nerp.training"},
-    "typer": {"nerp.cli"},
+    "matplotlib": {"nerp.report"},
+    "monai": {"nerp.networks"},
+    "nibabel": {"nerp.formats"},
+    "omegaconf": {"nerp.config"},
+    "pydicom": {"nerp.data", "nerp.dicom"},
+    "rich": {"nerp.cli"},
+    "safetensors": {"nerp.data", "nerp.networks", "nerp.training"},
+    "scipy": {"nerp.anatomy", "nerp.evaluation", "nerp.phantom"},
+    "segmentation_models_pytorch": {"nerp.networks"},
+    "timm": {"nerp.evaluation"},
     "torch.utils.tensorboard": {"nerp.training"},
+    "torch_fidelity": {"nerp.evaluation"},
+    "triton": {"nerp.projection"},
+    "typer": {"nerp.cli"},
+    "yaml": {"nerp.config"},
 }
+"""Third-party packages and the only rooms that may import them; torch and numpy are everywhere."""
 
 
 def module_name(path: Path) -> str:
@@ -71,7 +71,7 @@ def station(module: str) -> str:
     """The station a module belongs to: `nerp.projection.rays` is at `nerp.projection`."""
     parts = module.split(".")
     whole = (".".join(parts[:n]) for n in range(len(parts), 1, -1))
-    return next((name for name in whole if name in LEVELS), ".".join(parts[:2]))
+    return next((name for name in whole if name in LAYER_OF), ".".join(parts[:2]))
 
 
 def sources() -> list[Path]:
@@ -83,6 +83,18 @@ def beside(pattern: str) -> list[Path]:
     return [path for folder in ("train", "eval") for path in sorted((ROOT / folder).glob(pattern))]
 
 
+def needs() -> dict[str, set[str]]:
+    """What each station imports of the others."""
+    found: dict[str, set[str]] = {}
+    for path in sources():
+        home = station(module_name(path))
+        if home == "nerp":
+            continue
+        targets = {station(name) for name in imports_of(path) if name.startswith("nerp.")}
+        found.setdefault(home, set()).update((targets & LAYER_OF.keys()) - {home})
+    return found
+
+
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_imports_point_one_way(path):
     home = station(module_name(path))
@@ -90,13 +102,19 @@ def test_imports_point_one_way(path):
         return
     for name in imports_of(path):
         target = station(name)
-        if name.startswith("nerp.") and target != home and target in LEVELS:
-            assert LEVELS[target] < LEVELS[home], f"{module_name(path)} imports {name}: against the line"
+        if name.startswith("nerp.") and target != home and target in LAYER_OF:
+            assert LAYER_OF[target] < LAYER_OF[home], f"{module_name(path)} imports {name}: against the layers"
 
 
-def test_every_module_has_a_level():
+def test_every_module_has_a_layer():
     stations = {station(module_name(path)) for path in sources()} - {"nerp"}
-    assert stations <= set(LEVELS), f"give a level to {sorted(stations - set(LEVELS))}"
+    assert stations == set(LAYER_OF), f"layers and modules differ in {sorted(stations ^ set(LAYER_OF))}"
+
+
+def test_no_room_lies_above_one_that_it_does_not_need():
+    for home, targets in needs().items():
+        lowest = 1 + max((LAYER_OF[target] for target in targets), default=-1)
+        assert LAYER_OF[home] == lowest, f"{home} needs no more than layer {lowest - 1}: move it down to {lowest}"
 
 
 @pytest.mark.parametrize("package", sorted(HOMES))
@@ -108,6 +126,12 @@ def test_heavy_package_has_one_home(package):
     }
     assert users, f"nobody imports {package}: drop it from this table"
     assert users <= HOMES[package], f"{package} is imported by {sorted(users)}; its home is {sorted(HOMES[package])}"
+
+
+def test_every_third_party_package_has_a_home():
+    everywhere = {"torch", "numpy", "nerp", *sys.stdlib_module_names}
+    tops = {name.split(".")[0] for path in sources() for name in imports_of(path)} - everywhere
+    assert tops <= {name.split(".")[0] for name in HOMES}, f"give a home to {sorted(tops)}"
 
 
 def test_modules_and_scripts_stay_short():

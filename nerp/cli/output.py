@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from nerp.errors import NerpError
+
+if TYPE_CHECKING:
+    from nerp.training.loop import Bars
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # its public name differs between releases
 
@@ -83,7 +86,7 @@ def print_settings(settings: Any) -> None:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
+def bars() -> Iterator[Bars]:
     """Progress bars with an ETA on stderr, one a task, moved by (task, done, total); silent where nobody watches."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn

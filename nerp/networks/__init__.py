@@ -1,6 +1,12 @@
 """Networks with weights, and the viewer that turns their fields into images."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nerp.networks.discriminator import Discriminator
+    from nerp.networks.mapper import Mapper
+    from nerp.networks.viewer import Viewer
 
 _HOMES = {
     "Mapper": "nerp.networks.mapper",
@@ -8,7 +14,7 @@ _HOMES = {
     "Discriminator": "nerp.networks.discriminator",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = ["Discriminator", "Mapper", "Viewer"]
 
 
 def __getattr__(name: str) -> type:
