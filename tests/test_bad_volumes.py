@@ -13,7 +13,8 @@ from dicom_series import write_series, write_slice
 from PIL import Image
 
 from nerp.data.ct import find_cts
-from nerp.data.radiographs import find_radiographs, read_mask, read_radiograph, split_by_patient
+from nerp.data.images import read_binary
+from nerp.data.radiographs import find_radiographs, read_radiograph
 from nerp.errors import DataError, VolumeError
 from nerp.volume import Volume, read_labels, read_volume, write_volume
 
@@ -134,12 +135,6 @@ def raw_film(path: Path, count: int, kind: str) -> Path:
 def film(path: Path, **fields) -> Path:
     write_slice(path, np.arange(12).reshape(3, 4), (0, 0, 0), series="1.2", **fields)
     return path
-
-
-def indexed(folder: Path, header: str) -> Path:
-    picture(folder / "a.png", pattern())
-    (folder / "index.csv").write_text(f"{header}\na.png,7\n")
-    return folder
 
 
 def nan_ct():
@@ -291,20 +286,9 @@ IMAGES = {
         lambda d: read_radiograph(film(d / "a.dcm", NumberOfFrames=2, Rows=1, Columns=6), (8, 8)),
         "shape",
     ),
-    "grey mask": (lambda d: read_mask(picture(d / "a.png", pattern()), (8, 8)), "neither dark nor bright"),
-    "unequal halves": (
-        lambda d: read_mask([picture(d / "l.png", pattern(4) // 255), picture(d / "r.png", pattern(5) // 255)], (8, 8)),
-        r"differ in size: l.png \(4, 4\), r.png \(5, 5\)",
-    ),
-    "no masks": (lambda d: read_mask([], (8, 8)), "got no files"),
+    "grey mask": (lambda d: read_binary(picture(d / "a.png", pattern())), "neither dark nor bright"),
     "no radiographs": (lambda d: find_radiographs(d), "no image in"),
     "no folder": (lambda d: find_radiographs(d / "none"), "no folder at"),
-    "no index": (lambda d: split_by_patient(d), "index.csv: no such file"),
-    "index without patients": (
-        lambda d: split_by_patient(indexed(d, "file,age")),
-        "has file, age; expected the columns",
-    ),
-    "too few patients": (lambda d: split_by_patient(indexed(d, "file,patient_id")), "1 patients give parts of"),
     "no CTs": (lambda d: find_cts(d), r"holds no CT matching '\*'"),
     "no CT folder": (lambda d: find_cts(d / "none"), "no such folder"),
 }
