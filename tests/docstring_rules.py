@@ -63,13 +63,19 @@ def is_described_elsewhere(node) -> bool:
 
 def of_function(node) -> Iterator[str]:
     text, taken = ast.get_docstring(node) or "", parameters(node)
-    if "triton.jit" not in decorators(node):  # a kernel's types are those of the pointers that it is launched with
+    is_kernel = "triton.jit" in decorators(node)  # of pointers; `launch` describes what it is launched with
+    if not is_kernel:
         yield from untyped(taken)
         yield from untyped({"the return": node.returns})
     yield from of_text(text, [*taken.values(), node.returns])
-    # The command line takes a command's docstring for its help, and describes each option beside its type.
-    if text and not any(name.endswith((".command", ".callback")) for name in decorators(node)):
+    if text and not (is_command(taken) or is_kernel):
         yield from unnamed(text, taken)
+
+
+def is_command(taken: dict[str, ast.expr | None]) -> bool:
+    """Whether each parameter is described beside its type, as an option is: the docstring is then a command's help."""
+    kinds = [ast.unparse(kind) for kind in taken.values() if kind is not None]
+    return bool(kinds) and all(kind.startswith(("Annotated[", "o.", "Run")) for kind in kinds)
 
 
 def of_class(node: ast.ClassDef) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Networks with weights, and the viewer that turns their fields into images."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nerp.networks.discriminator import Discriminator

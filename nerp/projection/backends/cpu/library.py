@@ -144,7 +144,7 @@ def call(name: str, *arguments: Structure | int | Tensor) -> None:
 
     Args:
         name:      one of `SIGNATURES`.
-        arguments: its structures, integers, and dense tensors on the CPU of the shapes that they say.
+        arguments: its structures, integers, and dense tensors on the CPU, of any shape as the structures say.
 
     Raises:
         MemoryError: the kernel found no memory for its own buffers.
@@ -166,7 +166,7 @@ def _plain(argument: Structure | int | Tensor) -> Any:
 
 
 def zeros(*shape: int) -> Tensor:
-    """Float32 zeros of a shape that cost nothing until a kernel adds to them: the system hands out clear pages."""
+    """Float32 zeros, (*shape,), that cost nothing until a kernel adds to them: the system hands out clear pages."""
     return torch.from_numpy(np.zeros(shape, np.float32))
 
 

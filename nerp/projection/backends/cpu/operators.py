@@ -148,7 +148,7 @@ def keep(grads: Iterable[Tensor | None], needs: Iterable[bool]) -> list[Tensor |
     """Gradients as autograd wants them.
 
     Args:
-        grads: one for each input, of its shape.
+        grads: one for each input, of any shape: the input's.
         needs: whether each is needed.
 
     Returns:

@@ -127,6 +127,8 @@ def siddon_backward(
 
     A face at path t = (face - start) / direction between the values v and v' moves the integral
     by (v - v') dt, with dt = -dstart / direction - t ddirection / direction.
+
+    Source: Leibniz's rule for an integral whose parts end at moving faces.
     """
     number, real = rays_of_tile(n_rays, columns, BLOCK, TILE_COLUMNS)
     channel = tl.program_id(1).to(tl.int64)
