@@ -22,7 +22,8 @@ def make_trainer(config):
     from lightning_fabric import Fabric
 
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
-    recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=0.1, shift=0.05)
+    moved = config.discriminator
+    recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=moved.zoom, shift=moved.shift)
     return AdversarialTrainer(networks_of(config), sources_of(config), recipe=recipe, seed=config.seed, fabric=fabric)
 
 
@@ -46,11 +47,13 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
         (["loss.form=hinge", "loss.tv=1", "loss.matter_l1=1"], {"tv", "matter_l1", "l1", "adversarial"}),
         (["loss.form=log", "loss.r1=1", "loss.r1_every=2"], {"r1"}),
         (["trainer.volumes_per_step=3", "optimizer.schedule=cosine", "optimizer.warmup_steps=4"], {"l1"}),
+        (["optimizer.schedule=cosine", "optimizer.period_steps=2"], {"l1"}),
         (["viewer.opacity=per_sample", "mapper.opacity_max_per_mm=0.02", "mapper.residual=false"], {"l1"}),
         (["precision=bf16-mixed", "loss.r1=1", "loss.r1_every=1"], {"r1"}),
         (["precision=bf16-mixed", "camera.view=oblique", "camera.angle_deg=45"], {"adversarial"}),
         (["camera.view=ap", "camera.source_detector_mm=[900,1100]", "loss.adversarial=0"], {"l1"}),
         (["data.spacing_mm=16", "backend=reference"], {"l1"}),
+        (["discriminator.encoder=resnet34"], {"adversarial"}),
     ],
 )
 def test_options_take_part_in_a_step(tmp_path, training_data, overrides, terms):
@@ -59,6 +62,50 @@ def test_options_take_part_in_a_step(tmp_path, training_data, overrides, terms):
     assert terms <= found[1].keys()
     assert all(math.isfinite(value) for row in found for value in row.values())
     assert ("adversarial" in found[1]) == ("loss.adversarial=0" not in overrides)
+
+
+def test_only_some_of_the_cts_are_taken(tmp_path, training_data):
+    assert len(sources_of(tiny(tmp_path, *training_data)).volumes) == 2
+    assert len(sources_of(tiny(tmp_path, *training_data, "data.ct_pattern=phantom_0001*")).volumes) == 1
+
+
+def test_what_the_discriminator_sees_moves_as_much_as_allowed(tmp_path, training_data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(trainer_module, "zoom_shift", lambda images, *move: seen.append(move) or images)
+    for override in ("discriminator.zoom=0", "discriminator.shift=0"):
+        make_trainer(tiny(tmp_path, *training_data, override)).step(1)
+    zooms, shifts = (torch.cat(moves) for moves in zip(*seen, strict=True))
+    still, moved = slice(0, len(zooms) // 2), slice(len(zooms) // 2, None)
+    assert (zooms[still] == 1).all() and (zooms[moved] != 1).all() and ((zooms - 1).abs() <= 0.1).all()
+    assert (shifts[moved] == 0).all() and (shifts[still] != 0).all() and (shifts.abs() <= 0.05).all()
+
+
+def moments(trainer, network):
+    """All first moments of a network's AdamW, in one vector."""
+    found = trainer.state().items()
+    mine = [tensor for name, tensor in found if name.startswith(f"{network}_") and name.endswith("/exp_avg")]
+    return torch.cat([tensor.flatten() for tensor in mine])
+
+
+def test_gradients_are_shortened_and_averaged_as_told(tmp_path, training_data):
+    overrides = ["optimizer.betas=[0.25,0.9]", "optimizer.max_grad_norm=0.001"]
+    trainer = make_trainer(tiny(tmp_path, *training_data, *overrides))
+    metrics = trainer.step(1)
+    for network in ("mapper", "discriminator"):
+        assert metrics[f"gradient_{network}"] > 0.001
+        assert moments(trainer, network).norm() == pytest.approx(0.75 * 0.001, rel=1e-3)
+
+
+def test_rates_and_decay_are_those_told(tmp_path, training_data):
+    overrides = ["optimizer.lr=1e-3", "optimizer.discriminator_lr=1e-2"]
+    plain = make_trainer(tiny(tmp_path, *training_data, *overrides))
+    decayed = make_trainer(tiny(tmp_path, *training_data, *overrides, "optimizer.weight_decay=0.5"))
+    before = [parameter.detach().clone() for parameter in plain.networks.discriminator.parameters()]
+    metrics = [trainer.step(1) for trainer in (plain, decayed)]
+    assert {(row["lr_mapper"], row["lr_discriminator"]) for row in metrics} == {(1e-3, 1e-2)}
+    pairs = zip(plain.networks.discriminator.parameters(), decayed.networks.discriminator.parameters(), strict=True)
+    for start, (one, other) in zip(before, pairs, strict=True):
+        assert torch.allclose(one - other, 0.5 * 1e-2 * start, atol=1e-6)
 
 
 def test_one_generator_forward_serves_both_updates(tmp_path, training_data, monkeypatch):

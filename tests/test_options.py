@@ -5,13 +5,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from nerp.experiments.utility import SegmentationConfig
 from typer.main import get_command
 
 from nerp.cli import app
 from nerp.config import Config
 from nerp.config.reading import leaf_types
 from nerp.evaluation.settings import FidelityConfig
+from nerp.experiments.utility import SegmentationConfig
 from nerp.synthesis.config import RenderConfig, SynthesisConfig
 
 CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig)

@@ -167,7 +167,9 @@ def test_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, training_data,
 
 
 def test_steps_may_grow_and_not_shrink(tmp_path, training_data, whole):
-    train(tiny(tmp_path, *training_data, "trainer.steps=4"))
+    train(tiny(tmp_path, *training_data, "trainer.steps=4", "trainer.sample_every=3"))
+    samples = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert samples == ["step-00000000.png", "step-00000003.png", "step-00000004.png"]
     train(tiny(tmp_path, *training_data))
     assert_same_run(tmp_path, whole)
     with pytest.raises(CheckpointError, match=r"is trained for 6 steps, trainer.steps is 3; ask for more"):
@@ -241,10 +243,12 @@ def test_gpus_are_counted(monkeypatch):
 
 def test_progress_tells_of_data_and_of_steps(tmp_path):
     told = []
-    train(tiny(tmp_path, "trainer.steps=2"), progress=lambda *row: told.append(row))
+    train(tiny(tmp_path, "trainer.steps=2", "phantom.seed=5"), progress=lambda *row: told.append(row))
     data, training = (told[:5], told[5:])
     assert data == [("data", done, 5) for done in range(1, 6)]
     assert training == [("training", done, 2) for done in range(3)]
+    images = sorted((tmp_path / "data" / "radiographs" / "images").iterdir())
+    assert [path.name for path in images] == ["phantom-0005.png", "phantom-0006.png", "phantom-0007.png"]
 
 
 BEFORE = ROOT / "tests" / "before" / "checkpoint.json"

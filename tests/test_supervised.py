@@ -207,11 +207,13 @@ def test_each_epoch_goes_once_through_all_pairs():
 
 def test_script_trains_by_keys_and_values(tmp_path, capsys, monkeypatch):
     pairs = write_pairs(tmp_path / "pairs", 2)
-    told = ["segmenter.epochs=1", "segmenter.side=32", "segmenter.encoder=tu-resnet10t", "device=cpu"]
+    told = ["segmenter.epochs=2", "segmenter.side=32", "segmenter.encoder=tu-resnet10t", "device=cpu"]
+    told += ["segmenter.log_every=1", "segmenter.sample_every=1", "segmenter.checkpoint_every=1"]
     monkeypatch.setattr(sys, "argv", ["segmenter.py", f"train={pairs}", f"out={tmp_path}/run", *told])
     main = runpy.run_path(str(ROOT / "train" / "segmenter.py"))["main"]
     main()
-    assert json.loads(capsys.readouterr().out)["steps"] == 1
+    assert json.loads(capsys.readouterr().out)["steps"] == 2
+    assert [len(list((tmp_path / "run" / name).iterdir())) for name in ("checkpoints", "samples")] == [2, 3]
     assert (tmp_path / "run" / "segmenter.safetensors").is_file()
 
 

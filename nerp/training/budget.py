@@ -6,7 +6,8 @@ import math
 import time
 
 import torch
-from torch import Tensor
+
+from nerp.training.checkpoint import State
 
 _RECKONED_EVERY = 20
 
@@ -46,13 +47,13 @@ class Budget:
         fitting = done * self._limit / spent if spent > 0 else math.inf
         self.total = self.planned if fitting >= self.planned else max(done, int(fitting))
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """Seconds spent and steps that fit, where the time is limited; else nothing."""
         if math.isinf(self._limit):
             return {}
         return {"budget": torch.tensor([self.seconds, self.total], dtype=torch.float64)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: State) -> None:
         """Put back what `state` gave; the time since then does not count."""
         if "budget" in tensors:
             self._before, self.total = float(tensors["budget"][0]), int(tensors["budget"][1])

@@ -20,6 +20,9 @@ GENERATOR_FORMAT = "nerp-generator-1"
 _KEPT = 2
 _log = logging.getLogger("nerp")
 
+State = dict[str, Tensor]
+"""Weights and optimisers' tensors under names such as `mapper/…`, each of its own shape, dtype and device."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -33,7 +36,7 @@ class Checkpoint:
 
     step: int
     settings: dict[str, Any]
-    tensors: dict[str, Tensor]
+    tensors: State
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
@@ -118,7 +121,7 @@ def save_generator(path: str | Path, mapper: nn.Module, *, step: int, settings: 
         save_file(weights, temporary, {"header": json.dumps(header)})
 
 
-def load_generator(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_generator(path: str | Path) -> tuple[State, dict[str, Any]]:
     """The weights that `save_generator` wrote, on the CPU, and its header: format, step, mapper, settings_sha256.
 
     Raises:
@@ -156,7 +159,7 @@ def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str
         )
 
 
-def pack_module(name: str, module: nn.Module) -> dict[str, Tensor]:
+def pack_module(name: str, module: nn.Module) -> State:
     """Weights and buffers under `name/…`, as they are: shapes, dtypes and devices of the module.
 
     Args:
@@ -166,7 +169,7 @@ def pack_module(name: str, module: nn.Module) -> dict[str, Tensor]:
     return {f"{name}/{key}": tensor for key, tensor in module.state_dict().items()}
 
 
-def unpack_module(name: str, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+def unpack_module(name: str, module: nn.Module, tensors: State) -> None:
     """Put back what `pack_module` took.
 
     Args:
@@ -177,7 +180,7 @@ def unpack_module(name: str, module: nn.Module, tensors: dict[str, Tensor]) -> N
     module.load_state_dict(_under(name, tensors))
 
 
-def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> State:
     """The state of each parameter under `name/index/…`; the rates are not state, they follow from the step.
 
     Args:
@@ -192,7 +195,7 @@ def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Ten
     }
 
 
-def unpack_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def unpack_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: State) -> None:
     """Put back what `pack_optimizer` took, each tensor in its parameter's own order of memory.
 
     Args:
@@ -201,7 +204,7 @@ def unpack_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: dict[
         tensors:   what `pack_optimizer` returned, others beside it allowed.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, State] = {}
     for path, tensor in _under(name, tensors).items():
         index, key = path.split("/")
         state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
@@ -215,7 +218,7 @@ def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device, requires_grad=False).copy_(tensor)
 
 
-def _read(path: str | Path, kind: str, repair: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: str | Path, kind: str, repair: str) -> tuple[State, dict[str, str]]:
     """Tensors and metadata of a safetensors file, or a `CheckpointError` that says what it is and what to do."""
     from safetensors import SafetensorError, safe_open
 
@@ -228,7 +231,7 @@ def _read(path: str | Path, kind: str, repair: str) -> tuple[dict[str, Tensor], 
         raise CheckpointError(f"{kind} {path} is damaged ({reason}); {repair}") from error
 
 
-def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _under(name: str, tensors: State) -> State:
     return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
 
 
@@ -236,7 +239,7 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
-def _digest(header: str, tensors: dict[str, Tensor]) -> str:
+def _digest(header: str, tensors: State) -> str:
     digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())

@@ -17,7 +17,7 @@ from nerp.files import locked, remove_partial
 from nerp.runs import RunFolder
 from nerp.settings import Settings
 from nerp.training.budget import Budget
-from nerp.training.checkpoint import Checkpoint, save_checkpoint
+from nerp.training.checkpoint import Checkpoint, State, save_checkpoint
 from nerp.training.run_log import RunLog, write_picture
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ class Trainer(Protocol):
     def step(self, step: int, /) -> dict[str, float]:
         """Do a step, counted from 1; returns its metrics."""
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """Every tensor that the next step depends on."""
 
-    def restore(self, tensors: dict[str, Tensor], /) -> None:
+    def restore(self, tensors: State, /) -> None:
         """Put back what `state` gave; other tensors may lie beside it."""
 
     def picture(self) -> dict[str, Tensor] | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nerp.errors import TrainingError
-from nerp.training.checkpoint import pack_optimizer, unpack_optimizer
+from nerp.training.checkpoint import State, pack_optimizer, unpack_optimizer
 from nerp.training.settings import OptimizerSettings
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ class OptimisationStep:
         self._optimizer.zero_grad()
         return {**metrics, f"lr_{self.name}": rate}
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """The optimiser's tensors, under `<name>_optimizer/…`."""
         return pack_optimizer(f"{self.name}_optimizer", self._optimizer.optimizer)
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: State) -> None:
         """Put back what `state` gave."""
         unpack_optimizer(f"{self.name}_optimizer", self._optimizer.optimizer, tensors)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nerp.networks import Discriminator, Mapper
+from nerp.networks.discriminator import Discriminator
+from nerp.networks.mapper import Mapper
 from nerp.training.adversarial import losses
 
 

@@ -11,8 +11,10 @@ import torch
 
 from nerp.config import Config, upgraded
 from nerp.errors import CheckpointError, ConfigError
-from nerp.networks import Discriminator, Mapper, Viewer
+from nerp.networks.discriminator import Discriminator
+from nerp.networks.mapper import Mapper
 from nerp.networks.settings import DiscriminatorSettings, MapperSettings, ViewerSettings
+from nerp.networks.viewer import Viewer
 from nerp.randomness import stream
 from nerp.runs import RunFolder
 from nerp.settings import flatten

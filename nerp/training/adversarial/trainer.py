@@ -12,14 +12,16 @@ from torch import Tensor
 
 from nerp.camera import Camera
 from nerp.display import display_image
-from nerp.networks import Discriminator, Mapper, Viewer
+from nerp.networks.discriminator import Discriminator
+from nerp.networks.mapper import Mapper
+from nerp.networks.viewer import Viewer
 from nerp.projection import siddon
 from nerp.randomness import choose, stream
 from nerp.training.adversarial import losses
 from nerp.training.adversarial.ddp_modules import FieldValues, LogitsOfBoth
 from nerp.training.adversarial.discriminator_augmentation import sample_zoom_shift, zoom_shift
 from nerp.training.adversarial.training_volumes import Items, TrainingVolume
-from nerp.training.checkpoint import pack_module, unpack_module
+from nerp.training.checkpoint import State, pack_module, unpack_module
 from nerp.training.optimisation import OptimisationStep, Terms, rate_factor
 from nerp.training.settings import LossSettings, OptimizerSettings, TrainerSettings
 from nerp.volume import Fields
@@ -137,7 +139,7 @@ class AdversarialTrainer:
         self._average(step)
         return metrics
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """Every tensor that the next step depends on."""
         return {
             **pack_module("mapper", self.networks.mapper),
@@ -147,7 +149,7 @@ class AdversarialTrainer:
             **self._discriminator.state(),
         }
 
-    def restore(self, tensors: dict[str, Tensor], /) -> None:
+    def restore(self, tensors: State, /) -> None:
         """Put back what `state` gave."""
         unpack_module("mapper", self.networks.mapper, tensors)
         unpack_module("averaged", self.averaged, tensors)

@@ -12,7 +12,7 @@ from torch import Tensor
 from nerp.networks.segmenter import Segmenter
 from nerp.randomness import stream
 from nerp.training.budget import Budget
-from nerp.training.checkpoint import pack_module, unpack_module
+from nerp.training.checkpoint import State, pack_module, unpack_module
 from nerp.training.optimisation import OptimisationStep
 from nerp.training.segmentation.augmentation import augment
 from nerp.training.settings import OptimizerSettings, SegmenterSettings
@@ -65,12 +65,12 @@ class SegmenterTrainer:
         self.loss = metrics["loss"]
         return metrics
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """Weights, the optimiser's tensors, and the last loss."""
         loss = torch.tensor(self.loss, dtype=torch.float64)
         return {**pack_module("segmenter", self.network), **self._optimisation.state(), "loss": loss}
 
-    def restore(self, tensors: dict[str, Tensor], /) -> None:
+    def restore(self, tensors: State, /) -> None:
         """Put back what `state` gave."""
         unpack_module("segmenter", self.network, tensors)
         self._optimisation.restore(tensors)
