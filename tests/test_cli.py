@@ -190,7 +190,8 @@ def test_the_segmenters_script_keeps_weights_and_tells_mistakes(monkeypatch, tmp
     assert script(tmp_path / "pairs", "-o", out, "--epochs", 1, "--side", 32) == 0
     assert out.is_file()
     assert json.loads(capsys.readouterr().out)["steps"] == 1
-    assert script(tmp_path / "pairs", "-o", tmp_path) == 1
+    (tmp_path / "a.safetensors").mkdir()
+    assert script(tmp_path / "pairs", "-o", tmp_path / "a.safetensors") == 1
     assert "is a folder; expected the name of a file" in capsys.readouterr().err
 
 

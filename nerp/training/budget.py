@@ -15,6 +15,8 @@ _RECKONED_EVERY = 20
 class Budget:
     """How many steps, and how long they may take; steps that cannot fit into the time are given up.
 
+    `seconds` is the time that the steps done so far took, `total` how many there will be.
+
     Args:
         steps:   planned.
         minutes: limit of the time spent on them, over all parts of an interrupted run.
@@ -22,30 +24,23 @@ class Budget:
 
     def __init__(self, steps: int, minutes: float = math.inf):
         self.planned = self.total = steps
-        self._limit = 60.0 * minutes
-        self._before = 0.0
+        self._limit, self.seconds = 60.0 * minutes, 0.0
         self.start()
 
     def start(self) -> None:
-        """Begin to count the time, after what was counted before a `restore`."""
-        self._started = time.monotonic()
+        """Begin to count, after what was counted before."""
+        self._origin = time.monotonic() - self.seconds
 
-    @property
-    def seconds(self) -> float:
-        """Spent so far."""
-        return self._before + time.monotonic() - self._started
+    def count(self, done: int) -> None:
+        """Count the time of a step, when so many are done; every 20 steps, reckon how many fit if all are as slow."""
+        self.seconds = time.monotonic() - self._origin
+        if done % _RECKONED_EVERY == 0:
+            fitting = done * self._limit / self.seconds if self.seconds > 0 else math.inf
+            self.total = self.planned if fitting >= self.planned else max(done, int(fitting))
 
     def allows(self, done: int) -> bool:
         """Whether there is another step after so many; the first is always allowed."""
         return done < self.total and (done == 0 or self.seconds <= self._limit)
-
-    def reckon(self, done: int) -> None:
-        """Every 20 steps, reckon how many fit if the rest is as slow as those done; never more than planned."""
-        if done % _RECKONED_EVERY:
-            return
-        spent = self.seconds
-        fitting = done * self._limit / spent if spent > 0 else math.inf
-        self.total = self.planned if fitting >= self.planned else max(done, int(fitting))
 
     def state(self) -> State:
         """Seconds spent and steps that fit, where the time is limited; else nothing."""
@@ -56,5 +51,5 @@ class Budget:
     def restore(self, tensors: State) -> None:
         """Put back what `state` gave; the time since then does not count."""
         if "budget" in tensors:
-            self._before, self.total = float(tensors["budget"][0]), int(tensors["budget"][1])
+            self.seconds, self.total = float(tensors["budget"][0]), int(tensors["budget"][1])
             self.start()

@@ -154,8 +154,8 @@ class TrainingLoop:
             while goes_on:
                 metrics = self.trainer.step(self.step + 1)
                 self.step += 1
-                self.budget.reckon(self.step)
-                goes_on = self.budget.allows(self.step)  # asked once a step: time passes between two answers
+                self.budget.count(self.step)
+                goes_on = self.budget.allows(self.step)
                 self._write(metrics, log, is_last=not goes_on)
                 progress(self.step, self.budget.total)
 
