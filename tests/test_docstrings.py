@@ -7,6 +7,7 @@ from docstring_rules import FORMULA, SHAPE, offences, without_examples
 
 ROOT = Path(__file__).parents[1]
 
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
