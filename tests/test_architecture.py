@@ -46,7 +46,7 @@ HOMES = {
     "torch_fidelity": {"nerp.evaluation"},
     "triton": {"nerp.projection"},
     "typer": {"nerp.cli"},
-    "yaml": {"nerp.config"},
+    "yaml": {"nerp.config", "nerp.report"},
 }
 """Third-party packages and the only rooms that may import them; torch and numpy are everywhere."""
 

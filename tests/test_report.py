@@ -17,7 +17,7 @@ from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles
-from nerp.report.of_run import read_metrics
+from nerp.report.run_parts import read_metrics
 
 SETTINGS = {
     "mode": "drr",
@@ -124,7 +124,7 @@ def test_report_of_a_run_shows_curves_samples_and_changed_settings(run):
     assert len(images_in(text)) == 1 + 6 + 1
     assert "Constant: adversarial 0.7." in text
     assert "step 90: learned radiographs" in text
-    assert "stand-ins for real radiographs" in text
+    assert "phantom radiographs in place of real ones" in text
     assert "trainer.steps" in text
     assert "Jane_Doe" not in text
 
@@ -204,3 +204,17 @@ def test_angles_are_read_back_from_a_camera(axis, name, degrees):
         assert told[key] == pytest.approx(value, abs=1e-9), key
     assert told["source to detector, mm"] == pytest.approx(1800)
     assert told["detector width, mm"] == pytest.approx(240)
+
+
+def test_report_of_a_segmenters_run_shows_scores_and_no_path(tmp_path):
+    from nerp.experiments.settings import SegmentationConfig
+
+    run = tmp_path / "run"
+    save_settings(SegmentationConfig(train="/home/Jane_Doe/pairs", test="/home/Jane_Doe/films"), run / "config.yaml")
+    (run / "metrics.jsonl").write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.4}\n')
+    (run / "scores.json").write_text(json.dumps({"dice": {"mean": 0.9, "ci95": [0.8, 0.95], "n": 3}}))
+    text = words(write_report(run))
+    assert_stands_alone(text)
+    for expected in ("Training of a segmenter, 20 steps", "0.8 to 0.95", "segmenter.learning_rate", "128 × 128"):
+        assert expected in text
+    assert "Jane" not in text
