@@ -100,6 +100,18 @@ def test_a_mask_is_chosen_by_keys_as_by_options(nerp, files, tmp_path):
     assert dataset["licence"] == "mine" and dataset["label_names"]["obscuring"] == {"51": "heart"}
 
 
+def test_the_preset_of_pairs_is_found_by_name_and_states_only_differences(nerp):
+    from nerp.config.reading import preset_path, read_layer
+    from nerp.settings import flatten
+    from nerp.synthesis.config import SynthesisConfig
+
+    stated = ["--ct", "ct", "--labels", "labels", "views=3", "--dry-run"]
+    by_name, by_path = (nerp("synthesize", "--config", source, *stated) for source in ("pairs", "configs/pairs.yaml"))
+    assert by_name == by_path and yaml.safe_load(by_name[1])["views"] == 3
+    content, defaults = read_layer(preset_path("pairs"))[1], flatten(SynthesisConfig())
+    assert content["views"] != defaults["views"] and content["mask"]["labels"] != defaults["mask.labels"]
+
+
 def test_options_come_after_the_file_and_key_value_last(nerp, files):
     stated = ["--config", files["config"], "--views", 5, "--backend", "reference"]
     resolved = yaml.safe_load(nerp("synthesize", *stated, "--dry-run")[1])
