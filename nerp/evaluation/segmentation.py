@@ -12,6 +12,7 @@ import torch
 from nerp.data.images import png_bytes, read_image, read_mask
 from nerp.evaluation.bootstrap import mean_interval
 from nerp.evaluation.overlap import METRICS, overlap
+from nerp.evaluation.score import Score
 from nerp.files import write_bytes
 from nerp.networks.segmenter import Segmenter, resize
 
@@ -76,7 +77,7 @@ def summarise(scores: Scores, *, seed: int = 0, groups: dict[str, str] | None = 
     for metric in METRICS:
         values = {stem: row[metric] for stem, row in scores.items()}
         generator = torch.Generator().manual_seed(seed)
-        low, high = mean_interval(list(values.values()), generator=generator, groups=labels)
-        mean = float(np.mean(list(values.values())))
-        result[metric] = {"mean": mean, "ci95": [low, high], "n": len(values), "per_image": values}
+        interval = mean_interval(list(values.values()), generator=generator, groups=labels)
+        mean = Score(float(np.mean(list(values.values()))), interval, len(values))
+        result[metric] = {**mean.to_dict("mean"), "per_image": values}
     return result
