@@ -18,7 +18,7 @@ CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationCo
 
 
 @cache
-def tests_text() -> str:
+def words_of_tests() -> str:
     """All tests but this one."""
     paths = sorted(Path(__file__).parent.glob("*.py"))
     return "\n".join(path.read_text(encoding="utf-8") for path in paths if path != Path(__file__))
@@ -36,7 +36,7 @@ def commands(group, prefix=()):
 def is_named(key: str) -> bool:
     """A dotted key as `room.key=…` or quoted; one without a room as `key=…`, in a test."""
     form = rf"\b{re.escape(key)}\b" if "." in key else rf"['\" ]{re.escape(key)}="
-    return re.search(form, tests_text()) is not None
+    return re.search(form, words_of_tests()) is not None
 
 
 def all_keys() -> list[str]:
@@ -59,7 +59,7 @@ def test_every_setting_is_named_in_a_test(key):
 
 @pytest.mark.parametrize("option", sorted({name for _, name, _ in all_options() if name.startswith("--")}))
 def test_every_option_is_named_in_a_test(option):
-    assert re.search(rf"{option}\b", tests_text()), f"no test gives {option}"
+    assert re.search(rf"{option}\b", words_of_tests()), f"no test gives {option}"
 
 
 def test_every_option_says_what_it_is():
