@@ -120,37 +120,41 @@ class Synthesiser:
         return _bytes(project_mask(mask.rule, labels, camera, mask.labels, backend=self.settings.backend, **options))
 
     def _record(self, camera: Camera, image_png: bytes, mask_png: bytes | None, mask: np.ndarray | None) -> PairRecord:
-        settings, place = self.settings.mask, here(self.device, self.renderer.backend)
+        settings = self.settings.mask
+        unnamed: dict[str, Any] = {
+            "file_name": "",
+            "mask_file_name": None,
+            "id": "",
+            "ct_sha256": "",
+            "labels_sha256": None,
+        }
+        facts: dict[str, Any] = {
+            "mode": self.settings.mode,
+            "view": view_names(camera)[0],
+            "mask_labels": list(settings.labels),
+            "rule": settings.rule.to_dict(),
+            "obscuring_labels": settings.obscuring_labels(),
+            "camera": camera.to_dict(),
+            "display": {"name": self.renderer.display, "low": LOW, "high": HIGH},
+            "ct_shape": list(self.ct.shape),
+            "ct_spacing_mm": list(self.ct.spacing_mm),
+            "weights_sha256": self.renderer.weights_sha256,
+            "config_sha256": self.renderer.config_sha256,
+            "image_sha256": hashlib.sha256(image_png).hexdigest(),
+        }
+        place = vars(here(self.device, self.renderer.backend))
         return PairRecord(
-            file_name="",
-            mask_file_name=None,
-            id="",
-            ct_sha256="",
-            labels_sha256=None,
-            seed=None,
-            view_index=0,
-            mode=self.settings.mode,
-            view=view_names(camera)[0],
-            mask_labels=list(settings.labels),
-            rule=settings.rule.to_dict(),
-            obscuring_labels=settings.obscuring_labels(),
-            camera=camera.to_dict(),
-            display={"name": self.renderer.display, "low": LOW, "high": HIGH},
-            ct_shape=list(self.ct.shape),
-            ct_spacing_mm=list(self.ct.spacing_mm),
-            image_sha256=hashlib.sha256(image_png).hexdigest(),
-            mask_sha256=None if mask_png is None else hashlib.sha256(mask_png).hexdigest(),
-            mask_fraction=None if mask is None else float((mask > 0).mean()),
-            mask_outside_fraction=None if mask is None else outside_fraction(self._points, camera),
-            weights_sha256=self.renderer.weights_sha256,
-            config_sha256=self.renderer.config_sha256,
-            nerp=place.nerp,
-            torch=place.torch,
-            device=place.device,
-            threads=place.threads,
-            processor=place.processor,
-            backend=place.backend,
+            **unnamed, **facts, **place, **self._mask_facts(camera, mask_png, mask), seed=None, view_index=0
         )
+
+    def _mask_facts(self, camera: Camera, mask_png: bytes | None, mask: np.ndarray | None) -> dict[str, Any]:
+        if mask is None or mask_png is None:
+            return {"mask_sha256": None, "mask_fraction": None, "mask_outside_fraction": None}
+        return {
+            "mask_sha256": hashlib.sha256(mask_png).hexdigest(),
+            "mask_fraction": float((mask > 0).mean()),
+            "mask_outside_fraction": outside_fraction(self._points, camera),
+        }
 
 
 def named(
