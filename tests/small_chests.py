@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 from dicom_series import write_slice
 
-from nerp.config import load_config, save_settings
+from nerp.config import save_settings
 from nerp.networks import Mapper
 from nerp.projection import MaskRule
 from nerp.settings import flatten
 from nerp.synthesis import MaskSettings, PairSettings
 from nerp.training.checkpoint import save_generator
+from nerp.training.config import load_config
 from nerp.volume import Volume, write_volume
 
 SPACING_MM = 14.0

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nerp.config import Config, load_config, save_settings
 from nerp.config import reading as reading_module
+from nerp.config import save_settings
 from nerp.errors import ConfigError
 from nerp.settings import flatten
+from nerp.training.config import Config, load_config
 
 PRESETS = ("chest", "code", "demo", "paper", "real_cpu")
 
@@ -127,7 +128,7 @@ def test_unknown_preset_lists_the_known():
 def test_config_imports_nothing_heavy():
     import subprocess
 
-    code = "import nerp.config, sys; assert not {'monai', 'lightning_fabric'} & set(sys.modules)"
+    code = "import nerp.config, sys; assert not {'torch', 'monai', 'lightning_fabric'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -10,7 +10,7 @@ import pytest
 from pair_records import CAMERA, pair_record
 from PIL import Image
 
-from nerp.config import Config, load_config, save_settings
+from nerp.config import save_settings
 from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
 from nerp.data.records import PairRecord
@@ -18,6 +18,7 @@ from nerp.errors import DataError
 from nerp.report import figures, write_report
 from nerp.report.of_pairs import camera_angles
 from nerp.report.run_parts import read_metrics
+from nerp.training.config import Config, load_config
 
 SETTINGS = {
     "mode": "drr",

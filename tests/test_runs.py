@@ -16,12 +16,13 @@ import torch
 from safetensors import safe_open
 from tiny_run import event_steps, metrics, networks_of, state, tiny
 
-from nerp.config import load_config, save_settings, upgraded
+from nerp.config import save_settings, upgraded
 from nerp.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
 from nerp.training import loop
 from nerp.training.adversarial import AdversarialTrainer, losses, train
 from nerp.training.adversarial import run as run_module
 from nerp.training.checkpoint import Checkpoint, save_checkpoint
+from nerp.training.config import load_config
 from nerp.training.fabric import accelerator
 
 ROOT = Path(__file__).parents[1]

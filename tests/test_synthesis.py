@@ -24,7 +24,7 @@ from small_chests import (
 )
 
 from nerp.camera import Camera, chest_camera
-from nerp.config import load_config, save_settings
+from nerp.config import save_settings
 from nerp.data.pairs import read_pair, read_records
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
 from nerp.files import sha256
@@ -34,6 +34,7 @@ from nerp.synthesis.config import SynthesisConfig, load_image_config
 from nerp.synthesis.coverage import label_points, outside_fraction
 from nerp.synthesis.environment import repeatable
 from nerp.synthesis.matching import cases
+from nerp.training.config import load_config
 from nerp.volume import Volume, read_volume, write_volume
 
 

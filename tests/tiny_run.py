@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from nerp.config import load_config
 from nerp.training.adversarial import build_networks
 from nerp.training.adversarial.sources import open_sources
 from nerp.training.checkpoint import latest_checkpoint
+from nerp.training.config import load_config
 
 
 def tiny(run_dir, *overrides):

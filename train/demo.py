@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from nerp.config import load_config
+from nerp.training.config import load_config
 from nerp.training.phantom_radiographs import make_radiographs
 
 RUN = Path("runs/demo")

@@ -22,7 +22,8 @@ def train(
     dry_run: o.DryRun = False,
 ) -> None:
     """Train mapper and discriminator; run again, it resumes by itself."""
-    from nerp.config import Config, read_settings
+    from nerp.config import read_settings
+    from nerp.training.config import Config
 
     settings = read_settings(Config, config, overrides or [], options=o.stated(seed=seed, device=device))
     if dry_run:

@@ -1,6 +1,5 @@
-"""Settings from files: their defaults, and how a file and overrides change them."""
+"""Settings from files: how a YAML file and overrides change the defaults of a dataclass."""
 
 from nerp.config.reading import read_settings, save_settings, upgraded
-from nerp.config.schema import Config, load_config
 
-__all__ = ["Config", "load_config", "read_settings", "save_settings", "upgraded"]
+__all__ = ["read_settings", "save_settings", "upgraded"]

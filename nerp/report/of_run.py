@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nerp.config import Config, load_config
 from nerp.report import page
 from nerp.report.run_parts import curve_sections, read_metrics, sample_sections
 from nerp.report.scores import score_sections
 from nerp.runs import RunFolder
 from nerp.settings import flatten
+from nerp.training.config import Config, load_config
 
 
 def run_page(folder: Path) -> str:

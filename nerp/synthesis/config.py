@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from nerp.camera import ViewSettings
-from nerp.config import load_config, read_settings
+from nerp.config import read_settings
 from nerp.errors import UsageError
 from nerp.label_names import read_label_names, select_labels
 from nerp.projection import MaskRule
 from nerp.runs import RunFolder
 from nerp.settings import Settings, choice, flatten, number, section
 from nerp.synthesis.settings import LARGEST_SIDE, TERMS, MaskSettings, PairSettings
+from nerp.training.config import load_config
 
 
 @dataclass(frozen=True)

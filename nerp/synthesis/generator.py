@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from nerp.camera import Camera
-from nerp.config import Config, load_config
 from nerp.data.ct import mapper_grid, window
 from nerp.errors import CheckpointError
 from nerp.files import sha256
@@ -19,6 +18,7 @@ from nerp.networks.mapper import Mapper
 from nerp.networks.viewer import Viewer
 from nerp.runs import RunFolder
 from nerp.training.checkpoint import load_generator as read_weights
+from nerp.training.config import Config, load_config
 from nerp.volume import Fields, Volume
 
 

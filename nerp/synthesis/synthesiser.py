@@ -25,10 +25,14 @@ from nerp.synthesis.renderers import RENDERERS, Scene
 from nerp.synthesis.settings import PairSettings
 from nerp.volume import Volume
 
-
 UNNAMED: dict[str, Any] = {
-    **{"file_name": "", "mask_file_name": None, "id": "", "ct_sha256": "", "labels_sha256": None},
-    **{"seed": None, "view_index": 0},
+    "file_name": "",
+    "mask_file_name": None,
+    "id": "",
+    "ct_sha256": "",
+    "labels_sha256": None,
+    "seed": None,
+    "view_index": 0,
 }
 """What a record says of files before `named` fills it in."""
 

@@ -1,1 +1,1 @@
-"""Losses, trainers and checkpoints."""
+"""Training: one loop, and what learns on it; the settings of a run."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nerp.config import Config, upgraded
+from nerp.config import upgraded
 from nerp.errors import CheckpointError, ConfigError
 from nerp.networks.discriminator import Discriminator
 from nerp.networks.mapper import Mapper
@@ -22,6 +22,7 @@ from nerp.training.adversarial.sources import open_sources, prepare
 from nerp.training.adversarial.trainer import AdversarialTrainer, Networks, Recipe, Sources
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_generator
+from nerp.training.config import Config
 from nerp.training.fabric import launch
 from nerp.training.loop import Bars, Keeping, Pace, TrainingLoop, locked_run
 from nerp.training.settings import LossSettings
