@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
 DEMO := runs/demo
+DOCS := build/docs/html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV := $(VENV)/uv
 SOURCES := setup.cfg pyproject.toml $(wildcard setup.py nerp/projection/backends/native/*)
@@ -12,15 +13,16 @@ STAMP := $(VENV)/.installed-$(if $(NEWEST),newest,locked)
 # Many small problems: one thread each is the fastest, and waiting threads must not spin.
 TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
-.PHONY: help install lock demo test test-all lint format clean
+.PHONY: help install lock demo docs test test-all lint format clean
 
 help:
 	@echo "make demo      phantoms, training, synthesis, scores and a report, from nothing"
+	@echo "make docs      the documentation, in $(DOCS)/index.html"
 	@echo "make test      install if needed, lint, run the tests"
 	@echo "make test-all  the slow tests too"
 	@echo "make format    lay out the code"
 	@echo "make lock      choose the newest versions again, for $(LOCK)"
-	@echo "make clean     remove $(VENV) and $(DEMO)"
+	@echo "make clean     remove $(VENV), $(DEMO) and $(DOCS)"
 	@echo "With NEWEST=1, what is installed is the newest of everything, not what is locked."
 
 $(VENV)/.installed-locked: $(SOURCES) $(LOCK)
@@ -49,6 +51,11 @@ lock: $(UV)
 demo: $(STAMP)
 	$(BIN)/python train/demo.py
 
+# Pictures and the API reference are made from the code; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html assets/docs $(DOCS)
+	@echo "$(DOCS)/index.html"
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +72,4 @@ test-all: lint
 	$(TEST) -m ""
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) $(DOCS)
