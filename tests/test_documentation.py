@@ -207,6 +207,16 @@ def test_nothing_is_listed_that_no_document_holds():
     assert [text for text in CHEAPER_PYTHON if text not in blocks] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
+    made = [link for link in links if link.startswith("made/")]
+    lost = [link for link in links if link not in made and "://" not in link and not (path.parent / link).exists()]
+    assert lost == []
+    assert not made or "assets/docs" in document
+
+
 def test_blocks_say_what_they_are():
     with pytest.raises(AssertionError, match="line 2"):
         steps_of("text\n```\nnerp info\n```\n")
