@@ -7,12 +7,15 @@ Conventions, everywhere in this package:
   Voxel centres sit at integer indices; the volume ends half a voxel outside them.
   `unit` is one of `hu`, `1/mm`, `label`. No reader loses orientation: it lives in the affine.
 * **Fields**: matter and opacity, each `(B, D, H, W)`; matter in 0..1, opacity in 1/mm.
+* **Camera**: a batch of point sources and flat detectors, vectors `(B, 3)` in mm; `image_right` and
+  `image_down` are unit vectors, `pixel_mm (B, 2)` is each view's own, between rows and between columns.
 * **Camera batch**: a multiple of the field batch; the views of field `b` are contiguous.
 * **Image**: `(B, 1, H, W)` float32; row 0 is cranial, column 0 the patient's right for PA and
   AP alike. Bone bright, air dark. No renderer normalises; display scaling is a separate step.
 * **Units** stand in names: `_mm, _rad, _hu, _per_mm, _kev`; `_deg` only in configs and commands.
   *shape* counts, *size* is mm.
-* **Randomness** comes from explicit generators; every pair's record renders it again.
+* **Randomness** comes from explicit generators; every pair's record renders it again, and
+  states the schema that it was written by.
 """
 
 from importlib import import_module
