@@ -71,3 +71,13 @@ def test_docstrings_are_shown_as_they_are_written(written, shown):
     lines = list(written)
     as_rst(None, "function", "f", None, None, lines)
     assert lines == shown
+
+
+def test_a_constant_is_not_given_a_type_by_its_words():
+    from docstrings import as_rst, with_colons
+
+    lines = ["Water (XCOM: 0.193)."]
+    as_rst(None, "data", "WATER", 1.0, None, lines)
+    assert ":" not in lines[0]
+    with_colons(None, "data", "WATER", 1.0, None, lines)
+    assert lines == ["Water (XCOM: 0.193)."]

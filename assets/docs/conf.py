@@ -52,7 +52,8 @@ def make(app) -> None:
 
 def setup(app) -> None:
     """Sphinx calls this."""
-    from docstrings import as_rst
+    from docstrings import as_rst, with_colons
 
     app.connect("builder-inited", make)
     app.connect("autodoc-process-docstring", as_rst, priority=400)  # before napoleon, at 500
+    app.connect("autodoc-process-docstring", with_colons, priority=600)

@@ -7,18 +7,35 @@ import textwrap
 
 EXAMPLE = re.compile(r"^\s*>>> ")
 
+VALUES = ("attribute", "data", "property")
+HELD = "\uf8ff"
+"""Stands for a colon in the first line about a value, where napoleon takes the words before it for a type."""
+
 
 def as_rst(app, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Change a docstring's lines in place, as `autodoc-process-docstring` asks.
 
     Args:
-        app, what, name, thing, options: given by Sphinx; not read.
+        app, name, thing, options: given by Sphinx; not read.
+        what:  kind of the thing, such as `function`.
         lines: of the docstring.
     """
     text = "\n".join(lines)
     text = re.sub(r"(?m)^Source: (.*(?:\n\S.*)*)", _source, text)
     text = re.sub(r"(?m)^( *)(\|.*(?:\n *\|.*)*)", _table, text)
     lines[:] = _spaced([_escaped(line) for line in text.split("\n")])
+    if what in VALUES and lines:
+        lines[0] = lines[0].replace(":", HELD)
+
+
+def with_colons(app, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Give back the colons that `as_rst` held, after napoleon.
+
+    Args:
+        app, what, name, thing, options: given by Sphinx; not read.
+        lines: of the docstring.
+    """
+    lines[:] = [line.replace(HELD, ":") for line in lines]
 
 
 def _source(found: re.Match) -> str:
