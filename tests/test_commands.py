@@ -112,6 +112,17 @@ def test_the_preset_of_pairs_is_found_by_name_and_states_only_differences(nerp):
     assert content["views"] != defaults["views"] and content["mask"]["labels"] != defaults["mask.labels"]
 
 
+def test_the_settings_of_a_view_make_it_again(nerp, files, tmp_path):
+    ct, labels = files["ct"] / "anna.nii.gz", files["labels"] / "anna.nii.gz"
+    stated = ["--labels", labels, "--config", files["config"], "--view", "oblique", "--seed", 5, "licence=x"]
+    assert nerp("render", ct, *stated)[0] == 2  # a set's settings are not a view's
+    stated = ["--labels", labels, "--mask", "10", "--rule", "any", "--view", "oblique", "--seed", 5, "--shape", 16]
+    assert nerp("render", ct, *stated, "-o", tmp_path / "one")[0] == 0
+    again = ["--labels", labels, "--config", tmp_path / "one" / "settings.yaml", "-o", tmp_path / "other"]
+    assert nerp("render", ct, *again)[0] == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
 def test_options_come_after_the_file_and_key_value_last(nerp, files):
     stated = ["--config", files["config"], "--views", 5, "--backend", "reference"]
     resolved = yaml.safe_load(nerp("synthesize", *stated, "--dry-run")[1])

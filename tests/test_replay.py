@@ -193,7 +193,7 @@ def test_damaged_records_are_refused(pairs, chests, tmp_path, changes, message):
 def test_a_view_is_rendered_to_files_that_agree(chests, tmp_path):
     ct = chests[0] / "anna.nii.gz"
     record = render(ct, labels=chests[1] / "anna.nii.gz", out=tmp_path / "pa", settings=SETTINGS)
-    assert sorted(contents(tmp_path / "pa")) == ["image.npy", "image.png", "mask.png", "record.json"]
+    assert sorted(contents(tmp_path / "pa")) == ["image.npy", "image.png", "mask.png", "record.json", "settings.yaml"]
     assert json.loads((tmp_path / "pa" / "record.json").read_bytes()) == record.to_dict()
     raw = np.load(tmp_path / "pa" / "image.npy", allow_pickle=False)
     volume = chest()[0]
@@ -216,7 +216,8 @@ def test_a_single_view_is_replayed_from_its_record(chests, tmp_path):
     ct = chests[0] / "anna.nii.gz"
     render(ct, out=tmp_path / "one", settings=changed(view="oblique", angle_deg=40.0), seed=3)
     assert replay(tmp_path / "one" / "record.json", ct=chests[0], out=tmp_path / "again")["identical"]
-    assert contents(tmp_path / "one") == contents(tmp_path / "again")
+    one = contents(tmp_path / "one")
+    assert one.pop("settings.yaml") and one == contents(tmp_path / "again")
 
 
 def test_rendered_again_without_labels_the_former_mask_goes(chests, tmp_path):
@@ -224,7 +225,7 @@ def test_rendered_again_without_labels_the_former_mask_goes(chests, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     render(ct, labels=chests[1] / "anna.nii.gz", out=tmp_path, settings=SETTINGS)
     render(ct, out=tmp_path, settings=SETTINGS)
-    assert sorted(contents(tmp_path)) == ["image.npy", "image.png", "notes.txt", "record.json"]
+    assert sorted(contents(tmp_path)) == ["image.npy", "image.png", "notes.txt", "record.json", "settings.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -396,7 +396,7 @@ def assert_nothing_told(ct: Path, labels: Path, out: Path):
     render(ct, labels=labels, out=out / "one", settings=SETTINGS)
     write_report(out / "pairs")
     outputs = contents(out)
-    assert len(outputs) == 6 + 4
+    assert len(outputs) == 6 + 5
     for name, data in outputs.items():
         for secret in (b"Doe", b"Jane", b"1970", b"secret", b"1.2.826.0.1", str(ct.parent).encode()):
             assert secret not in data, name

@@ -36,7 +36,7 @@ def render(
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json."""
+    """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json, settings.yaml."""
     from nerp.synthesis import render as render_files
     from nerp.synthesis.config import RenderConfig, load_image_config
 

@@ -47,8 +47,8 @@ class MaskConfig(Settings):
         """
         rule = MaskRule(self.rule, self.numbers)
         names = read_label_names(self.label_names) if self.label_names else {}
-        labels = () if self.labels is None else select_labels(_as_text(self.labels), names)
-        obscuring = None if self.obscuring is None else select_labels(_as_text(self.obscuring), names)
+        labels = _chosen(self.labels, names)
+        obscuring = None if self.obscuring is None else _chosen(self.obscuring, names)
         return MaskSettings(labels=labels, rule=rule, obscuring=obscuring, label_names=names)
 
 
@@ -169,6 +169,9 @@ def load_image_config(
     return read_settings(kind, source, overrides, base=base, options=options, warn=False)
 
 
-def _as_text(labels: Any) -> str:
-    """`10,11` of a list, a number or a text."""
-    return ",".join(map(str, labels)) if isinstance(labels, list | tuple) else str(labels)
+def _chosen(labels: Any, names: dict[int, str]) -> tuple[int, ...]:
+    """Label values of a text such as `10,11` or `lung_*`, of a number, or of a list of either; none of nothing."""
+    if labels is None or labels == [] or labels == ():
+        return ()
+    text = ",".join(map(str, labels)) if isinstance(labels, list | tuple) else str(labels)
+    return select_labels(text, names)

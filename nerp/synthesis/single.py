@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nerp.config.reading import as_yaml
 from nerp.data.pairs import read_records
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
@@ -16,12 +17,12 @@ from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.projection import MaskRule
 from nerp.runs import find_run
-from nerp.synthesis.dataset import generator_for
+from nerp.synthesis.dataset import SETTINGS, generator_for
 from nerp.synthesis.environment import here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import find_by_hash
 from nerp.synthesis.renderers import NEEDS_RUN
-from nerp.synthesis.settings import MaskSettings, PairSettings
+from nerp.synthesis.settings import MaskSettings, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 from nerp.volume import read_labels, read_volume
 
@@ -43,7 +44,8 @@ def render(
     Args:
         ct:       a CT file or a DICOM series' folder.
         out:      DIR; gets image.png (8 bit, as displayed), image.npy (float32 H x W, as projected),
-                  mask.png (0 or 255, with labels alone) and record.json. All of them or none.
+                  mask.png (0 or 255, with labels alone), record.json, and settings.yaml, which `--config` takes.
+                  All of them or none.
         settings: mode, camera, shape, mask; its `views` and `seed` are not read.
         labels:   the CT's labels.
         run:      RUN, for mode `vrr` alone.
@@ -67,7 +69,8 @@ def render(
     files = ("image.png", None if labels is None else "mask.png")
     label_source = None if labels is None else SourceFile.of(labels)
     record = named(pair.record, files=files, ct=source, labels=label_source, seed=seed, view_index=0)
-    write_single(out, pair, record)
+    stated = {key: value for key, value in restated(settings).items() if key != "views"}
+    write_single(out, pair, record, settings_yaml=as_yaml({**stated, "seed": seed}))
     return record
 
 
@@ -138,13 +141,14 @@ def _opened(
     return Synthesiser(volume, label_volume, settings=settings, generator=generator), source, label_source
 
 
-def write_single(out: str | Path, pair: Pair, record: PairRecord) -> None:
+def write_single(out: str | Path, pair: Pair, record: PairRecord, *, settings_yaml: str | None = None) -> None:
     """Write a pair's files into a folder, all or none; what an earlier rendering left there goes.
 
     Args:
         out:    the folder.
         pair:   image and mask.
         record: with its names.
+        settings_yaml: what `--config` takes to render the view again; a replayed pair has none.
 
     Raises:
         DataError: the place is taken by a file, or by images that no rendering left.
@@ -155,6 +159,8 @@ def write_single(out: str | Path, pair: Pair, record: PairRecord) -> None:
     files = {"image.png": pair.image_png, "image.npy": raw.getvalue()}
     if pair.mask_png is not None:
         files["mask.png"] = pair.mask_png
+    if settings_yaml is not None:
+        files[SETTINGS] = settings_yaml.encode()
     _remove(out)
     try:
         for name, data in {**files, RECORD: json_bytes(record.to_dict())}.items():
@@ -165,7 +171,7 @@ def write_single(out: str | Path, pair: Pair, record: PairRecord) -> None:
 
 
 def _remove(out: Path) -> None:
-    for name in (RECORD, *FILES):
+    for name in (RECORD, SETTINGS, *FILES):
         (out / name).unlink(missing_ok=True)
 
 
