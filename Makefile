@@ -10,8 +10,8 @@ SOURCES := setup.cfg pyproject.toml $(wildcard setup.py nerp/projection/backends
 # NEWEST=1 installs the newest of everything that setup.cfg admits, in place of what is locked.
 NEWEST ?=
 STAMP := $(VENV)/.installed-$(if $(NEWEST),newest,locked)
-# Many small problems: one thread each is the fastest, and waiting threads must not spin.
-TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+# Many small problems: one thread each and as many processes as cores, and waiting threads must not spin.
+TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help install lock demo docs test test-all lint format clean
 
