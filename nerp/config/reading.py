@@ -192,11 +192,11 @@ def merge(schema: type[Schema], layers: list[Layer]) -> Schema:
     known = list(leaf_types(schema))
     for where, content in layers:
         _check_keys(content, known, where)
-        for key, value in _leaves(content, known):
-            try:
-                tree = OmegaConf.merge(tree, _nested(key, value))
-            except OmegaConfBaseException as error:
-                raise _wrong_type(error, key, leaf_types(schema)[key], where) from error
+        try:
+            tree = OmegaConf.merge(tree, content)
+        except OmegaConfBaseException:
+            _name_the_wrong_one(tree, content, schema, where)
+            raise
     try:
         made = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
@@ -262,6 +262,16 @@ def _leaves(content: Mapping[str, Any], known: list[str], prefix: str = "") -> I
             yield key, value
         else:
             yield from _leaves(value, known, f"{key}.")
+
+
+def _name_the_wrong_one(tree: Any, content: dict[str, Any], schema: type, where: str) -> None:
+    """Raise a ConfigError for the first setting of a layer that does not fit: OmegaConf does not always name it."""
+    kinds = leaf_types(schema)
+    for key, value in _leaves(content, list(kinds)):
+        try:
+            OmegaConf.merge(tree, _nested(key, value))
+        except OmegaConfBaseException as error:
+            raise _wrong_type(error, key, kinds[key], where) from error
 
 
 def _wrong_type(error: OmegaConfBaseException, key: str, kind: Any, where: str) -> ConfigError:
