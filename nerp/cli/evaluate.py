@@ -82,7 +82,7 @@ def fidelity(
     )
     numbers = {"seed": settings.seed, "n_resamples": settings.n_resamples}
     with progress("images") as tick:
-        result = evaluate_fidelity(fake, real, extractor=loaded, progress=tick, **numbers)
+        result = evaluate_fidelity(str(settings.fake), str(settings.real), extractor=loaded, progress=tick, **numbers)
     result["settings"] = numbers
     names = [name for name in ("fid", "kid", "isc") if result[name]["value"] is not None]
     lines = [f"{name:8} {score_line(result[name], 'value')}" for name in names]

@@ -194,9 +194,9 @@ def merge(schema: type[Schema], layers: list[Layer]) -> Schema:
         _check_keys(content, known, where)
         try:
             tree = OmegaConf.merge(tree, content)
-        except OmegaConfBaseException:
+        except OmegaConfBaseException as error:
             _name_the_wrong_one(tree, content, schema, where)
-            raise
+            raise ConfigError(f"{where}: {_one_line(error)}") from error
     try:
         made = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:

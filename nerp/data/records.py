@@ -65,7 +65,7 @@ class PairRecord:
         mask_fraction:         of the image that the mask covers, 0 to 1.
         mask_outside_fraction: of the labelled tissue that the detector misses, 0 to 1.
         processor:             instruction set that PyTorch uses on the CPU; None in schema 1.
-        schema:                of the record as it was written.
+        schema:                of the keys; a record of a former schema is brought to this one when it is read.
     """
 
     file_name: str
@@ -163,7 +163,7 @@ def _from_schema_1(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if isinstance(rule, dict) and "smooth_mm" in rule:
             rule = {**rule, "smooth_mm": rule["smooth_mm"] * scale}
     changed = {"rule": rule, "camera": camera} if {"rule", "camera"} <= renamed.keys() else {}
-    return {**renamed, **changed, "schema": 1}
+    return {**renamed, **changed, "schema": SCHEMA}
 
 
 def _with_unit_directions(numbers: Mapping[str, Any]) -> tuple[dict[str, Any], float]:

@@ -14,7 +14,7 @@ from nerp.label_names import read_label_names, select_labels
 from nerp.projection import MaskRule
 from nerp.runs import RunFolder
 from nerp.settings import Settings, choice, flatten, number, section
-from nerp.synthesis.settings import LARGEST_SIDE, TERMS, MaskSettings, PairSettings
+from nerp.synthesis.settings import LARGEST_SIDE, OF_SETS, TERMS, MaskSettings, PairSettings
 from nerp.training.config import load_config
 
 
@@ -86,13 +86,14 @@ class ImageConfig(Settings):
         Raises:
             UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`.
         """
+        shape: dict[str, Any] = {} if self.shape is None else {"shape": self.shape}
         return PairSettings(
             mode=self.mode or ("drr" if self.run is None else "vrr"),
-            shape=self.shape or (256, 256),
             camera=self.camera,
             mask=self.mask.resolved(),
             device=self.device,
             backend=self.backend,
+            **shape,
             **more,
         )
 
@@ -104,8 +105,8 @@ class ImageConfig(Settings):
         """
         missing = [name for name in names if getattr(self, name) is None]
         if missing:
-            option = f"--{missing[0]}" if missing[0] != "out" else "--out"
-            raise UsageError(f"{missing[0]} is not given; give {option}, or {missing[0]}: in the --config file")
+            name = missing[0]
+            raise UsageError(f"{name} is not given; give --{name}, or {name}: in the --config file")
         return [getattr(self, name) for name in names]
 
 
@@ -138,8 +139,7 @@ class SynthesisConfig(ImageConfig):
 
     def set_settings(self) -> PairSettings:
         """What decides the pairs; errors as `pair_settings`."""
-        chosen = {name: getattr(self, name) for name in ("views", "seed", "allow_empty", "licence")}
-        return self.pair_settings(**chosen)
+        return self.pair_settings(**{name: getattr(self, name) for name in OF_SETS})
 
 
 Kind = TypeVar("Kind", bound=ImageConfig)

@@ -116,11 +116,16 @@ class PairSettings(Settings):
         return self.camera.base_camera(ct, self.shape)
 
 
+OF_SETS = ("views", "seed", "allow_empty", "licence")
+"""Settings of a set of pairs that a single view does not have, or has for itself."""
+
+
 def restated(settings: PairSettings) -> dict[str, Any]:
     """Settings as a YAML file states them, without paths and names: `--config` of it makes the same pairs again."""
     mask = settings.mask
     camera = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings.camera).items()}
-    values = {name: getattr(settings, name) for name in ("mode", "views", "seed", "device", "backend")}
+    names = ("mode", "device", "backend", *OF_SETS)
+    values = {name: getattr(settings, name) for name in names}
     stated = {
         "labels": list(mask.labels),
         "rule": mask.rule.name,

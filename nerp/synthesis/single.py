@@ -22,7 +22,7 @@ from nerp.synthesis.environment import here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import find_by_hash
 from nerp.synthesis.renderers import NEEDS_RUN
-from nerp.synthesis.settings import MaskSettings, PairSettings, restated
+from nerp.synthesis.settings import OF_SETS, MaskSettings, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 from nerp.volume import read_labels, read_volume
 
@@ -69,7 +69,7 @@ def render(
     files = ("image.png", None if labels is None else "mask.png")
     label_source = None if labels is None else SourceFile.of(labels)
     record = named(pair.record, files=files, ct=source, labels=label_source, seed=seed, view_index=0)
-    stated = {key: value for key, value in restated(settings).items() if key != "views"}
+    stated = {key: value for key, value in restated(settings).items() if key not in OF_SETS}
     write_single(out, pair, record, settings_yaml=as_yaml({**stated, "seed": seed}))
     return record
 
