@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nerp.cli import main
+
 
 @pytest.fixture
 def real_data() -> Path:
@@ -49,3 +51,18 @@ def run(tmp_path_factory) -> Path:
     from small_chests import write_run
 
     return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def nerp(capsys):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
