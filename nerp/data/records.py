@@ -129,7 +129,7 @@ class PairRecord:
         lung_labels:           label values of all lungs, where the mask shows a part of them; else none.
         label_names:           of the label values that the masks' keys hold, where they are known.
         more_masks:            further masks, each what `MaskRecord` says.
-        ct_reading:            what was stated of the CT: `series`, `orientation`, `spacing_mm`, where they were.
+        ct_reading:            what was stated of the CT's place: `orientation`, `spacing_mm`, where they were.
         labels_on_ct_grid:     whether the labels were laid on the CT's grid, whatever place their file gives.
         schema:                of the keys; a record of a former schema is brought to this one when it is read.
 

@@ -135,8 +135,8 @@ class InputSettings(Settings):
     skip_bad: bool = False
 
     def ct_reading(self) -> dict[str, Any]:
-        """What is stated of a CT, as its record keeps it."""
-        stated = {"series": self.series, "orientation": self.orientation, "spacing_mm": self.spacing_mm}
+        """What is stated of a CT's place, as its record keeps it; its series is known by the CT's hash."""
+        stated = {"orientation": self.orientation, "spacing_mm": self.spacing_mm}
         return json.loads(json.dumps({name: value for name, value in stated.items() if value is not None}))
 
     def as_json(self) -> dict[str, Any]:
@@ -222,4 +222,5 @@ def restated(settings: PairSettings) -> dict[str, Any]:
         "force": mask.force,
     }
     inputs = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings.inputs).items()}
+    del inputs["series"]  # its UID, or what it is called, may tell of a patient
     return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated, "inputs": inputs}
