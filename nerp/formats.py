@@ -177,7 +177,7 @@ def read_slice(path: Path) -> np.ndarray:
 
 
 def read_stored(path: Path) -> np.ndarray:
-    """(frames, rows, columns) numbers of a DICOM file through GDCM, which decompresses them.
+    """(F, rows, columns) numbers of a DICOM file through GDCM, which decompresses them.
 
     Raises:
         VolumeError: data that GDCM cannot decompress.

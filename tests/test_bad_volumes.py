@@ -217,7 +217,7 @@ VOLUMES = {
     ),
     "two series": (
         lambda d: read_volume(two_series(d / "s")),
-        r"holds 2 series; choose one with --series .*: 1\.2\.3 \(6 slices x 7 x 8, 3\.00 x 2\.00 x 1\.50 mm\); 1\.2\.4 \(4",
+        r"holds 2 series; choose one with --series .*: 1\.2\.3 \(6 slices x 7 x 8, 3\.00 x 2\.00 x 1\.50 mm\); 1\.2\.4",
     ),
     "unknown series": (
         lambda d: read_volume(two_series(d / "s"), series="9"),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -135,12 +135,12 @@ def read_file(path: Path) -> DicomFile | None:
             if not _is_dicom(start):
                 return None
             found = _parsed(path, stream, 0)
-            return found if "Rows" in found.header or found.storage else _flipped(path, start) or found
+            return found if "Rows" in found.header else _flipped(path, stream, start) or found
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read ({error.strerror}); check the file and its rights") from error
 
 
-def _parsed(path: Path, stream, origin: int) -> DicomFile:
+def _parsed(path: Path, stream: BinaryIO, origin: int) -> DicomFile:
     from pydicom import Dataset, dcmread
 
     stream.seek(0)
@@ -157,19 +157,20 @@ def _parsed(path: Path, stream, origin: int) -> DicomFile:
     return DicomFile(path, header, syntax, storage, bool(is_little), at + origin if at >= 0 else at, length)
 
 
-def _flipped(path: Path, start: bytes) -> DicomFile | None:
+def _flipped(path: Path, stream: BinaryIO, start: bytes) -> DicomFile | None:
     """A file whose data set is in another byte order than its meta group says, or None."""
-    content = path.read_bytes()
     at = 132
     if start[132:138] == b"\2\0\0\0UL":
         at = 144 + struct.unpack("<L", start[140:144])[0]
-    if start[128:132] != b"DICM" or not _starts_raw(content[at : at + 12]):
+    stream.seek(at)
+    if start[128:132] != b"DICM" or not _starts_raw(stream.read(12)):
         return None
-    found = _parsed(path, BytesIO(content[at:]), at)
+    stream.seek(at)
+    found = _parsed(path, BytesIO(stream.read()), at)
     return found if "Rows" in found.header else None
 
 
-def _pixel_element(stream, is_implicit: bool, is_little: bool) -> tuple[int, int]:
+def _pixel_element(stream: BinaryIO, is_implicit: bool, is_little: bool) -> tuple[int, int]:
     """Where PixelData's value begins and how long it is; -1 for what does not exist or is undefined."""
     at = stream.tell()
     head = stream.read(12)
@@ -182,7 +183,12 @@ def _pixel_element(stream, is_implicit: bool, is_little: bool) -> tuple[int, int
 
 
 def text(data: Dataset, keyword: str) -> str:
-    """What a tag holds as one line of text; several values are joined by backslashes, nothing is empty."""
+    """What a tag holds as one line of text; several values are joined by backslashes, nothing is empty.
+
+    Args:
+        data:    a header, or one of its parts.
+        keyword: of the tag.
+    """
     try:
         with quiet():
             value = data.get(keyword)
@@ -206,7 +212,7 @@ def numbers(file: DicomFile, data: Dataset, keyword: str, count: int, low: float
         low, high: within which each has to lie.
 
     Returns:
-        (count,) float64.
+        (N,) float64, N being `count`.
 
     Raises:
         VolumeError: another count, no numbers, or not within the bounds.

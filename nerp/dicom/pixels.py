@@ -132,7 +132,7 @@ def _fragments_end(file: DicomFile, stream) -> int:
 
 
 def read_stored_frames(file: DicomFile) -> np.ndarray:
-    """(frames, rows, columns) numbers as stored, before the rescale; whatever the transfer syntax.
+    """(F, rows, columns) numbers as stored, before the rescale; whatever the transfer syntax.
 
     Raises:
         VolumeError: as `check_pixels`, or data that cannot be decompressed.

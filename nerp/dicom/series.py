@@ -103,11 +103,7 @@ def list_series(path: str | Path) -> dict[str, Series]:
 
 
 def survey(path: Path) -> Survey:
-    """What lies at a path: see `list_series`.
-
-    Args:
-        path: a file, a folder, or a DICOMDIR.
-    """
+    """What lies at a path, a file, a folder or a DICOMDIR: see `list_series`."""
     if path.is_file() and path.name.upper() != "DICOMDIR":
         return _surveyed([path])
     folder = path if path.is_dir() else path.parent
@@ -179,6 +175,12 @@ def choose(path: Path, found: Survey, wanted: str | int | None) -> Series:
         VolumeError: no CT, several series and none chosen, or a choice that fits none or several.
     """
     series = list(found.series.values())
+    if not series and path.is_file() and not found.left_out:
+        file = read_file(path)
+        what = text(file.header, "Modality") if file else ""
+        raise VolumeError(
+            f"{path}: holds no image of a CT ({what or 'unknown modality'}); expected a CT series' folder"
+        )
     if not series:
         raise VolumeError(f"{path}: holds no CT slices in DICOM{_only(found)}; expected a CT series in it or below")
     if wanted is not None:
@@ -220,7 +222,12 @@ def _only(found: Survey) -> str:
 
 
 def passed_over(found: Survey, chosen: Series) -> str:
-    """What is left out beside a chosen series, in words; nothing where it is all there is."""
+    """What is left out beside a chosen series, in words; nothing where it is all there is.
+
+    Args:
+        found:  what lies there.
+        chosen: one of its series.
+    """
     reasons = Counter(reason for _, reason in found.left_out)
     single = sum(len(one) == 1 and one is not chosen for one in found.series.values())
     if single:
