@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def skipped(self) -> Path:
+        """Which files could not be used, and why."""
+        return self.path / "skipped.csv"
+
+    @property
     def data(self) -> Path:
         """Folder of the phantoms that were made where no data was given."""
         return self.path / "data"

@@ -180,6 +180,12 @@ def read_volume(path: str | Path, *, series: str | int | None = None, max_voxels
     return Volume(torch.from_numpy(values)[None], _placed(path, affine), "hu")
 
 
+def check_volume(path: str | Path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> None:
+    """Stub until the readers' own check."""
+    if not Path(path).exists():
+        raise VolumeError(f"{path}: no such file or folder; check the path")
+
+
 def read_labels(path: str | Path, like: Volume | None = None, *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read a label map, carried onto a CT's grid when one is given.
 

@@ -7,8 +7,8 @@ import pytest
 from ellipses import write_pairs
 from PIL import Image
 
+from nerp.data.folders import find_pairs
 from nerp.data.images import (
-    find_pairs,
     list_images,
     png_bytes,
     read_binary,

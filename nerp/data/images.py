@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,9 +112,18 @@ def read_image(path: str | Path) -> Tensor:
     return torch.from_numpy(values.clip(0.0, 1.0))[None, None]
 
 
-def read_mask(path: str | Path) -> Tensor:
-    """A mask file as (1, 1, H, W) float32, 0 or 1. Errors as `read_binary`."""
-    return torch.from_numpy(read_binary(path)).float()[None, None]
+def read_mask(paths: str | Path | Sequence[str | Path]) -> Tensor:
+    """A mask file, or the union of several, as (1, 1, H, W) float32, 0 or 1.
+
+    Raises:
+        DataError: as `read_binary`, or parts of different sizes.
+    """
+    parts = [paths] if isinstance(paths, str | Path) else list(paths)
+    masks = [read_binary(part) for part in parts]
+    if len({mask.shape for mask in masks}) > 1:
+        sizes = ", ".join(f"{mask.shape[0]}x{mask.shape[1]}" for mask in masks)
+        raise DataError(f"{parts[0]} and the mask's other parts have {sizes} pixels; expected equal sizes")
+    return torch.from_numpy(np.logical_or.reduce(masks)).float()[None, None]
 
 
 def png_bytes(image: np.ndarray) -> bytes:
@@ -126,54 +134,3 @@ def png_bytes(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def find_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Images and their masks, matched by file stem.
-
-    Args:
-        folder: has images/ and masks/. Where it holds metadata.jsonl, only the images that `file_name` lists count.
-
-    Returns:
-        The (image, mask) paths by name, and the stems of images that have no mask.
-
-    Raises:
-        DataError: a folder is missing or empty, a listed image is missing, or two files share a stem.
-    """
-    folder = Path(folder)
-    images = _by_stem(_listed(folder) or list_images(folder / "images"))
-    masks = _by_stem(list_images(folder / "masks"))
-    pairs = [(image, masks[stem]) for stem, image in images.items() if stem in masks]
-    return pairs, [stem for stem in images if stem not in masks]
-
-
-def _by_stem(paths: list[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
-        if found.setdefault(path.stem, path) != path:
-            raise DataError(f"{path.parent} holds both {found[path.stem].name} and {path.name}; keep one")
-    return found
-
-
-def _listed(folder: Path) -> list[Path]:
-    records = folder / "metadata.jsonl"
-    if not records.is_file():
-        return []
-    try:
-        names = [json.loads(line)["file_name"] for line in _whole_lines(records)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{records} has a line without a `file_name` ({error}); synthesize the pairs again") from error
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{records} lists {missing[0]} and {len(missing) - 1} more that do not exist; complete the pairs"
-        )
-    return sorted(folder / name for name in names)
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file without empty ones, and without a last one that an interrupted writer tore."""
-    *lines, last = path.read_bytes().split(b"\n")
-    if last.rstrip().endswith(b"}"):
-        lines.append(last)
-    return [line for line in lines if line.strip()]

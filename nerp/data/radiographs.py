@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.data.images import PICTURES, list_images, luminance, read_stored
+from nerp.data.folders import find_radiographs
+from nerp.data.images import PICTURES, luminance, read_stored
 from nerp.display import display_image
 from nerp.errors import DataError, UsageError
 
@@ -131,16 +132,6 @@ def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
     return F.pad(images, (left, spare_columns - left, top, spare_rows - top))
 
 
-def find_radiographs(folder: str | Path) -> list[Path]:
-    """Radiographs of a folder, or of its `images` sub-folder where it has one, by name.
-
-    Raises:
-        DataError: no such folder, or no image in it.
-    """
-    inner = Path(folder) / "images"
-    return list_images(inner if inner.is_dir() else folder, PICTURES + DICOM + JSRT)
-
-
 class RadiographDataset(Dataset):
     """Radiographs at one shape; each file is read once, when first asked for, and then remembered.
 
@@ -165,3 +156,9 @@ class RadiographDataset(Dataset):
         if index not in self._images:
             self._images[index] = read_radiograph(path, self.shape, fit=self.fit)
         return self._images[index]
+
+
+def check_radiograph(path: str | Path) -> None:
+    """Stub until the readers' own check."""
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file; check the path")

@@ -40,8 +40,10 @@ class DataSettings(GridSettings):
     Args:
         ct_dir:          folder of CTs; none: phantoms are made in run_dir/data.
         ct_pattern:      names of the files, or of the DICOM folders, to take from it and below.
-        radiographs_dir: folder of real radiographs; none: phantom radiographs are made in run_dir/data.
+        radiographs_dir: folder of real radiographs, or a public set, such as `shenzhen:FOLDER`; none:
+                         phantom radiographs are made in run_dir/data.
         cached_volumes:  CTs kept in memory on the mapper's grid.
+        skip_bad:        go on without the files that cannot be used, and list them in the run's skipped.csv.
         cache_dir:       folder that keeps resampled CTs across runs; none: read the files again.
     """
 
@@ -49,4 +51,5 @@ class DataSettings(GridSettings):
     ct_pattern: str = "*"
     radiographs_dir: str | None = None
     cached_volumes: int = number(16, 1, 100_000)
+    skip_bad: bool = False
     cache_dir: str | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nerp.config import upgraded
+from nerp.data.checking import write_skipped
 from nerp.errors import CheckpointError, ConfigError
 from nerp.networks.discriminator import Discriminator
 from nerp.networks.mapper import Mapper
@@ -36,6 +37,7 @@ MAY_CHANGE = (
     "backend",
     "data.cached_volumes",
     "data.cache_dir",
+    "data.skip_bad",
     "trainer.steps",
     "trainer.log_every",
     "trainer.sample_every",
@@ -75,7 +77,9 @@ def train(config: Config, *, progress: Bars | None = None) -> Path:
             shape, task = config.viewer.shape, partial(show, "data")
             prepare(config.data, config.phantom, folder=run.data, shape=shape, progress=task)
         fabric.barrier()
-        sources = open_sources(config.data, config.camera, shape=config.viewer.shape, made=run.data)
+        sources, skipped = open_sources(config.data, config.camera, shape=config.viewer.shape, made=run.data)
+        if fabric.is_global_zero:
+            write_skipped(run.skipped, skipped)
         _loop(config, run, sources, fabric=fabric).run(partial(show, "training"))
     return run.path
 
