@@ -22,7 +22,9 @@ LOBES = frozenset({"rul", "rml", "rll", "lul", "lll", "lingula"})
 """Names that stand for a lobe of a lung, or for a part of one."""
 LEVELS = frozenset({"upper", "middle", "lower", "superior", "inferior"})
 SIDES = frozenset({"left", "right", "l", "r", "lt", "rt"})
-PLACE_WORDS = LEVELS | SIDES | {"lobe", "lobes", "both", "bilateral", "whole", "total", "all", "entire", "field", "fields"}
+PLACE_WORDS = (
+    LEVELS | SIDES | {"lobe", "lobes", "both", "bilateral", "whole", "total", "all", "entire", "field", "fields"}
+)
 FILLING_WORDS = frozenset({"of", "the", "and", "mask", "parenchyma", "structure", "organ", "segmentation", "roi"})
 """Words that leave a lung a lung; any other, as in `lung nodule`, makes it something else."""
 

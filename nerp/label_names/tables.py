@@ -138,7 +138,9 @@ def _json_rows(path: Path, rows: list[dict]) -> list[Entry]:
 def _json_pairs(path: Path, content: dict[str, Any]) -> list[Entry]:
     for name, value in content.items():
         if isinstance(value, list):
-            raise DataError(f"{path} gives {name!r} several values (a region); expected one value a name: list its parts")
+            raise DataError(
+                f"{path} gives {name!r} several values (a region); expected one value a name: list its parts"
+            )
         if isinstance(value, dict | bool | None):
             raise DataError(f'{path} tells of {name!r} more than a value; expected JSON such as {{"1": "lung_left"}}')
     items = list(enumerate(content.items(), start=1))
@@ -177,7 +179,7 @@ def _by_columns(path: Path, header: Sequence[str], rows: Sequence[tuple[int, lis
     known = [re.sub(r"[\s_.-]+", "_", key.strip().lower()) for key in header]
     values = [known.index(key) for key in VALUE_COLUMNS if key in known]
     whole = [at for at in values if all(whole_number(_cell(row, at)) is not None for _, row in rows)]
-    value = (whole or values or [None])[0]
+    value = next(iter(whole or values), None)
     name = next((known.index(key) for key in NAME_COLUMNS if key in known and known.index(key) != value), None)
     if value is None or name is None or not rows:
         raise DataError(_no_columns(path, [key for key in header if key]))

@@ -11,13 +11,14 @@ from nerp.data.pair_writer import PairWriter
 from nerp.data.records import PairRecord
 from nerp.errors import DataError, UsageError
 from nerp.files import check_folder, write_text
+from nerp.label_maps import read_labels
 from nerp.synthesis.environment import pair_generator, pair_id
 from nerp.synthesis.generator import TrainedGenerator, load_generator
 from nerp.synthesis.matching import Case, cases
 from nerp.synthesis.renderers import NEEDS_RUN
 from nerp.synthesis.settings import PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
-from nerp.volume import read_labels, read_volume
+from nerp.volume import read_volume
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
 NOTICE = "Research use; not for diagnosis."

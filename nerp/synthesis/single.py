@@ -15,6 +15,7 @@ from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.label_maps import read_labels
 from nerp.projection import MaskRule
 from nerp.runs import find_run
 from nerp.synthesis.dataset import SETTINGS, generator_for
@@ -24,7 +25,7 @@ from nerp.synthesis.matching import find_by_hash
 from nerp.synthesis.renderers import NEEDS_RUN
 from nerp.synthesis.settings import OF_SETS, MaskSettings, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
-from nerp.volume import read_labels, read_volume
+from nerp.volume import read_volume
 
 RECORD = "record.json"
 FILES = ("image.png", "image.npy", "mask.png")
