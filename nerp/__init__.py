@@ -26,7 +26,7 @@ _HOMES = {
     "Volume": "nerp.volume",
     "Fields": "nerp.volume",
     "read_volume": "nerp.volume",
-    "read_labels": "nerp.volume",
+    "read_labels": "nerp.label_maps",
     "write_volume": "nerp.volume",
     "attenuation": "nerp.volume",
     "Camera": "nerp.camera",

@@ -186,36 +186,6 @@ def check_volume(path: str | Path, *, series: str | None = None, max_voxels: int
         raise VolumeError(f"{path}: no such file or folder; check the path")
 
 
-def read_labels(path: str | Path, like: Volume | None = None, *, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Read a label map, carried onto a CT's grid when one is given.
-
-    Args:
-        path:       as for `read_volume`, files only; whole numbers >= 0, where 0 is background.
-        like:       the volume whose grid is requested; each of its voxels takes the nearest label through
-                    both affines, 0 outside the label map.
-        max_voxels: as for `read_volume`.
-
-    Returns:
-        `(1, D, H, W)` float32 holding whole numbers, unit `label`.
-
-    Raises:
-        VolumeError: not readable, not whole numbers, no label at all, or none inside `like`.
-    """
-    path = Path(path)
-    stored, stored_affine = read_grid(path, max_voxels=max_voxels)
-    _check_labels(path, stored)
-    affine = _placed(path, stored_affine)
-    if like is None or (like.shape == stored.shape and torch.allclose(like.affine, affine, atol=1e-4)):
-        own = np.ascontiguousarray(stored, dtype=np.float32)
-        return Volume(torch.from_numpy(own)[None], affine, "label")
-    values = _nearest(stored, torch.linalg.inv(affine) @ like.affine, like.shape)
-    if not values.any():
-        labels = Volume(torch.zeros(1, 1, 1, 1).expand(1, *stored.shape), affine, "label")
-        spans = f"labels span {_extent(labels)}, CT {_extent(like)} mm"
-        raise VolumeError(f"{path}: no label lies inside the CT ({spans}); check the pair")
-    return Volume(torch.from_numpy(values)[None], like.affine, "label")
-
-
 def write_volume(path: str | Path, volume: Volume) -> None:
     """Write a one-channel volume with its affine; the file appears whole or not at all.
 
@@ -235,7 +205,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     values = volume.values[0].detach().cpu().numpy()
     _check_finite(path, values)
     if volume.unit == "label":
-        _check_labels(path, values)
+        check_label_values(path, values)
     write_grid(path, values.astype(_stored_type(values, volume.unit)), volume.affine.numpy())
 
 
@@ -288,7 +258,17 @@ def _check_hounsfield(path: Path, values: np.ndarray) -> None:
         raise VolumeError(f"{found}; expected HU with air near -1000 and tissue near 0: normalised values are no CT")
 
 
-def _check_labels(path: Path, values: np.ndarray) -> None:
+def check_label_values(path: Path, values: np.ndarray, *, may_be_empty: bool = False) -> None:
+    """Refuse values that are no labels.
+
+    Args:
+        path:         as the message names it.
+        values:       any shape; expected whole numbers from 0 to 2^24 - 1.
+        may_be_empty: whether all may be 0.
+
+    Raises:
+        VolumeError: NaN, fractions, values out of range, or no label.
+    """
     _check_finite(path, values)
     if values.dtype.kind == "f" and not all((part == np.rint(part)).all() for part in values):
         raise VolumeError(f"{path}: labels are not whole numbers; expected 0, 1, 2, ...: is this an image?")
@@ -296,24 +276,5 @@ def _check_labels(path: Path, values: np.ndarray) -> None:
         raise VolumeError(
             f"{path}: labels run from {values.min():g} to {values.max():g}; expected 0 to {MAX_LABEL - 1}"
         )
-    if values.max() == 0:
+    if values.max() == 0 and not may_be_empty:
         raise VolumeError(f"{path}: holds no label, every voxel is 0; expected at least one structure")
-
-
-def _nearest(stored: np.ndarray, index_from_index: Tensor, shape: tuple[int, int, int]) -> np.ndarray:
-    """Nearest values of `stored` on a grid of `shape`, slab by slab so that no index volume is built."""
-    matrix = index_from_index.numpy()
-    rows, columns = np.arange(shape[1])[:, None], np.arange(shape[2])[None, :]
-    plane = [row[1] * rows + row[2] * columns + row[3] + 0.5 for row in matrix[:3]]
-    values = np.zeros(shape, np.float32)
-    for slab in range(shape[0]):
-        index = [np.floor(part + row[0] * slab).astype(np.int64) for part, row in zip(plane, matrix, strict=False)]
-        inside = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index, stored.shape, strict=True)])
-        values[slab][inside] = stored[tuple(i[inside] for i in index)]
-    return values
-
-
-def _extent(volume: Volume) -> str:
-    world = volume.corners_mm()
-    ranges = zip(world.amin(0).tolist(), world.amax(0).tolist(), strict=True)
-    return " ".join(f"{name} {low:.0f}..{high:.0f}" for name, (low, high) in zip("xyz", ranges, strict=True))

@@ -16,7 +16,8 @@ from nerp.data.ct import find_cts
 from nerp.data.images import read_binary
 from nerp.data.radiographs import find_radiographs, read_radiograph
 from nerp.errors import DataError, VolumeError
-from nerp.volume import Volume, read_labels, read_volume, write_volume
+from nerp.label_maps import read_labels
+from nerp.volume import Volume, read_volume, write_volume
 
 CT = np.random.default_rng(0).integers(-1000, 1500, (6, 7, 8)).astype(np.int16)
 EYE = torch.eye(4, dtype=torch.float64)

@@ -12,7 +12,8 @@ from test_volume import ORDER_NAMES, ORDERS, restored
 from nerp.data import ct as ct_module
 from nerp.data.ct import CTDataset, find_cts, mapper_grid, window
 from nerp.errors import DataError, GeometryError, UsageError
-from nerp.volume import Volume, read_labels, read_volume, write_volume
+from nerp.label_maps import read_labels
+from nerp.volume import Volume, read_volume, write_volume
 
 AFFINE = torch.tensor([[2.0, 0, 0, -31], [0, 2.5, 0, 14], [0, 0, 3, 130], [0, 0, 0, 1]], dtype=torch.float64)
 

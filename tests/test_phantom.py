@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 
 from nerp.errors import DataError, UsageError
+from nerp.label_maps import read_labels
 from nerp.phantom import FINDINGS, LABEL_OF, LABELS, LUNG_LABELS, OBSCURING_LABELS, thorax, write_phantoms
 from nerp.phantom.bones import SIDES, rib_path
 from nerp.phantom.canvas import Canvas, leaning
@@ -17,7 +18,7 @@ from nerp.phantom.patient import draw_patient
 from nerp.phantom.shapes import Profile, Tubes, ellipsoid, smooth_union, tube
 from nerp.phantom.thorax import describe
 from nerp.phantom.vessels import Growth, grow
-from nerp.volume import read_labels, read_volume
+from nerp.volume import read_volume
 
 COARSE_MM = 6.0
 MAN, WOMAN = 0, 3

@@ -10,7 +10,8 @@ import torch
 from dicom_series import write_series
 
 from nerp.errors import VolumeError
-from nerp.volume import Volume, attenuation, read_labels, read_volume, write_volume
+from nerp.label_maps import read_labels
+from nerp.volume import Volume, attenuation, read_volume, write_volume
 
 AFFINE = torch.tensor([[1.5, 0, 0, -9], [0, 2, 0, 4], [0, 0, 2.5, 30], [0, 0, 0, 1]], dtype=torch.float64)
 

@@ -1,19 +1,15 @@
-"""Stub."""
+"""Labels of CTs: files and folders of many kinds, as maps on a CT's grid with their names, and checked against it."""
 
-from dataclasses import dataclass
+from nerp.label_maps.checks import check_labels_on_ct
+from nerp.label_maps.folder import is_structure_folder, label_files
+from nerp.label_maps.reading import LabelMap, check_label_map, read_label_map, read_labels
 
-from nerp.volume import Volume, read_labels
-
-
-@dataclass(frozen=True)
-class LabelMap:
-    volume: Volume
-    names: dict
-
-
-def read_label_map(path, like=None, *, on_ct_grid=False, max_voxels=2**29):
-    return LabelMap(read_labels(path, like), {})
-
-
-def check_labels_on_ct(ct, labels, values, names):
-    return []
+__all__ = [
+    "LabelMap",
+    "check_label_map",
+    "check_labels_on_ct",
+    "is_structure_folder",
+    "label_files",
+    "read_label_map",
+    "read_labels",
+]
