@@ -55,10 +55,12 @@ class Place:
         found = list(self.remarks)
         if self.unknown:
             guess = " and ".join(assumed[part] for part in self.unknown)
-            option = {ORIENTATION: "orientation=", SPACING: "spacing_mm="}
+            option = {ORIENTATION: "orientation, such as LPS,", SPACING: "spacing"}
             repair = " and ".join(option[part] for part in self.unknown)
             sides = ", left and right may be swapped" if ORIENTATION in self.unknown else ""
-            found.append(f"its place is unknown ({self.reason}); assumed are {guess}{sides}: state {repair}")
+            found.append(
+                f"its place is unknown ({self.reason}); assumed are {guess}{sides}: state {repair.rstrip(',')}"
+            )
         return found
 
 
@@ -118,7 +120,7 @@ def check_spacing(path: Path, place: Place) -> None:
         size = " x ".join(f"{part:.4g}" for part in place.spacing_mm)
         raise VolumeError(
             f"{path}: its voxels measure {size} mm; expected {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm: "
-            "repair its header or state spacing_mm="
+            "repair its header or state its spacing"
         )
 
 
@@ -132,7 +134,9 @@ def extent_doubt(place: Place, shape: Sequence[int]) -> list[str]:
     longest = max(count * size for count, size in zip(shape, place.spacing_mm, strict=False))
     if min(shape) < 32 or EXTENT_MM[0] <= longest <= EXTENT_MM[1] or SPACING in place.unknown:
         return []
-    return [f"is {longest:.4g} mm along its longest side, which no CT of a person is: state spacing_mm= if it is wrong"]
+    return [
+        f"is {longest:.4g} mm along its longest side, which no CT of a person is: state its spacing if that is wrong"
+    ]
 
 
 def _letter(column: np.ndarray) -> str:
