@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
@@ -66,7 +67,7 @@ def open_ct(path: str | Path, inputs: InputSettings) -> Volume:
         path:   a file or the folder of a DICOM series.
         inputs: series, orientation, spacing, and the limit of voxels.
     """
-    stated: dict = {}
+    stated: dict[str, Any] = {"orientation": inputs.orientation, "spacing_mm": inputs.spacing_mm}
     return read_volume(path, series=inputs.series, max_voxels=inputs.max_voxels, **stated)
 
 

@@ -63,7 +63,7 @@ def render(
     _check_place(out)
     generator = generator_for(settings.mode, run)
     synthesiser = open_synthesiser(ct, labels, settings, generator)
-    source, camera = SourceFile.of(ct), settings.base_camera(synthesiser.ct)
+    source, camera = SourceFile.of(ct, settings.inputs.series), settings.base_camera(synthesiser.ct)
     if seed is not None:
         camera = settings.camera.sample(camera, 1, pair_generator(seed, source.sha256, 0))
     pair = synthesiser.pair(camera)
@@ -144,7 +144,7 @@ def _opened(
 ) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
     """The synthesiser of the CT and the labels that a record names, and where they were found."""
     source = find_by_hash(ct, record.ct_sha256, "CT")
-    inputs = settings.inputs
+    inputs = replace(settings.inputs, series=source.series)
     volume, label_volume, label_source = open_ct(source.path, inputs), None, None
     if record.labels_sha256 is not None:
         if labels is None:
