@@ -398,7 +398,7 @@ def test_copies_of_slices_are_refused(tmp_path):
         read_series(folder)
 
 
-def test_each_slice_has_its_own_rescale(tmp_path):
+def test_each_slice_has_its_own_rescale_and_that_is_told(tmp_path, caplog):
     folder = tmp_path / "s"
     folder.mkdir()
     for number, plane in enumerate(HU):
@@ -406,6 +406,7 @@ def test_each_slice_has_its_own_rescale(tmp_path):
             folder / str(number), plane + 1000 + number, (0, 0, number), series="1", RescaleIntercept=-1000 - number
         )
     np.testing.assert_array_equal(read_series(folder)[0], HU.T)
+    assert "slices differ in their rescale (slope and intercept 1 and -1005" in remarks(caplog)[0]
     write_slice(folder / "6", HU[0], (0, 0, 6), series="1", RescaleIntercept=None)
     with pytest.raises(VolumeError, match="6 has no RescaleIntercept and others have"):
         read_series(folder)
