@@ -58,9 +58,11 @@ def read_series(path: str | Path, *, series: str | int | None = None, max_voxels
         logging.getLogger(__name__).warning("%s: %s", path, remark)
     first = stack.frames[0]
     values = np.empty((len(stack.frames), first.rows, first.columns), np.float32)
+    places: dict[Path, list[int]] = {}
+    for place, frame in enumerate(stack.frames):
+        places.setdefault(frame.file.path, []).append(place)
     for file in chosen.files:
-        places = [place for place, frame in enumerate(stack.frames) if frame.file is file]
-        values[places] = hounsfield(file, [stack.frames[place] for place in places])
+        values[places[file.path]] = hounsfield(file, [stack.frames[place] for place in places[file.path]])
     if stack.planes != len(values):
         values = interpolated(values, stack.heights, stack.planes)
     return values.T, RAS_FROM_LPS @ stack.affine

@@ -195,6 +195,11 @@ def choose(path: Path, found: Survey, wanted: str | int | None) -> Series:
         series = fitting
     elif any(len(one) > 1 for one in series):
         series = [one for one in series if len(one) > 1]
+    if len(series) > 1 and all(len(one) == 1 for one in series):
+        raise VolumeError(
+            f"{path}: holds {len(series)} series of one slice each; expected one SeriesInstanceUID for all slices of a "
+            f"CT: {_listed(series[:3])}"
+        )
     if len(series) > 1:
         raise VolumeError(
             f"{path}: holds {len(series)} series; choose one with --series (series= in Python) by its number, UID or "
