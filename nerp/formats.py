@@ -8,7 +8,10 @@ any voxel is loaded. Every failure is a `VolumeError` of one line.
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import IOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -182,10 +185,28 @@ def read_stored(path: Path) -> np.ndarray:
     import SimpleITK as sitk
 
     try:
-        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+        with _native_stderr_off():
+            stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
     except RuntimeError as error:
         raise VolumeError(f"{path}: {_one_line(error)}") from error
     return stored if stored.ndim == 3 else stored[None]
+
+
+@contextmanager
+def _native_stderr_off() -> Iterator[None]:
+    """GDCM tries its JPEG decoders in turn, and each that does not fit writes a line of its own to the terminal."""
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # a process without a terminal
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -86,6 +86,14 @@ def test_a_meta_group_without_syntax_or_with_a_wrong_byte_order_is_read(tmp_path
     np.testing.assert_array_equal(read_series(other)[0], HU.T)
 
 
+@pytest.mark.parametrize("syntax", UNCOMPRESSED[:3], ids=lambda syntax: syntax.name)
+def test_a_meta_group_without_preamble_is_read(tmp_path, syntax):
+    folder = write_series(tmp_path / "s", HU, syntax=syntax)
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    np.testing.assert_array_equal(read_series(folder)[0], HU.T)
+
+
 @pytest.mark.parametrize("name", ["{}", "{}.ima", "IM{}.0001.2.3", "{}.txt"])
 def test_names_take_no_part(tmp_path, name):
     folder = write_series(tmp_path / "s", HU)
@@ -103,6 +111,20 @@ def test_run_length_encoding_is_read(tmp_path):
         slice_.save_as(path)
     np.testing.assert_array_equal(read_series(folder)[0], planes.T)
     check_series(folder)
+
+
+def test_a_compressed_enhanced_ct_is_read(tmp_path):
+    planes = np.random.default_rng(1).integers(-1000, 1500, (3, 40, 50))
+    path = write_enhanced(tmp_path / "1", planes, along_z(3))
+    whole = dcmread(path)
+    whole.compress(RLELossless, generate_instance_uid=False)
+    whole.save_as(path)
+    np.testing.assert_array_equal(read_series(path)[0], planes.T)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    for call in (read_series, check_series):
+        with pytest.raises(VolumeError, match="its pixels cannot be read .compressed data is cut short"):
+            call(path)
 
 
 def test_an_enhanced_ct_is_read_by_the_place_and_scale_of_each_frame(tmp_path):
@@ -230,6 +252,13 @@ def test_several_series_are_listed_with_what_tells_them_apart(tmp_path):
         "3 'Thorax 1.0 B31f'",
         "4 'Thorax 1.0 B70f'",
     ]
+
+
+def test_slices_that_each_claim_a_series_are_refused(tmp_path):
+    for number, plane in enumerate(HU):
+        write_slice(tmp_path / str(number), plane, (0, 0, number), series=f"1.2.{number}")
+    with pytest.raises(VolumeError, match="holds 6 series of one slice each; expected one SeriesInstanceUID"):
+        read_series(tmp_path)
 
 
 def test_series_below_a_folder_are_found(tmp_path):
@@ -398,7 +427,7 @@ def test_copies_of_slices_are_refused(tmp_path):
         read_series(folder)
 
 
-def test_each_slice_has_its_own_rescale(tmp_path):
+def test_each_slice_has_its_own_rescale_and_that_is_told(tmp_path, caplog):
     folder = tmp_path / "s"
     folder.mkdir()
     for number, plane in enumerate(HU):
@@ -406,6 +435,7 @@ def test_each_slice_has_its_own_rescale(tmp_path):
             folder / str(number), plane + 1000 + number, (0, 0, number), series="1", RescaleIntercept=-1000 - number
         )
     np.testing.assert_array_equal(read_series(folder)[0], HU.T)
+    assert "slices differ in their rescale (slope and intercept 1 and -1005" in remarks(caplog)[0]
     write_slice(folder / "6", HU[0], (0, 0, 6), series="1", RescaleIntercept=None)
     with pytest.raises(VolumeError, match="6 has no RescaleIntercept and others have"):
         read_series(folder)
@@ -525,13 +555,14 @@ def cornerstone(real_data):
 
 
 @pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY_HU])
-def test_every_transfer_syntax_gives_the_same_slice(tmp_path, cornerstone, name):
+def test_every_transfer_syntax_gives_the_same_slice(tmp_path, cornerstone, name, capfd):
     base = read_series(pair_of(tmp_path / "base", cornerstone / "CTImage.dcm"))[0]
     (path,) = cornerstone.glob(f"CTImage.dcm_{name}*")
     folder = pair_of(tmp_path / "s", path)
     check_series(folder)
     values = read_series(folder)[0]
     assert values.shape == (512, 512, 2) and base.min() == -3024 and base.max() == 1378
+    assert not capfd.readouterr().err
     difference = np.abs(values - base)[base > -2000]
     assert difference.max() <= LOSSY_HU.get(name, 0)
 

@@ -65,11 +65,14 @@ def test_missing_or_equal_places_are_refused(chests, tmp_path):
         cases(chests[0], chests[0])
 
 
-def test_a_metaimage_header_counts_with_its_data(tmp_path):
-    header = b"ObjectType = Image\nElementDataFile = x.raw\n"
-    (tmp_path / "x.mhd").write_bytes(header)
+HEADERS = {"x.mhd": b"ObjectType = Image\nElementDataFile = x.raw\n", "x.nhdr": b"NRRD0004\ndata file: x.raw\n"}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_counts_with_its_data(tmp_path, name):
+    (tmp_path / name).write_bytes(HEADERS[name])
     hashes = set()
     for data in (b"1", b"2"):
         (tmp_path / "x.raw").write_bytes(data)
-        hashes.add(volume_sha256(tmp_path / "x.mhd"))
+        hashes.add(volume_sha256(tmp_path / name))
     assert len(hashes) == 2

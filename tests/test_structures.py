@@ -200,9 +200,9 @@ def test_names_that_no_label_has_are_refused():
 def test_values_that_no_voxel_has_are_named(tmp_path, caplog):
     ct, labels = (folder / "anna.nii.gz" for folder in write_chests(tmp_path / "in"))
     render(ct, labels=labels, out=tmp_path / "view", settings=changed(mask_labels=(10, 222), rule=None))
-    assert "label value 222 of the mask is in no voxel of the labels" in caplog.text
+    assert "no voxel of the CT has the label 222; check --mask" in caplog.text
     strict = replace(changed(mask_labels=(10, 222)), inputs=replace(SETTINGS.inputs, strict=True))
-    with pytest.raises(DataError, match="222 of the mask is in no voxel"):
+    with pytest.raises(DataError, match="no voxel of the CT has the label 222"):
         render(ct, labels=labels, out=tmp_path / "strict", settings=strict)
     assert not (tmp_path / "strict").exists()
 

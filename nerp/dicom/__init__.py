@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nerp.dicom.frames import Frame
 from nerp.dicom.headers import DicomFile, is_dicom, text
 from nerp.dicom.pixels import check_pixels, hounsfield
 from nerp.dicom.series import Series, Survey, choose, find_series, holds_series, list_series, passed_over, survey
@@ -57,9 +58,11 @@ def read_series(path: str | Path, *, series: str | int | None = None, max_voxels
         logging.getLogger(__name__).warning("%s: %s", path, remark)
     first = stack.frames[0]
     values = np.empty((len(stack.frames), first.rows, first.columns), np.float32)
+    places: dict[Path, list[int]] = {}
+    for place, frame in enumerate(stack.frames):
+        places.setdefault(frame.file.path, []).append(place)
     for file in chosen.files:
-        places = [place for place, frame in enumerate(stack.frames) if frame.file is file]
-        values[places] = hounsfield(file, [stack.frames[place] for place in places])
+        values[places[file.path]] = hounsfield(file, [stack.frames[place] for place in places[file.path]])
     if stack.planes != len(values):
         values = interpolated(values, stack.heights, stack.planes)
     return values.T, RAS_FROM_LPS @ stack.affine
@@ -107,7 +110,8 @@ def _proven(path: Path, series: str | int | None, max_voxels: int) -> tuple[Seri
     shape = (stack.frames[0].columns, stack.frames[0].rows, stack.planes)
     checked_shape(path, shape, max_voxels=max_voxels)
     left_out = passed_over(found, chosen)
-    remarks = [f"left out {left_out}" if left_out else "", stack.remark, _remark_on_kind(chosen.files[0])]
+    remarks = [f"left out {left_out}" if left_out else "", stack.remark, _remark_on_scale(frames)]
+    remarks.append(_remark_on_kind(chosen.files[0]))
     return chosen, stack, [remark for remark in remarks if remark]
 
 
@@ -117,6 +121,12 @@ def _check_whole(path: Path, found: Survey, chosen: Series) -> None:
     damaged = [lost for lost in found.damaged if lost.parent in beside]
     if damaged:
         raise VolumeError(f"{damaged[0]}: is no readable DICOM and lies among the slices of {path}; fetch it again")
+
+
+def _remark_on_scale(frames: list[Frame]) -> str:
+    scales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
+    listed = ", ".join(f"{slope:g} and {intercept:g}" for slope, intercept in sorted(scales)[:3])
+    return f"slices differ in their rescale (slope and intercept {listed}); each has its own" if len(scales) > 1 else ""
 
 
 def _remark_on_kind(file: DicomFile) -> str:

@@ -86,8 +86,6 @@ def frames_of(file: DicomFile) -> list[Frame]:
     Raises:
         VolumeError: a place, size or scale that is missing or cannot be.
     """
-    if "Rows" not in file.header:
-        raise VolumeError(f"{file.path}: its header is cut short or damaged; fetch the slice again")
     count = n_frames(file)
     if count > 1 and not is_enhanced(file):
         raise VolumeError(
@@ -132,7 +130,7 @@ def _check_orientation(file: DicomFile, orientation: np.ndarray) -> None:
     axes = orientation.reshape(2, 3)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-2):
         raise VolumeError(
-            f"{file.path}: ImageOrientationPatient is {text(_group(file, 0, PLACE_TAGS[2]), PLACE_TAGS[2])!r}; "
+            f"{file.path}: ImageOrientationPatient is '{text(_group(file, 0, PLACE_TAGS[2]), PLACE_TAGS[2])}'; "
             "expected two perpendicular unit vectors: repair the header or fetch the file again"
         )
 

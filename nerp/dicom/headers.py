@@ -160,7 +160,7 @@ def _parsed(path: Path, stream: BinaryIO, origin: int) -> DicomFile:
 def _flipped(path: Path, stream: BinaryIO, start: bytes) -> DicomFile | None:
     """A file whose data set is in another byte order than its meta group says, or None."""
     at = 132
-    if start[132:138] == b"\2\0\0\0UL":
+    if len(start) == 144 and start[132:138] == b"\2\0\0\0UL":
         at = 144 + struct.unpack("<L", start[140:144])[0]
     stream.seek(at)
     if start[128:132] != b"DICM" or not _starts_raw(stream.read(12)):
@@ -176,6 +176,8 @@ def _pixel_element(stream: BinaryIO, is_implicit: bool, is_little: bool) -> tupl
     head = stream.read(12)
     order = "<" if is_little else ">"
     if len(head) < 12 or struct.unpack(f"{order}HH", head[:4]) != (0x7FE0, 0x0010):
+        return -1, -1
+    if not is_implicit and head[4:8] not in (b"OW\0\0", b"OB\0\0", b"UN\0\0"):
         return -1, -1
     size = 8 if is_implicit else 12
     length = struct.unpack(f"{order}L", head[size - 4 : size])[0]
@@ -230,7 +232,7 @@ def numbers(file: DicomFile, data: Dataset, keyword: str, count: int, low: float
     if found.size != count or not (np.isfinite(found) & (found >= low) & (found <= high)).all():
         wanted = f"{count} numbers" if count > 1 else "a number"
         raise VolumeError(
-            f"{file.path}: {keyword} is {text(data, keyword)!r}; expected {wanted} from {low:g} to {high:g}: "
+            f"{file.path}: {keyword} is '{text(data, keyword)}'; expected {wanted} from {low:g} to {high:g}: "
             "repair the header or fetch the file again"
         )
     return found

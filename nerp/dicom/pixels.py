@@ -98,12 +98,12 @@ def check_pixels(file: DicomFile) -> None:
         raise VolumeError(f"{file.path}: has no PixelData; expected a CT slice: fetch the file again")
     if file.is_deflated:
         return
+    if file.pixels_length >= 0:
+        _check_length(file, layout, file.pixels_length)
+        _check_length(file, layout, min(file.pixels_length, file.path.stat().st_size - file.pixels_at))
+        return
     with file.path.open("rb") as stream:
-        if file.pixels_length < 0:
-            _fragments_end(file, stream)
-            return
-        there = min(file.pixels_length, file.path.stat().st_size - file.pixels_at)
-    _check_length(file, layout, there)
+        _fragments_end(file, stream)
 
 
 def _check_length(file: DicomFile, layout: Layout, there: int) -> None:

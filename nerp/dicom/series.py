@@ -126,7 +126,7 @@ def _surveyed(paths: Iterable[Path]) -> Survey:
     found, series = Survey(), dict[str, list[DicomFile]]()
     for path in paths:
         file = read_file(path)
-        if file is None or (not file.header and not file.storage):
+        if file is None or _is_damaged(file):
             if file is not None or path.suffix.lower() in DICOM_NAMES:
                 found.damaged.append(path)
         elif is_ct(file):
@@ -139,6 +139,11 @@ def _surveyed(paths: Iterable[Path]) -> Survey:
     return found
 
 
+def _is_damaged(file: DicomFile) -> bool:
+    """Whether a header is unreadable, or a CT's that breaks off before its size."""
+    return (not file.header and not file.storage) or (file.storage in CT_CLASSES and "Rows" not in file.header)
+
+
 def _key(file: DicomFile) -> str:
     return text(file.header, "SeriesInstanceUID") or f"series {text(file.header, 'SeriesNumber')}".strip()
 
@@ -148,7 +153,7 @@ def is_ct(file: DicomFile) -> bool:
     modality = text(file.header, "Modality")
     if modality and modality != "CT":
         return False
-    return file.storage in CT_CLASSES or (modality == "CT" and "Rows" in file.header)
+    return "Rows" in file.header and (modality == "CT" or file.storage in CT_CLASSES)
 
 
 def no_slice(file: DicomFile) -> str:
@@ -175,7 +180,7 @@ def choose(path: Path, found: Survey, wanted: str | int | None) -> Series:
         VolumeError: no CT, several series and none chosen, or a choice that fits none or several.
     """
     series = list(found.series.values())
-    if not series and path.is_file() and not found.left_out:
+    if not series and path.is_file() and not (found.left_out or found.damaged):
         file = read_file(path)
         what = text(file.header, "Modality") if file else ""
         raise VolumeError(
@@ -190,6 +195,11 @@ def choose(path: Path, found: Survey, wanted: str | int | None) -> Series:
         series = fitting
     elif any(len(one) > 1 for one in series):
         series = [one for one in series if len(one) > 1]
+    if len(series) > 1 and all(len(one) == 1 for one in series):
+        raise VolumeError(
+            f"{path}: holds {len(series)} series of one slice each; expected one SeriesInstanceUID for all slices of a "
+            f"CT: {_listed(series[:3])}"
+        )
     if len(series) > 1:
         raise VolumeError(
             f"{path}: holds {len(series)} series; choose one with --series (series= in Python) by its number, UID or "

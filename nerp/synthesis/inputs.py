@@ -105,11 +105,17 @@ def open_synthesiser(
         made = Synthesiser(volume, opened.volume, settings=settings, generator=generator, label_names=opened.names)
     except DataError as error:
         raise DataError(f"{labels}: {error}") from error
-    names = {**opened.names, **settings.mask.label_names}
-    lungs = sorted({label for one in made.plan.structures if one.rule.name == "visible" for label in one.labels})
-    findings = check_labels_on_ct(volume, opened.volume, lungs, names) if lungs else []
-    _tell(labels, [*made.plan.warnings(), *findings], settings.inputs)
+    findings = [
+        f"{_called(one.name)}{finding}"
+        for one in made.plan.structures
+        for finding in check_labels_on_ct(volume, opened.volume, one.labels, made.label_names, outside=opened.outside)
+    ]
+    _tell(labels, findings, settings.inputs)
     return made
+
+
+def _called(name: str) -> str:
+    return f"mask {name}: " if name else ""
 
 
 def usable_cases(ct: str | Path, labels: str | Path, inputs: InputSettings) -> tuple[list[Case], list[Skipped]]:

@@ -44,15 +44,6 @@ class MaskPlan:
             for one, reason in zip(self.structures, self.reasons, strict=True)
         ]
 
-    def warnings(self) -> list[str]:
-        """One line for each mask whose chosen values are in part in no voxel."""
-        return [
-            f"label value{'s' * (len(values) > 1)} {', '.join(map(str, values))} of the mask"
-            f"{f' {one.name}' if one.name else ''} {'is' if len(values) == 1 else 'are'} in no voxel of the labels"
-            for one, values in zip(self.structures, self.absent, strict=True)
-            if values
-        ]
-
 
 def plan_masks(settings: MaskSettings, ct: Volume, labels: Volume, names: Mapping[int, str]) -> MaskPlan:
     """Resolve what the masks of one CT show.
