@@ -28,7 +28,7 @@ SAMPLE = 2**20
 MODEL_VALUES = 64
 """A grid with fewer values was drawn, not scanned: a phantom of plain parts."""
 
-FEW = 2**12
+FEW = 10_000
 """Grids of fewer voxels are judged by their extremes alone."""
 
 

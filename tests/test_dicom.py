@@ -246,6 +246,8 @@ def test_several_series_are_listed_with_what_tells_them_apart(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(VolumeError, match="holds 2 series"):
         read_series(folder, series="thorax")
+    with pytest.raises(VolumeError, match="has no series 1; it holds 3"):  # a number is no part of 'Thorax 1.0'
+        read_series(folder, series="1")
     with pytest.raises(VolumeError, match="has no series B99; it holds 3 'Thorax"):
         read_series(folder, series="B99")
     assert [str(one).split(" (")[0] for one in list_series(folder).values()] == [
@@ -366,6 +368,7 @@ STRETCHES = {
     "no multiple": ([0, 3.5, 7, 10.5, 14, 19, 24, 29], 29 / 8, r"3\.5 mm \(4 times\) and 5 mm \(3 times\)"),
     "three": ([0, 2, 4, 6, 10, 14, 18, 26, 34, 42], 2.0, r"2 mm \(3 times\) and 4 mm \(3 times\) and 8 mm \(3 times\)"),
     "thin between thick": ([0, 6, 12, 18, 21, 24, 27, 33, 39, 45], 3.0, r"3 mm \(3 times\) and 6 mm \(6 times\)"),
+    "nearly one": ([*range(0, 100, 5), *(95 + 5.4 * n for n in range(1, 11))], 149 / 30, "5 mm .19 times. and 5.4 mm"),
     "transition": ([0, 2, 4, 6, 9, 13, 17, 21], 21 / 10, r"2 mm \(3 times\) and 3 mm \(1 times\) and 4 mm"),
 }
 
@@ -425,6 +428,17 @@ def test_copies_of_slices_are_refused(tmp_path):
     slice_.save_as(folder / "copy.dcm")
     with pytest.raises(VolumeError, match="1 slices doubled, at"):
         read_series(folder)
+
+
+def test_two_phases_in_one_series_are_refused_as_such(tmp_path):
+    write_series(tmp_path / "s", HU[:3], [0, 3, 6])
+    write_series(tmp_path / "s" / "x", HU[3:], [0, 3, 6])
+    for path in (tmp_path / "s" / "x").iterdir():
+        path.rename(tmp_path / "s" / f"2-{path.name}")
+    with pytest.raises(
+        VolumeError, match=r"holds 6 slices at 3 positions, 3 slices doubled, at 0\.00, 3\.00, 6\.00 mm"
+    ):
+        read_series(tmp_path / "s")
 
 
 def test_each_slice_has_its_own_rescale_and_that_is_told(tmp_path, caplog):

@@ -97,13 +97,15 @@ def list_series(path: str | Path) -> dict[str, Series]:
         path: a file, a folder, or a DICOMDIR. A folder without slices of its own is searched with all below it.
 
     Raises:
-        VolumeError: a file that may not be read.
+        VolumeError: nothing there, or a file that may not be read.
     """
     return survey(Path(path)).series
 
 
 def survey(path: Path) -> Survey:
     """What lies at a path, a file, a folder or a DICOMDIR: see `list_series`."""
+    if not path.exists():
+        raise VolumeError(f"{path}: no such file or folder; check the path")
     if path.is_file() and path.name.upper() != "DICOMDIR":
         return _surveyed([path])
     folder = path if path.is_dir() else path.parent
@@ -112,8 +114,15 @@ def survey(path: Path) -> Survey:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Files that lie directly in a folder, without hidden ones, in order of their names."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """Files that lie directly in a folder, without hidden ones, in order of their names.
+
+    Raises:
+        VolumeError: a folder that may not be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise VolumeError(f"{folder}: cannot be read ({error.strerror}); check the folder and its rights") from error
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -214,7 +223,7 @@ def _fitting(series: list[Series], wanted: str) -> list[Series]:
         lambda one: one.uid == wanted,
         lambda one: wanted.isdecimal() and one.number.isdecimal() and int(one.number) == int(wanted),
         lambda one: one.description.casefold() == word,
-        lambda one: bool(word) and word in one.description.casefold(),
+        lambda one: bool(word) and not wanted.isdecimal() and word in one.description.casefold(),
     )
     return next((fitting for test in tests if (fitting := [one for one in series if test(one)])), [])
 

@@ -93,10 +93,19 @@ def _check_heights(path: Path, frames: list[Frame], heights: np.ndarray) -> tupl
         raise VolumeError(f"{path}: holds 1 slice; expected at least 2 to know their distance")
     gaps = np.diff(heights)
     doubled = heights[1:][gaps < POSITION_MM]
+    n_places = len(heights) - len(doubled)
+    if len(doubled) and len(heights) % n_places == 0 and n_places > 1:
+        raise VolumeError(
+            f"{path}: holds {len(heights)} slices at {n_places} positions, {len(doubled)} slices doubled, at "
+            f"{_listed(doubled)} mm; expected one each: move other phases or copies out"
+        )
     if len(doubled):
         raise VolumeError(f"{path}: {len(doubled)} slices doubled, at {_listed(doubled)} mm; remove the copies")
     step = np.sort(gaps)[(len(gaps) - 1) // 2]
-    if np.abs(gaps - step).max() <= max(0.1 * step, 0.1):
+    tolerance = max(0.1 * step, 0.1)
+    is_even = np.abs(gaps - step).max() <= tolerance
+    drift = np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max()
+    if is_even and drift <= tolerance:
         return "", len(frames)
     distances = _distances(gaps, frames)
     if distances:
@@ -104,6 +113,8 @@ def _check_heights(path: Path, frames: list[Frame], heights: np.ndarray) -> tupl
         planes = round((heights[-1] - heights[0]) / distances[0][0]) + 1
         spacing = (heights[-1] - heights[0]) / (planes - 1)
         return f"slices are {steps} apart; they are interpolated linearly to {spacing:.4g} mm", planes
+    if is_even:
+        return "", len(frames)  # whatever drifts is found to be out of line
     _refuse_gaps(path, heights, gaps, step)
     raise AssertionError("uneven gaps are refused")
 
