@@ -75,7 +75,7 @@ MISTAKES = {
         2,
         "--spacing is '1,2'; expected three sizes in mm",
     ),
-    "a mask beyond all labels": (["synthesize", *CHEST, "--mask", f"{10**20}", "-o", "out"], 2, "from 1 to 16777215"),
+    "a mask beyond all labels": (["synthesize", *CHEST, "--mask", f"{2**24}", "-o", "out"], 2, "from 1 to 16777215"),
     "shape of no digit": (["render", "ct.nii", "-o", "out", "--shape", "²"], 2, "--shape is '²'"),
     "shape beyond all films": (
         ["render", "ct.nii", "-o", "out", "--shape", "99999"],
