@@ -118,9 +118,14 @@ def _proven(path: Path, series: str | int | None, max_voxels: int) -> tuple[Seri
 def _check_whole(path: Path, found: Survey, chosen: Series) -> None:
     """A damaged file may be the last slice: its loss would shorten the chest without a gap."""
     beside = {file.path.parent for file in chosen.files}
-    damaged = [lost for lost in found.damaged if lost.parent in beside]
+    unnamed = [one.files[0] for one in found.series.values() if one is not chosen and len(one) == 1]
+    damaged = [file.path for file in unnamed if not text(file.header, "SeriesInstanceUID")] + found.damaged
+    damaged += [other for other, uid in found.others if uid == chosen.uid]
+    damaged = [lost for lost in damaged if lost.parent in beside]
     if damaged:
-        raise VolumeError(f"{damaged[0]}: is no readable DICOM and lies among the slices of {path}; fetch it again")
+        raise VolumeError(
+            f"{damaged[0]}: is damaged or no CT and lies among the slices of {path}; fetch it again or move it out"
+        )
 
 
 def _remark_on_scale(frames: list[Frame]) -> str:

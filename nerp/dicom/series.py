@@ -19,6 +19,11 @@ LOCALIZER = re.compile(r"LOCALI[SZ]ER|SCOUT|TOPOGRAM|SURVIEW")
 CAPTURE = re.compile(r"SCREEN|(?<![A-Z])(?:DOSE|PROT|REPORT)(?![A-Z])")
 """Words of ImageType that GE, Siemens and Philips write into pictures that are no slices."""
 
+MODALITY = re.compile(r"[A-Z][A-Z0-9_ ]{1,15}")
+"""How a Modality is written; every DICOM file but a DICOMDIR states one (DICOM PS3.3, C.7.3.1)."""
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+
 MOST_LISTED = 12
 
 
@@ -80,11 +85,13 @@ class Survey:
         series:   CT series by their SeriesInstanceUID.
         left_out: files of CTs that are no slices, each with what it is.
         damaged:  files that should be DICOM and cannot be read.
+        others:   files of other kinds of series, each with its SeriesInstanceUID.
     """
 
     series: dict[str, Series] = field(default_factory=dict)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    others: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def list_series(path: str | Path) -> dict[str, Series]:
@@ -144,13 +151,18 @@ def _surveyed(paths: Iterable[Path]) -> Survey:
                 found.left_out.append((path, reason))
             else:
                 series.setdefault(_key(file), []).append(file)
+        else:
+            found.others.append((path, _key(file)))
     found.series = {uid: Series(uid, tuple(files)) for uid, files in series.items()}
     return found
 
 
 def _is_damaged(file: DicomFile) -> bool:
-    """Whether a header is unreadable, or a CT's that breaks off before its size."""
-    return (not file.header and not file.storage) or (file.storage in CT_CLASSES and "Rows" not in file.header)
+    """Whether a header is unreadable, says not what it is of, or is a CT's that breaks off before its size."""
+    if file.storage in CT_CLASSES:
+        return "Rows" not in file.header
+    is_said = MODALITY.fullmatch(text(file.header, "Modality")) is not None
+    return not is_said and file.storage != DIRECTORY
 
 
 def _key(file: DicomFile) -> str:
@@ -247,11 +259,15 @@ def passed_over(found: Survey, chosen: Series) -> str:
         found:  what lies there.
         chosen: one of its series.
     """
-    reasons = Counter(reason for _, reason in found.left_out)
-    single = sum(len(one) == 1 and one is not chosen for one in found.series.values())
-    if single:
-        reasons["series of one slice"] = single
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    files = [*found.left_out]
+    for one in found.series.values():
+        if len(one) == 1 and one is not chosen:
+            files.append((one.files[0].path, "series of one slice"))
+    told = []
+    for reason, count in Counter(reason for _, reason in files).items():
+        names = [path.name for path, other in files if other == reason]
+        told.append(f"{count} {reason} ({', '.join(names[:3])}{', ...' if count > 3 else ''})")
+    return ", ".join(told)
 
 
 def _counted(file: DicomFile) -> int:
