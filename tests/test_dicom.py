@@ -188,7 +188,8 @@ def with_extra(folder, **fields):
     ("fields", "words"),
     [
         ({}, "left out 1 localizer"),
-        ({"series": "1.2.3"}, "left out 1 localizer"),
+        ({"series": "1.2.3"}, "left out 1 localizer (extra)"),
+        ({"ImageType": None, "SeriesDescription": "Topogram 0.6 T20f"}, "left out 1 localizer"),
         ({"ImageType": ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]}, "left out 1 report or screen capture"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "SCREEN SAVE"], "series": "1.2.3"}, "left out 1 report or screen"),
         ({"ImageType": ["DERIVED", "SECONDARY", "DOSE_INFO"]}, "left out 1 report or screen"),
@@ -539,8 +540,8 @@ LOSSLESS = [
 ]
 LOSSY_HU = {
     "JPEG2000Transfer": 5,
-    "JPEGLSLossy": 3,
-    "JPEGProcess1T": 70,
+    "JPEGLSLossy": 1,
+    "JPEGProcess1T": 65,
     "JPEGProcess2_4": 36,
     "JPEGProcess6_8": 36,
     "JPEGProcess10_12": 36,

@@ -180,7 +180,8 @@ def is_ct(file: DicomFile) -> bool:
 def no_slice(file: DicomFile) -> str:
     """What a CT's file is, where it is no slice of it; else nothing."""
     kind = text(file.header, "ImageType").upper()
-    if LOCALIZER.search(kind):
+    is_called_so = LOCALIZER.search(text(file.header, "SeriesDescription").upper()) and "AXIAL" not in kind
+    if LOCALIZER.search(kind) or is_called_so:
         return "localizer"
     is_picture = file.storage.startswith(SECONDARY_CAPTURE) or text(file.header, "SamplesPerPixel") not in ("", "1")
     if CAPTURE.search(kind) or (is_picture and "ImagePositionPatient" not in file.header):
@@ -218,8 +219,8 @@ def choose(path: Path, found: Survey, wanted: str | int | None) -> Series:
         series = [one for one in series if len(one) > 1]
     if len(series) > 1 and all(len(one) == 1 for one in series):
         raise VolumeError(
-            f"{path}: holds {len(series)} series of one slice each; expected one SeriesInstanceUID for all slices of a "
-            f"CT: {_listed(series[:3])}"
+            f"{path}: holds {len(series)} series of one slice each; expected one SeriesInstanceUID for all slices of "
+            f"a CT: {_listed(series[:3])}"
         )
     if len(series) > 1:
         raise VolumeError(
