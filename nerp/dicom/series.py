@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -293,20 +294,35 @@ def _slices(folder: Path) -> Iterator[DicomFile]:
             yield file
 
 
-def find_series(folder: Path) -> list[tuple[Path, int]]:
-    """CTs directly in a folder, each with its slices as far as counted: the folder itself, or enhanced CTs by file.
+class FoundCT(NamedTuple):
+    """A CT in a folder, as far as a glance tells.
+
+    Args:
+        path:     the folder of its slices, or its file.
+        n_slices: counted no further than 2 in a folder.
+        uid:      SeriesInstanceUID of its first slice.
+    """
+
+    path: Path
+    n_slices: int
+    uid: str
+
+
+def find_series(folder: Path) -> list[FoundCT]:
+    """CTs directly in a folder: the folder itself, or enhanced CTs file by file.
 
     No more than two headers are read of a folder of slices.
 
     Args:
         folder: not searched below.
     """
-    first, seen = None, list[DicomFile]()
+    seen = list[DicomFile]()
     for file in _slices(folder):
-        first = first or file
         seen.append(file)
-        if len(seen) > 1 and not is_enhanced(first):
-            return [(folder, 2)]
+        if len(seen) > 1 and not is_enhanced(seen[0]):
+            return [FoundCT(folder, 2, _key(seen[0]))]
     uids = Counter(_key(file) for file in seen)
-    alone = [(file.path, _counted(file)) for file in seen if is_enhanced(file) and uids[_key(file)] == 1]
-    return alone if len(alone) == len(seen) else [(folder, len(seen))]
+    alone = [file for file in seen if is_enhanced(file) and uids[_key(file)] == 1]
+    if len(alone) == len(seen):
+        return [FoundCT(file.path, _counted(file), _key(file)) for file in alone]
+    return [FoundCT(folder, len(seen), _key(seen[0]))]
