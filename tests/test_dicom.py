@@ -188,7 +188,8 @@ def with_extra(folder, **fields):
     ("fields", "words"),
     [
         ({}, "left out 1 localizer"),
-        ({"series": "1.2.3"}, "left out 1 localizer"),
+        ({"series": "1.2.3"}, "left out 1 localizer (extra)"),
+        ({"ImageType": None, "SeriesDescription": "Topogram 0.6 T20f"}, "left out 1 localizer"),
         ({"ImageType": ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]}, "left out 1 report or screen capture"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "SCREEN SAVE"], "series": "1.2.3"}, "left out 1 report or screen"),
         ({"ImageType": ["DERIVED", "SECONDARY", "DOSE_INFO"]}, "left out 1 report or screen"),
@@ -301,10 +302,20 @@ def test_enhanced_cts_are_found_file_by_file(tmp_path):
 
 def test_a_series_of_one_slice_is_left_out_beside_others(tmp_path, caplog):
     write_series(tmp_path / "ct", HU)
-    write_series(tmp_path / "one", HU[:1])
+    write_series(tmp_path / "one", HU[:1], series="1.2.8")
     assert find_cts(tmp_path) == [tmp_path / "ct"]
     assert "left out 1 DICOM series of one slice" in remarks(caplog)[0]
     assert find_cts(tmp_path / "one") == [tmp_path / "one"]
+
+
+def test_a_series_spread_over_folders_is_told_of(tmp_path, caplog):
+    for number, plane in enumerate(HU):
+        home = tmp_path / ("a" if number < 3 else "b")
+        home.mkdir(exist_ok=True)
+        write_slice(home / str(number), plane + 1024, along_z(6)[number], series="1.2.3")
+    assert find_cts(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert remarks(caplog) == [f"{tmp_path}/a and {tmp_path}/b hold the same series; each is taken for a CT of its own"]
+    np.testing.assert_array_equal(read_series(tmp_path)[0], HU.T)
 
 
 def test_no_more_than_two_headers_are_read_of_a_folder_of_slices(tmp_path, monkeypatch):
@@ -539,8 +550,8 @@ LOSSLESS = [
 ]
 LOSSY_HU = {
     "JPEG2000Transfer": 5,
-    "JPEGLSLossy": 3,
-    "JPEGProcess1T": 70,
+    "JPEGLSLossy": 1,
+    "JPEGProcess1T": 65,
     "JPEGProcess2_4": 36,
     "JPEGProcess6_8": 36,
     "JPEGProcess10_12": 36,
@@ -569,7 +580,7 @@ def cornerstone(real_data):
 
 
 @pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY_HU])
-def test_every_transfer_syntax_gives_the_same_slice(tmp_path, cornerstone, name, capfd):
+def test_every_transfer_syntax_gives_the_same_slice(tmp_path, cornerstone, name, capfd, caplog):
     base = read_series(pair_of(tmp_path / "base", cornerstone / "CTImage.dcm"))[0]
     (path,) = cornerstone.glob(f"CTImage.dcm_{name}*")
     folder = pair_of(tmp_path / "s", path)
@@ -577,6 +588,7 @@ def test_every_transfer_syntax_gives_the_same_slice(tmp_path, cornerstone, name,
     values = read_series(folder)[0]
     assert values.shape == (512, 512, 2) and base.min() == -3024 and base.max() == 1378
     assert not capfd.readouterr().err
+    assert ("2 of 2 files were compressed with loss" in str(remarks(caplog))) == (name in LOSSY_HU)
     difference = np.abs(values - base)[base > -2000]
     assert difference.max() <= LOSSY_HU.get(name, 0)
 

@@ -127,8 +127,19 @@ def test_an_empty_file_among_slices_is_refused_but_no_dropping(tmp_path):
     (folder / "._a.dcm").write_bytes(b"\0" * 200)
     check_series(folder)
     (folder / "last.dcm").write_bytes(b"")
-    with pytest.raises(VolumeError, match=r"last\.dcm: is no readable DICOM and lies among the slices"):
+    with pytest.raises(VolumeError, match=r"last\.dcm: is damaged or no CT and lies among the slices"):
         check_series(folder)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Modality": "CX"}, {"Modality": None, "SOPClassUID": "1.2.3"}, {"series": ""}], ids=str
+)
+def test_the_last_slice_is_not_lost_by_what_its_header_says_of_its_kind(tmp_path, fields):
+    folder = write_series(tmp_path / "s", HU)
+    write_slice(folder / "last", HU[0], (-20.0, -30.0, -28.0), **{"series": "1.2.3"} | fields)
+    for call in (read_series, check_series):
+        with pytest.raises(VolumeError, match="last: is damaged or no CT and lies among the slices"):
+            call(folder)
 
 
 def test_an_enhanced_ct_of_fewer_places_or_pixels_than_frames_is_refused(tmp_path):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nerp.data.source_files import volume_files
-from nerp.dicom import find_series
+from nerp.dicom import FoundCT, find_series
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.files import replacing
 from nerp.formats import ITK, NIFTI, extension
@@ -142,22 +142,35 @@ def find_cts(folder: str | Path, *, pattern: str = "*") -> list[Path]:
     matching = [path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(".")]
     files = [path for path in matching if path.is_file() and extension(path) in NIFTI + ITK]
     series = _dicom_cts(folder, {folder, *matching})
-    single = [path for path, n_slices in series.items() if n_slices == 1]
-    if single and len(files) + len(series) > len(single):
-        log = logging.getLogger(__name__)
-        log.warning("%s: left out %d DICOM series of one slice, first %s", folder, len(single), single[0])
-        series = {path: n_slices for path, n_slices in series.items() if n_slices > 1}
+    if files or any(one.n_slices > 1 for one in series):
+        series = _without_single(folder, series)
     if not files and not series:
         expected = f"{', '.join(NIFTI + ITK)} files or DICOM series"
         raise DataError(f"{folder}: holds no CT matching {pattern!r}; expected {expected} in it or below")
-    return sorted([*files, *series])
+    return sorted([*files, *(one.path for one in series)])
 
 
-def _dicom_cts(folder: Path, wanted: set[Path]) -> dict[Path, int]:
-    """Series folders and enhanced CTs of a tree among the wanted paths, each with its slices as far as counted."""
-    homes = [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))]
-    found = (one for home in homes for one in find_series(home))
-    return {path: n_slices for path, n_slices in found if path in wanted}
+def _dicom_cts(folder: Path, wanted: set[Path]) -> list[FoundCT]:
+    """Series folders and enhanced CTs of a tree among the wanted paths; one that is spread over folders is told of."""
+    inner = sorted(path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))
+    found = [one for home in (folder, *inner) for one in find_series(home) if one.path in wanted]
+    places: dict[str, list[Path]] = {}
+    for one in found:
+        places.setdefault(one.uid, []).append(one.path)
+    for paths in places.values():
+        if len(paths) > 1:
+            log = logging.getLogger(__name__)
+            log.warning("%s and %s hold the same series; each is taken for a CT of its own", paths[0], paths[1])
+    return found
+
+
+def _without_single(folder: Path, series: list[FoundCT]) -> list[FoundCT]:
+    """Series of more than one slice; the others are told of."""
+    single = [one.path for one in series if one.n_slices == 1]
+    if single:
+        log = logging.getLogger(__name__)
+        log.warning("%s: left out %d DICOM series of one slice, first %s", folder, len(single), single[0])
+    return [one for one in series if one.n_slices > 1]
 
 
 class CTDataset(Dataset):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,23 @@ import numpy as np
 from nerp.dicom.frames import Frame
 from nerp.dicom.headers import DicomFile, is_dicom, text
 from nerp.dicom.pixels import check_pixels, hounsfield
-from nerp.dicom.series import Series, Survey, choose, find_series, holds_series, list_series, passed_over, survey
+from nerp.dicom.series import (
+    FoundCT,
+    Series,
+    Survey,
+    choose,
+    find_series,
+    holds_series,
+    list_series,
+    passed_over,
+    survey,
+)
 from nerp.dicom.stacking import Stack, interpolated, stacked
 from nerp.errors import VolumeError
 from nerp.formats import MAX_VOXELS, RAS_FROM_LPS, Grid, checked_shape
 
 __all__ = [
+    "FoundCT",
     "Series",
     "check_series",
     "find_series",
@@ -33,6 +45,10 @@ __all__ = [
 
 MAPS = re.compile(r"PERFUSION|R?CBF|R?CBV|MTT|TTP|TMAX|\bPBV\b")
 """Words of ImageType by which maps of blood flow, which are no HU, are known."""
+
+
+LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 81))
+"""Transfer syntaxes that lose something: JPEG but for 57 and 70, near-lossless JPEG-LS (DICOM PS3.5, annex A)."""
 
 
 def read_series(path: str | Path, *, series: str | int | None = None, max_voxels: int = MAX_VOXELS) -> Grid:
@@ -111,16 +127,21 @@ def _proven(path: Path, series: str | int | None, max_voxels: int) -> tuple[Seri
     checked_shape(path, shape, max_voxels=max_voxels)
     left_out = passed_over(found, chosen)
     remarks = [f"left out {left_out}" if left_out else "", stack.remark, _remark_on_scale(frames)]
-    remarks.append(_remark_on_kind(chosen.files[0]))
+    remarks += [_remark_on_kind(chosen.files[0]), _remark_on_loss(chosen.files)]
     return chosen, stack, [remark for remark in remarks if remark]
 
 
 def _check_whole(path: Path, found: Survey, chosen: Series) -> None:
     """A damaged file may be the last slice: its loss would shorten the chest without a gap."""
     beside = {file.path.parent for file in chosen.files}
-    damaged = [lost for lost in found.damaged if lost.parent in beside]
+    unnamed = [one.files[0] for one in found.series.values() if one is not chosen and len(one) == 1]
+    damaged = [file.path for file in unnamed if not text(file.header, "SeriesInstanceUID")] + found.damaged
+    damaged += [other for other, uid in found.others if uid == chosen.uid]
+    damaged = [lost for lost in damaged if lost.parent in beside]
     if damaged:
-        raise VolumeError(f"{damaged[0]}: is no readable DICOM and lies among the slices of {path}; fetch it again")
+        raise VolumeError(
+            f"{damaged[0]}: is damaged or no CT and lies among the slices of {path}; fetch it again or move it out"
+        )
 
 
 def _remark_on_scale(frames: list[Frame]) -> str:
@@ -133,3 +154,8 @@ def _remark_on_kind(file: DicomFile) -> str:
     kind = text(file.header, "ImageType")
     is_map = MAPS.search(kind.upper()) or text(file.header, "PixelPresentation") in ("COLOR", "MIXED")
     return f"ImageType is {kind}: a map made of CTs, whose values may be no HU" if is_map else ""
+
+
+def _remark_on_loss(files: Sequence[DicomFile]) -> str:
+    lossy = sum(text(file.header, "LossyImageCompression") == "01" or file.syntax in LOSSY for file in files)
+    return f"{lossy} of {len(files)} files were compressed with loss; their HU are near, not exact" if lossy else ""

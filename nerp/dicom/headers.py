@@ -49,6 +49,7 @@ PIXEL_TAGS = [
     "PixelRepresentation",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
+    "LossyImageCompression",
 ]
 WANTED = [*IDENTITY_TAGS, *PLACE_TAGS, *GROUP_TAGS, *SCALE_TAGS, *PIXEL_TAGS]
 

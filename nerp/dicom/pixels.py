@@ -6,6 +6,7 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from nerp.dicom.frames import Frame, n_frames
 from nerp.dicom.headers import DicomFile, numbers, quiet, text, whole
 from nerp.errors import VolumeError
 from nerp.formats import read_stored
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
 
 FILLING_HU = -1024.0
 """What padding becomes where it would be taken for matter."""
@@ -183,13 +187,22 @@ def _decompressed(file: DicomFile, layout: Layout, raw: bytes) -> np.ndarray:
 
 
 def _write_bare(path: Path, file: DicomFile, layout: Layout, raw: bytes) -> None:
+    try:
+        with quiet():
+            _bare(path, file.syntax, layout, raw).save_as(path, enforce_file_format=True)
+    except Exception as error:  # a syntax or fragments that pydicom finds faulty, or no room for the file
+        reason = " ".join(str(error).split())
+        raise VolumeError(f"{file.path}: its pixels cannot be read ({reason}); fetch the file again") from error
+
+
+def _bare(path: Path, syntax: str, layout: Layout, raw: bytes) -> FileDataset:
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, generate_uid
 
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(file.syntax)
+    meta.TransferSyntaxUID = UID(syntax)
     meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.3")  # multi-frame secondary capture: no rescale
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(file.path)])
+    meta.MediaStorageSOPInstanceUID = generate_uid()
     bare = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     bare.SOPClassUID, bare.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     bare.Modality, bare.PhotometricInterpretation, bare.SamplesPerPixel = "OT", "MONOCHROME2", 1
@@ -198,11 +211,7 @@ def _write_bare(path: Path, file: DicomFile, layout: Layout, raw: bytes) -> None
     bare.PixelRepresentation = int(layout.is_signed)
     bare.add_new(0x7FE00010, "OB", raw)
     bare["PixelData"].is_undefined_length = True
-    try:
-        with quiet():
-            bare.save_as(path, enforce_file_format=True)
-    except Exception as error:  # fragments that pydicom finds faulty, or no room for the file
-        raise VolumeError(f"{file.path}: its pixels cannot be read ({error}); fetch the file again") from error
+    return bare
 
 
 def hounsfield(file: DicomFile, frames: list[Frame]) -> np.ndarray:

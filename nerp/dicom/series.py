@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,11 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOCALIZER = re.compile(r"LOCALI[SZ]ER|SCOUT|TOPOGRAM|SURVIEW")
 CAPTURE = re.compile(r"SCREEN|(?<![A-Z])(?:DOSE|PROT|REPORT)(?![A-Z])")
 """Words of ImageType that GE, Siemens and Philips write into pictures that are no slices."""
+
+MODALITY = re.compile(r"[A-Z][A-Z0-9_ ]{1,15}")
+"""How a Modality is written; every DICOM file but a DICOMDIR states one (DICOM PS3.3, C.7.3.1)."""
+
+DIRECTORY = "1.2.840.10008.1.3.10"
 
 MOST_LISTED = 12
 
@@ -80,11 +86,13 @@ class Survey:
         series:   CT series by their SeriesInstanceUID.
         left_out: files of CTs that are no slices, each with what it is.
         damaged:  files that should be DICOM and cannot be read.
+        others:   files of other kinds of series, each with its SeriesInstanceUID.
     """
 
     series: dict[str, Series] = field(default_factory=dict)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    others: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def list_series(path: str | Path) -> dict[str, Series]:
@@ -144,13 +152,18 @@ def _surveyed(paths: Iterable[Path]) -> Survey:
                 found.left_out.append((path, reason))
             else:
                 series.setdefault(_key(file), []).append(file)
+        else:
+            found.others.append((path, _key(file)))
     found.series = {uid: Series(uid, tuple(files)) for uid, files in series.items()}
     return found
 
 
 def _is_damaged(file: DicomFile) -> bool:
-    """Whether a header is unreadable, or a CT's that breaks off before its size."""
-    return (not file.header and not file.storage) or (file.storage in CT_CLASSES and "Rows" not in file.header)
+    """Whether a header is unreadable, says not what it is of, or is a CT's that breaks off before its size."""
+    if file.storage in CT_CLASSES:
+        return "Rows" not in file.header
+    is_said = MODALITY.fullmatch(text(file.header, "Modality")) is not None
+    return not is_said and file.storage != DIRECTORY
 
 
 def _key(file: DicomFile) -> str:
@@ -168,7 +181,8 @@ def is_ct(file: DicomFile) -> bool:
 def no_slice(file: DicomFile) -> str:
     """What a CT's file is, where it is no slice of it; else nothing."""
     kind = text(file.header, "ImageType").upper()
-    if LOCALIZER.search(kind):
+    is_called_so = LOCALIZER.search(text(file.header, "SeriesDescription").upper()) and "AXIAL" not in kind
+    if LOCALIZER.search(kind) or is_called_so:
         return "localizer"
     is_picture = file.storage.startswith(SECONDARY_CAPTURE) or text(file.header, "SamplesPerPixel") not in ("", "1")
     if CAPTURE.search(kind) or (is_picture and "ImagePositionPatient" not in file.header):
@@ -206,8 +220,8 @@ def choose(path: Path, found: Survey, wanted: str | int | None) -> Series:
         series = [one for one in series if len(one) > 1]
     if len(series) > 1 and all(len(one) == 1 for one in series):
         raise VolumeError(
-            f"{path}: holds {len(series)} series of one slice each; expected one SeriesInstanceUID for all slices of a "
-            f"CT: {_listed(series[:3])}"
+            f"{path}: holds {len(series)} series of one slice each; expected one SeriesInstanceUID for all slices of "
+            f"a CT: {_listed(series[:3])}"
         )
     if len(series) > 1:
         raise VolumeError(
@@ -247,11 +261,15 @@ def passed_over(found: Survey, chosen: Series) -> str:
         found:  what lies there.
         chosen: one of its series.
     """
-    reasons = Counter(reason for _, reason in found.left_out)
-    single = sum(len(one) == 1 and one is not chosen for one in found.series.values())
-    if single:
-        reasons["series of one slice"] = single
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    files = [*found.left_out]
+    for one in found.series.values():
+        if len(one) == 1 and one is not chosen:
+            files.append((one.files[0].path, "series of one slice"))
+    told = []
+    for reason, count in Counter(reason for _, reason in files).items():
+        names = [path.name for path, other in files if other == reason]
+        told.append(f"{count} {reason} ({', '.join(names[:3])}{', ...' if count > 3 else ''})")
+    return ", ".join(told)
 
 
 def _counted(file: DicomFile) -> int:
@@ -276,20 +294,35 @@ def _slices(folder: Path) -> Iterator[DicomFile]:
             yield file
 
 
-def find_series(folder: Path) -> list[tuple[Path, int]]:
-    """CTs directly in a folder, each with its slices as far as counted: the folder itself, or enhanced CTs by file.
+class FoundCT(NamedTuple):
+    """A CT in a folder, as far as a glance tells.
+
+    Args:
+        path:     the folder of its slices, or its file.
+        n_slices: counted no further than 2 in a folder.
+        uid:      SeriesInstanceUID of its first slice.
+    """
+
+    path: Path
+    n_slices: int
+    uid: str
+
+
+def find_series(folder: Path) -> list[FoundCT]:
+    """CTs directly in a folder: the folder itself, or enhanced CTs file by file.
 
     No more than two headers are read of a folder of slices.
 
     Args:
         folder: not searched below.
     """
-    first, seen = None, list[DicomFile]()
+    seen = list[DicomFile]()
     for file in _slices(folder):
-        first = first or file
         seen.append(file)
-        if len(seen) > 1 and not is_enhanced(first):
-            return [(folder, 2)]
+        if len(seen) > 1 and not is_enhanced(seen[0]):
+            return [FoundCT(folder, 2, _key(seen[0]))]
     uids = Counter(_key(file) for file in seen)
-    alone = [(file.path, _counted(file)) for file in seen if is_enhanced(file) and uids[_key(file)] == 1]
-    return alone if len(alone) == len(seen) else [(folder, len(seen))]
+    alone = [file for file in seen if is_enhanced(file) and uids[_key(file)] == 1]
+    if len(alone) == len(seen):
+        return [FoundCT(file.path, _counted(file), _key(file)) for file in alone]
+    return [FoundCT(folder, len(seen), _key(seen[0]))]
