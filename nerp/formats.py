@@ -19,6 +19,7 @@ from nerp.errors import VolumeError
 from nerp.files import replacing
 from nerp.headers.checking import MAX_VOXELS, checked_shape, extension, read_header
 from nerp.headers.header import Header
+from nerp.headers.nifti import MM_PER_UNIT as MM_PER_UNIT
 from nerp.headers.nifti import is_gzip, nifti_fields, nifti_scaling
 from nerp.headers.place import Place, identity_place
 

@@ -16,8 +16,8 @@ from nerp.headers.place import ORIENTATION, SPACING, Place, identity_place
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
-MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-"""mm in the unit of length that the lowest three bits of `xyzt_units` stand for: unknown, m, mm, um."""
+MM_PER_UNIT = {"unknown": 1.0, "meter": 1000.0, "mm": 1.0, "micron": 0.001}
+"""mm in the units of length that the lowest three bits of `xyzt_units` stand for, from 0 to 3."""
 
 DISAGREE_MM = 1.0
 """Sform and qform that differ by more at a corner of the grid are told of; rounding makes some 0.01 mm."""
@@ -119,7 +119,7 @@ def nifti_place(path: Path, fields: Nifti1Header, shape: tuple[int, ...]) -> tup
     """
     from nibabel.spatialimages import HeaderDataError
 
-    unit = MM_PER_UNIT.get(int(fields["xyzt_units"]) & 7)
+    unit = dict(enumerate(MM_PER_UNIT.values())).get(int(fields["xyzt_units"]) & 7)
     remarks = (
         []
         if unit is not None
