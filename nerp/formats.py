@@ -22,7 +22,8 @@ from nerp.errors import VolumeError
 from nerp.files import replacing
 from nerp.headers.checking import MAX_VOXELS, checked_shape, extension, read_header
 from nerp.headers.header import Header
-from nerp.headers.nifti import is_gzip, nifti_fields
+from nerp.headers.nifti import MM_PER_UNIT as MM_PER_UNIT
+from nerp.headers.nifti import is_gzip, nifti_fields, nifti_scaling
 from nerp.headers.place import Place, identity_place
 
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ def _nifti_values(path: Path, header: Header, stream: IOBase) -> np.ndarray:
     from nibabel.arrayproxy import ArrayProxy
 
     fields = nifti_fields(path)
-    slope, intercept = fields.get_slope_inter()
-    scaling = (1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
+    scaling = nifti_scaling(path, fields)
     proxy = ArrayProxy(stream, (header.shape, fields.get_data_dtype(), header.offset, *scaling), mmap=False)
     values = proxy.get_unscaled() if scaling == (1.0, 0.0) else np.asanyarray(proxy, dtype=np.float32)
     while stream.read(2**20):  # to the end, where gzip keeps the checksum of all before

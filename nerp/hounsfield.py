@@ -86,7 +86,12 @@ def _check_extremes(path: Path, values: np.ndarray) -> None:
         )
     if air >= 0 and most > 255:
         raise VolumeError(f"{found}; expected HU with air near -1000: apply the rescale (often minus 1024) first")
-    if air > -200 or most < -500:
+    if most < -500:
+        raise VolumeError(
+            f"{found}; expected HU with air near -1000 and tissue near 0: it holds air alone, or the intercept "
+            "(often -1024) was taken twice"
+        )
+    if air > -200:
         raise VolumeError(f"{found}; expected HU with air near -1000 and tissue near 0: normalised values are no CT")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ from nerp.headers.place import ORIENTATION, SPACING, Place, identity_place
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
-MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-"""mm in the unit of length that the lowest three bits of `xyzt_units` stand for: unknown, m, mm, um."""
+MM_PER_UNIT = {"unknown": 1.0, "meter": 1000.0, "mm": 1.0, "micron": 0.001}
+"""mm in the units of length that the lowest three bits of `xyzt_units` stand for, from 0 to 3."""
 
 DISAGREE_MM = 1.0
 """Sform and qform that differ by more at a corner of the grid are told of; rounding makes some 0.01 mm."""
@@ -55,6 +56,7 @@ def nifti_header(path: Path) -> Header:
     if not (least <= offset < 2**40 and offset == int(offset)):
         raise VolumeError(f"{path}: cannot be read as NIfTI (its voxels start at byte {offset:g}); write it again")
     kind = _voxel_type(path, fields)
+    nifti_scaling(path, fields)
     packing = GZIP if is_gzip(data) else RAW
     place, unit = nifti_place(path, fields, shape)
     return Header("NIfTI", shape, kind.itemsize, kind.kind, data, int(offset), packing, place=place, mm_per_unit=unit)
@@ -77,7 +79,28 @@ def nifti_fields(path: Path) -> Nifti1Header:
         raise VolumeError(
             f"{path}: cannot be read as NIfTI (it does not begin with its header); fetch or write it again"
         )
-    return kind(block[:length], check=False)
+    order = "<" if int.from_bytes(block[:4], "little") == length else ">"
+    return kind(block[:length], endianness=order, check=False)
+
+
+def nifti_scaling(path: Path, fields: Nifti1Header) -> tuple[float, float]:
+    """Slope and intercept of a header; (1, 0) where its slope is 0 or NaN, which mean none.
+
+    Args:
+        path:   as the message names it.
+        fields: the header.
+
+    Raises:
+        VolumeError: infinite, or an intercept that is no number.
+    """
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope == 0 or math.isnan(slope):
+        return 1.0, 0.0
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise VolumeError(
+            f"{path}: has a scaling of slope {slope:g} and intercept {intercept:g}; expected numbers: write it again"
+        )
+    return slope, intercept
 
 
 def nifti_place(path: Path, fields: Nifti1Header, shape: tuple[int, ...]) -> tuple[Place, float]:
@@ -96,7 +119,7 @@ def nifti_place(path: Path, fields: Nifti1Header, shape: tuple[int, ...]) -> tup
     """
     from nibabel.spatialimages import HeaderDataError
 
-    unit = MM_PER_UNIT.get(int(fields["xyzt_units"]) & 7)
+    unit = dict(enumerate(MM_PER_UNIT.values())).get(int(fields["xyzt_units"]) & 7)
     remarks = (
         []
         if unit is not None

@@ -98,7 +98,7 @@ def stated(place: Place, shape: Sequence[int], orientation: str | None, spacing_
     sizes = np.array(place.spacing_mm if spacing_mm is None else _checked_spacing(spacing_mm))
     centre = np.append((np.array(shape[:3]) - 1) / 2, 1.0)
     affine = np.eye(4)
-    affine[:3, :3] = (_directions(orientation) if orientation else _unit_columns(place.affine)) * sizes
+    affine[:3, :3] = (_unit_columns(place.affine) if orientation is None else _directions(orientation)) * sizes
     held = np.zeros(3) if ORIENTATION in place.unknown else (place.affine @ centre)[:3]
     affine[:3, 3] = held - affine[:3, :3] @ centre[:3]
     known = {ORIENTATION: orientation is not None, SPACING: spacing_mm is not None}
