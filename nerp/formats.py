@@ -176,6 +176,21 @@ def read_slice(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
 
 
+def read_stored(path: Path) -> np.ndarray:
+    """(F, rows, columns) numbers of a DICOM file through GDCM, which decompresses them.
+
+    Raises:
+        VolumeError: data that GDCM cannot decompress.
+    """
+    import SimpleITK as sitk
+
+    try:
+        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+    except RuntimeError as error:
+        raise VolumeError(f"{path}: {_one_line(error)}") from error
+    return stored if stored.ndim == 3 else stored[None]
+
+
 def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
     """Write an array with its affine; the file appears whole or not at all.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nerp.errors import GeometryError, VolumeError
-from nerp.formats import MAX_VOXELS, read_grid, write_grid
+from nerp.formats import ITK, MAX_VOXELS, NIFTI, extension, read_grid, write_grid
 
 UNITS = ("hu", "1/mm", "label")
 
@@ -151,12 +151,13 @@ MAX_LABEL = 2**24
 """Labels at and above it are not exact in float32."""
 
 
-def read_volume(path: str | Path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_volume(path: str | Path, *, series: str | int | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
     """Read a CT in Hounsfield units; its affine keeps flips, obliques and offsets.
 
     Args:
-        path:       `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.mhd`, or a folder holding a DICOM series.
-        series:     SeriesInstanceUID, where a folder holds several.
+        path:       `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.mhd`, a folder of a DICOM series or of folders of them, a
+                    DICOMDIR, or an enhanced CT in one DICOM file.
+        series:     SeriesNumber, SeriesInstanceUID or a part of the SeriesDescription, where there are several.
         max_voxels: a header that promises more is refused before its data is read.
 
     Returns:
@@ -232,14 +233,20 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     write_grid(path, values.astype(_stored_type(values, volume.unit)), volume.affine.numpy())
 
 
-def _read(path: Path, *, series: str | None, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
-    if path.is_dir():
+def _read(path: Path, *, series: str | int | None, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    if path.is_dir() or (path.is_file() and _may_be_dicom(path)):
         from nerp.dicom import read_series
 
         return read_series(path, series=series, max_voxels=max_voxels)
     if series is not None:
         raise VolumeError(f"{path}: series= was given, but this is one file; series are chosen in DICOM folders")
     return read_grid(path, max_voxels=max_voxels)
+
+
+def _may_be_dicom(path: Path) -> bool:
+    from nerp.dicom import is_dicom
+
+    return path.name.upper() == "DICOMDIR" or (extension(path) not in NIFTI + ITK and is_dicom(path))
 
 
 def _stored_type(values: np.ndarray, unit: str) -> type | np.dtype:

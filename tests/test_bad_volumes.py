@@ -217,11 +217,11 @@ VOLUMES = {
     ),
     "two series": (
         lambda d: read_volume(two_series(d / "s")),
-        r"holds 2 series; choose one with series=: 1\.2\.3 \(6 slices\), 1\.2\.4 \(4 slices\)",
+        r"holds 2 series; choose one with --series .*: 1\.2\.3 \(6 slices x 7 x 8, 3\.00 x 2\.00 x 1\.50 mm\); 1\.2\.4",
     ),
     "unknown series": (
         lambda d: read_volume(two_series(d / "s"), series="9"),
-        r"has no series 9; it holds 1\.2\.3 \(6 slices\)",
+        r"has no series 9; it holds 1\.2\.3 \(6 slices x",
     ),
     "one slice": (lambda d: read_volume(write_series(d / "s", CT[:1])), "holds 1 slice; expected at least 2"),
     "mixed directions": (

@@ -7,6 +7,7 @@ axes; whatever the file's orientation, the same patient gives the same grid.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.dicom import holds_series
+from nerp.data.source_files import volume_files
+from nerp.dicom import find_series
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.files import replacing
 from nerp.formats import ITK, NIFTI, extension
@@ -122,8 +124,10 @@ def window(ct_values_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
 def find_cts(folder: str | Path, *, pattern: str = "*") -> list[Path]:
     """CT files and DICOM series folders below a folder, in order of their paths.
 
-    Nothing is opened but one header a DICOM folder, so label maps are told from CTs by `pattern` alone:
-    keep them in another folder, or name what is wanted, as in `pattern="ct*"`.
+    Nothing is opened but one or two headers a DICOM folder, so label maps are told from CTs by `pattern`
+    alone: keep them in another folder, or name what is wanted, as in `pattern="ct*"`. Folders of localizers and reports
+    are no CTs; those of a single slice are left out, with a warning, where there is anything else. A
+    folder of several series is one path: reading it asks which is meant.
 
     Args:
         folder:  searched with all its sub-folders; hidden files are passed over.
@@ -137,11 +141,23 @@ def find_cts(folder: str | Path, *, pattern: str = "*") -> list[Path]:
         raise DataError(f"{folder}: no such folder; give one that holds CTs")
     matching = [path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(".")]
     files = [path for path in matching if path.is_file() and extension(path) in NIFTI + ITK]
-    folders = [path for path in (folder, *matching) if path.is_dir() and holds_series(path)]
-    if not files and not folders:
+    series = _dicom_cts(folder, {folder, *matching})
+    single = [path for path, n_slices in series.items() if n_slices == 1]
+    if single and len(files) + len(series) > len(single):
+        log = logging.getLogger(__name__)
+        log.warning("%s: left out %d DICOM series of one slice, first %s", folder, len(single), single[0])
+        series = {path: n_slices for path, n_slices in series.items() if n_slices > 1}
+    if not files and not series:
         expected = f"{', '.join(NIFTI + ITK)} files or DICOM series"
         raise DataError(f"{folder}: holds no CT matching {pattern!r}; expected {expected} in it or below")
-    return sorted(files + folders)
+    return sorted([*files, *series])
+
+
+def _dicom_cts(folder: Path, wanted: set[Path]) -> dict[Path, int]:
+    """Series folders and enhanced CTs of a tree among the wanted paths, each with its slices as far as counted."""
+    homes = [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))]
+    found = (one for home in homes for one in find_series(home))
+    return {path: n_slices for path, n_slices in found if path in wanted}
 
 
 class CTDataset(Dataset):
@@ -187,7 +203,7 @@ class CTDataset(Dataset):
         return ct
 
     def _entry(self, cache_folder: Path, path: Path) -> Path:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = volume_files(path)
         facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         key = hashlib.sha256(repr((facts, self.size, self.spacing_mm)).encode()).hexdigest()[:32]
         return cache_folder / f"{key}.safetensors"

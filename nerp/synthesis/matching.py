@@ -120,9 +120,10 @@ def find_by_hash(path: str | Path, expected: str, what: str) -> SourceFile:
         DataError: none has it; the hash and how many were looked at are told.
     """
     looked_at = find_volumes(path, what)
-    for candidate in looked_at:
-        found = SourceFile.of(candidate)
-        if found.sha256 == expected:
+    folders = {candidate.parent for candidate in looked_at if what == "labels" and Path(path).is_dir()}
+    for candidate in dict.fromkeys([*looked_at, Path(path), *sorted(folders)]):
+        found = SourceFile.matching(candidate, expected)
+        if found is not None:
             return found
     n = len(looked_at)
     raise DataError(
