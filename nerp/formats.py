@@ -209,6 +209,24 @@ def _native_stderr_off() -> Iterator[None]:
         os.close(nowhere)
 
 
+def read_deep_colours(path: Path) -> np.ndarray:
+    """(H, W, C) uint16 of a PNG or TIFF with colours of 16 bits.
+
+    Raises:
+        VolumeError: what ITK cannot read, or not at that depth.
+    """
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise VolumeError(f"{path}: cannot be read as an image ({_one_line(error)}); save it in 8 bits") from error
+    colours = sitk.GetArrayFromImage(image)
+    if colours.ndim != 3 or colours.dtype != np.uint16:
+        raise VolumeError(f"{path}: its colours of 16 bits cannot be read; save it in grey, or in 8 bits")
+    return colours
+
+
 def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
     """Write an array with its affine; the file appears whole or not at all.
 

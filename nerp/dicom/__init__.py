@@ -15,7 +15,7 @@ import numpy as np
 
 from nerp.dicom.frames import Frame
 from nerp.dicom.headers import DicomFile, is_dicom, text
-from nerp.dicom.pixels import check_pixels, hounsfield
+from nerp.dicom.pixels import check_hounsfield, check_pixels, hounsfield
 from nerp.dicom.series import (
     FoundCT,
     Series,
@@ -95,6 +95,7 @@ def check_series(path: str | Path, series: str | int | None = None) -> None:
         VolumeError: as `read_series`, but for pixels that turn out damaged when they are decompressed.
     """
     for file in _proven(Path(path), series, MAX_VOXELS)[0].files:
+        check_hounsfield(file)
         check_pixels(file)
 
 

@@ -51,7 +51,25 @@ PIXEL_TAGS = [
     "PixelPaddingRangeLimit",
     "LossyImageCompression",
 ]
-WANTED = [*IDENTITY_TAGS, *PLACE_TAGS, *GROUP_TAGS, *SCALE_TAGS, *PIXEL_TAGS]
+DISPLAY_TAGS = [
+    "PresentationIntentType",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+    "PresentationLUTShape",
+    "VOILUTSequence",
+    "VOILUTFunction",
+    "WindowCenter",
+    "WindowWidth",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
+]
+"""What turns the numbers of a radiograph into what is shown."""
+
+OVERLAY_BIT = "60000102"
+"""OverlayBitPosition of the first overlay: above 0 where drawings lie among the pixels' bits."""
+
+WANTED = [*IDENTITY_TAGS, *PLACE_TAGS, *GROUP_TAGS, *SCALE_TAGS, *PIXEL_TAGS, *DISPLAY_TAGS, OVERLAY_BIT]
 
 DICOM_NAMES = (".dcm", ".ima", ".dicom")
 """Endings that promise DICOM."""

@@ -1,4 +1,4 @@
-"""HU of a DICOM file's planes: as many stored numbers as promised, decompressed, padding told from matter."""
+"""Numbers of a DICOM file as stored: as many as promised, decompressed; HU of planes, padding told from matter."""
 
 from __future__ import annotations
 
@@ -71,13 +71,7 @@ def layout_of(file: DicomFile) -> Layout:
         VolumeError: tags that are missing, that cannot be, or that contradict each other.
     """
     if whole(file, "SamplesPerPixel", 1, 4, default=1) != 1:
-        raise VolumeError(f"{file.path}: holds several numbers a pixel; expected one: a picture is no CT slice")
-    kind = text(file.header, "PhotometricInterpretation") or "MONOCHROME2"
-    if kind != "MONOCHROME2":
-        raise VolumeError(
-            f"{file.path}: PhotometricInterpretation is {kind!r}; expected MONOCHROME2: whether its HU are inverted "
-            "cannot be known, convert it first"
-        )
+        raise VolumeError(f"{file.path}: holds several numbers a pixel; expected one: save it in grey")
     allocated = whole(file, "BitsAllocated", 1, 64)
     stored = whole(file, "BitsStored", 1, 64, default=allocated)
     high = whole(file, "HighBit", 0, 63, default=stored - 1)
@@ -91,6 +85,21 @@ def layout_of(file: DicomFile) -> Layout:
     return Layout(n_frames(file), rows, columns, allocated, stored, is_signed, file.is_little)
 
 
+def check_hounsfield(file: DicomFile) -> None:
+    """Make sure that a file's numbers can be HU, which only grow with density.
+
+    Raises:
+        VolumeError: inverted numbers, or a picture's.
+    """
+    layout_of(file)
+    kind = text(file.header, "PhotometricInterpretation") or "MONOCHROME2"
+    if kind != "MONOCHROME2":
+        raise VolumeError(
+            f"{file.path}: PhotometricInterpretation is {kind!r}; expected MONOCHROME2: whether its HU are inverted "
+            "cannot be known, convert it first"
+        )
+
+
 def check_pixels(file: DicomFile) -> None:
     """Make sure that a file is as long as its header promises, without decompressing anything.
 
@@ -99,7 +108,7 @@ def check_pixels(file: DicomFile) -> None:
     """
     layout = layout_of(file)
     if file.pixels_at < 0:
-        raise VolumeError(f"{file.path}: has no PixelData; expected a CT slice: fetch the file again")
+        raise VolumeError(f"{file.path}: has no PixelData; expected an image: fetch the file again")
     if file.is_deflated:
         return
     if file.pixels_length >= 0:
@@ -227,22 +236,28 @@ def hounsfield(file: DicomFile, frames: list[Frame]) -> np.ndarray:
     Raises:
         VolumeError: as `read_stored_frames`, or numbers beyond the bits that the header says are used.
     """
+    check_hounsfield(file)
     stored = read_stored_frames(file)
     planes = np.empty((len(frames), *stored.shape[1:]), np.float32)
     for plane, frame in zip(planes, frames, strict=True):
         slope = 1.0 if frame.slope is None else frame.slope
         intercept = frame.intercept or 0.0
         own = stored[frame.index]
-        is_padding = _padding(file, own)
-        _check_range(file, own if is_padding is None else own[~is_padding])
+        is_padding = padding(file, own)
+        check_range(file, own if is_padding is None else own[~is_padding])
         plane[:] = own.astype(np.float32) * slope + intercept
         if is_padding is not None:
             _pad(plane, is_padding)
     return planes
 
 
-def _padding(file: DicomFile, stored: np.ndarray) -> np.ndarray | None:
-    """Where a plane holds its padding value, whichever sign the header gives it; None if it never does."""
+def padding(file: DicomFile, stored: np.ndarray) -> np.ndarray | None:
+    """Where a plane holds its padding value, whichever sign the header gives it; None if it never does.
+
+    Args:
+        file:   whose header says the value, or the range.
+        stored: (rows, columns) as stored.
+    """
     ends = [
         numbers(file, file.header, tag, 1, -(2**31), 2**32) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")
     ]
@@ -264,7 +279,16 @@ def _as_stored(value: float, dtype: np.dtype) -> int:
     )
 
 
-def _check_range(file: DicomFile, stored: np.ndarray) -> None:
+def check_range(file: DicomFile, stored: np.ndarray) -> None:
+    """Make sure that numbers are such as the header says.
+
+    Args:
+        file:   that holds them.
+        stored: any shape, without padding.
+
+    Raises:
+        VolumeError: numbers beyond the bits that are used.
+    """
     layout = layout_of(file)
     low, high = (-(2 ** (layout.stored - 1)), 2 ** (layout.stored - 1)) if layout.is_signed else (0, 2**layout.stored)
     if stored.size and not (low <= stored.min() and stored.max() < high):
@@ -279,10 +303,10 @@ def _pad(plane: np.ndarray, is_padding: np.ndarray) -> None:
     level = plane[is_padding].max()
     if level <= AIR_HU:
         return
-    plane[is_padding if level < EDGE_HU else _from_border(is_padding)] = FILLING_HU
+    plane[is_padding if level < EDGE_HU else from_border(is_padding)] = FILLING_HU
 
 
-def _from_border(mask: np.ndarray) -> np.ndarray:
+def from_border(mask: np.ndarray) -> np.ndarray:
     """The part of a mask (rows, columns) that is reached from the border along a row or a column."""
     ways = [(mask, 0), (mask[::-1], 0), (mask, 1), (mask[:, ::-1], 1)]
     reached = [np.logical_and.accumulate(way, axis=axis) for way, axis in ways]
