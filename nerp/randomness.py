@@ -4,6 +4,8 @@ import hashlib
 
 import torch
 
+from nerp.devices import WHOLE
+
 
 def stream(seed: int, step: int, name: str, rank: int = 0) -> torch.Generator:
     """A CPU generator of its own for one purpose in one step of one process.
@@ -28,5 +30,5 @@ def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
         among:     all are below it.
         generator: source of the draws.
     """
-    rounds = [torch.randperm(among, generator=generator) for _ in range(-(-n // among))]
+    rounds = [torch.randperm(among, generator=generator, **WHOLE) for _ in range(-(-n // among))]
     return torch.cat(rounds)[:n].tolist()

@@ -65,7 +65,7 @@ class Volume:
 
     def corners_mm(self) -> Tensor:
         """(8, 3) float64 world mm of the grid's corners, half a voxel outside the outer voxel centres."""
-        ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64) for count in self.shape]
+        ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64, device="cpu") for count in self.shape]
         return self.to_world(torch.cartesian_prod(*ends))
 
     def to(self, *args: Any, **kwargs: Any) -> Volume:

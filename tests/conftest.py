@@ -18,6 +18,13 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def default_dtype_of_the_session():
+    """Another default dtype of torch, where NERP_TEST_DTYPE names one."""
+    if name := os.environ.get("NERP_TEST_DTYPE"):
+        torch.set_default_dtype(getattr(torch, name))
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     """A freshly seeded source of randomness."""

@@ -58,7 +58,7 @@ def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None
     spacing_mm = _spacing(size, spacing_mm, float((high - low).max()))
     counts = [max(1, math.ceil(extent / spacing_mm - 1e-6)) for extent in (high - low)[list(WORLD_AXIS)].tolist()]
     shape = [math.ceil(count / SIDE_MULTIPLE) * SIDE_MULTIPLE for count in counts]
-    affine = torch.zeros(4, 4, dtype=torch.float64)
+    affine = torch.zeros(4, 4, dtype=torch.float64, device="cpu")
     affine[3, 3] = 1.0
     for axis, (world, count, side) in enumerate(zip(WORLD_AXIS, counts, shape, strict=True)):
         affine[world, axis] = spacing_mm
@@ -85,13 +85,13 @@ def _resample(ct: Volume, affine: Tensor, shape: list[int]) -> Tensor:
     strides = index_from_index[:3, :3].abs().amax(0).tolist()
     # a quarter more than one to a voxel: at nearly one, samples and voxels beat against each other
     samples = [1 if stride < 1 + 1e-3 else math.ceil(1.25 * stride) for stride in strides]
-    counts = torch.tensor(ct.shape, dtype=torch.float64)
+    counts = torch.tensor(ct.shape, dtype=torch.float64, device="cpu")
     # grid_sample wants (w, h, d), with -1 and 1 at the outer faces
     matrix = (index_from_index[:3] * 2 / counts[:, None]).flip(0)
     matrix[:, 3] += (1 / counts - 1).flip(0)
     fine = [_fine_index(n, k) for n, k in zip(shape, samples, strict=True)]
     plane = fine[1][:, None, None] * matrix[:, 1] + fine[2][:, None] * matrix[:, 2] + matrix[:, 3]
-    values = torch.empty(1, *shape, device=ct.values.device)
+    values = torch.empty(1, *shape, device=ct.values.device, dtype=torch.float32)
     for slab, depths in enumerate(fine[0].split(samples[0])):
         where = (plane + depths[:, None, None, None] * matrix[:, 0]).to(ct.values)
         found = F.grid_sample(ct.values[None], where[None], padding_mode="border", align_corners=False)[0, 0]
@@ -102,7 +102,7 @@ def _resample(ct: Volume, affine: Tensor, shape: list[int]) -> Tensor:
 
 def _fine_index(count: int, samples: int) -> Tensor:
     """Positions of `samples` even points within each of `count` voxels, in voxels."""
-    return (torch.arange(count * samples, dtype=torch.float64) + 0.5) / samples - 0.5
+    return (torch.arange(count * samples, dtype=torch.float64, device="cpu") + 0.5) / samples - 0.5
 
 
 def window(ct_values_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:

@@ -276,7 +276,9 @@ def _from_schema_1(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _with_unit_directions(numbers: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
     """A camera of schema 1 with directions of length 1, and the length that its columns' had."""
-    right, down = (torch.tensor(numbers[name], dtype=torch.float64) for name in ("image_right", "image_down"))
+    right, down = (
+        torch.tensor(numbers[name], dtype=torch.float64, device="cpu") for name in ("image_right", "image_down")
+    )
     lengths = [_length(directions) for directions in (down, right)]
     pixel_mm = torch.cat([length * pixel for length, pixel in zip(lengths, numbers["pixel_mm"], strict=True)], dim=1)
     units = {"image_down": (down / lengths[0]).tolist(), "image_right": (right / lengths[1]).tolist()}

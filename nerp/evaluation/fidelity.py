@@ -129,7 +129,7 @@ def _isc(logits: Tensor | None, drawn: list[Tensor], count: int) -> dict[str, An
 
 def _counts(drawn: list[Tensor], count: int) -> Tensor:
     """(R, count) float64: how often each resample holds each image."""
-    counts = torch.zeros(len(drawn), count, dtype=torch.float64)
+    counts = torch.zeros(len(drawn), count, dtype=torch.float64, device="cpu")
     for row, indices in zip(counts, drawn, strict=True):
         row += indices.bincount(minlength=count)
     return counts
@@ -139,7 +139,7 @@ def _with_interval(value: float, drawn: list[float], count: int) -> Score:
     """The value and the percentiles of the resamples, shifted so that their median falls on the value."""
     if not drawn:
         return Score(value, None, count)
-    shift = value - float(torch.tensor(drawn, dtype=torch.float64).quantile(0.5))
+    shift = value - float(torch.tensor(drawn, dtype=torch.float64, device="cpu").quantile(0.5))
     low, high = percentile_interval(drawn)
     return Score(value, (low + shift, high + shift), count)
 

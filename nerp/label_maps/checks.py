@@ -52,7 +52,7 @@ def check_labels_on_ct(
 
 
 def _where(labels: Volume, values: Sequence[int]) -> Tensor:
-    requested = torch.tensor([float(value) for value in values], device=labels.values.device)
+    requested = torch.tensor([float(value) for value in values], device=labels.values.device, dtype=torch.float32)
     return torch.isin(labels.values, requested.to(labels.values.dtype)).any(dim=0)
 
 

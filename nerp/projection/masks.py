@@ -283,7 +283,7 @@ def _smoothed(mask: Tensor, smooth_mm: float, pixel_mm: tuple[float, float]) -> 
     for axis, pixel in ((2, pixel_mm[0]), (3, pixel_mm[1])):
         radius = min(math.ceil(3 * smooth_mm / pixel), mask.shape[axis] - 1)
         if radius > 0:
-            offsets = torch.arange(-radius, radius + 1, device=mask.device) * pixel / smooth_mm
+            offsets = torch.arange(-radius, radius + 1, device=mask.device, dtype=torch.float32) * pixel / smooth_mm
             kernel = torch.exp(-(offsets**2) / 2)
             sides = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
             shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)

@@ -44,6 +44,6 @@ def label_points(labels: Volume, chosen: Sequence[int], limit: int = 20_000) -> 
         (N, 3) world mm, float64.
     """
     values = labels.values.cpu()
-    index = torch.isin(values, torch.tensor(list(chosen), dtype=values.dtype)).any(dim=0).nonzero()
+    index = torch.isin(values, torch.tensor(list(chosen), dtype=values.dtype, device="cpu")).any(dim=0).nonzero()
     index = index[:: max(1, -(-len(index) // limit))].double()
     return labels.to_world(index)
