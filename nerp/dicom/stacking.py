@@ -92,15 +92,7 @@ def _check_heights(path: Path, frames: list[Frame], heights: np.ndarray) -> tupl
     if len(heights) < 2:
         raise VolumeError(f"{path}: holds 1 slice; expected at least 2 to know their distance")
     gaps = np.diff(heights)
-    doubled = heights[1:][gaps < POSITION_MM]
-    n_places = len(heights) - len(doubled)
-    if len(doubled) and len(heights) % n_places == 0 and n_places > 1:
-        raise VolumeError(
-            f"{path}: holds {len(heights)} slices at {n_places} positions, {len(doubled)} slices doubled, at "
-            f"{_listed(doubled)} mm; expected one each: move other phases or copies out"
-        )
-    if len(doubled):
-        raise VolumeError(f"{path}: {len(doubled)} slices doubled, at {_listed(doubled)} mm; remove the copies")
+    _check_doubled(path, heights, heights[1:][gaps < POSITION_MM])
     step = np.sort(gaps)[(len(gaps) - 1) // 2]
     tolerance = max(0.1 * step, 0.1)
     is_even = np.abs(gaps - step).max() <= tolerance
@@ -115,21 +107,31 @@ def _check_heights(path: Path, frames: list[Frame], heights: np.ndarray) -> tupl
         return f"slices are {steps} apart; they are interpolated linearly to {spacing:.4g} mm", planes
     if is_even:
         return "", len(frames)  # whatever drifts is found to be out of line
-    _refuse_gaps(path, heights, gaps, step)
-    raise AssertionError("uneven gaps are refused")
+    raise VolumeError(f"{path}: {_gaps_in_words(heights, gaps, step)}")
 
 
-def _refuse_gaps(path: Path, heights: np.ndarray, gaps: np.ndarray, step: float) -> None:
+def _check_doubled(path: Path, heights: np.ndarray, doubled: np.ndarray) -> None:
+    places = len(heights) - len(doubled)
+    if len(doubled) and len(heights) % places == 0 and places > 1:
+        raise VolumeError(
+            f"{path}: holds {len(heights)} slices at {places} positions, {len(doubled)} slices doubled, at "
+            f"{_listed(doubled)} mm; expected one each: move other phases or copies out"
+        )
+    if len(doubled):
+        raise VolumeError(f"{path}: {len(doubled)} slices doubled, at {_listed(doubled)} mm; remove the copies")
+
+
+def _gaps_in_words(heights: np.ndarray, gaps: np.ndarray, step: float) -> str:
     missing = [
         low + step * number
         for low, gap in zip(heights[:-1], gaps, strict=True)
         for number in range(1, round(gap / step))
     ]
     if missing:
-        raise VolumeError(f"{path}: {len(missing)} slices missing, at {_listed(missing)} mm; fetch the series again")
+        return f"{len(missing)} slices missing, at {_listed(missing)} mm; fetch the series again"
     found = Counter(np.round(gaps, 2).tolist()).most_common(3)
     steps = ", ".join(f"{gap:g} mm ({count} times)" for gap, count in found)
-    raise VolumeError(f"{path}: slices are unevenly spaced, {steps}; resample them to one distance first")
+    return f"slices are unevenly spaced, {steps}; resample them to one distance first"
 
 
 def _distances(gaps: np.ndarray, frames: list[Frame]) -> list[tuple[float, int]]:
