@@ -58,7 +58,8 @@ def nifti_header(path: Path) -> Header:
     kind = _voxel_type(path, fields)
     nifti_scaling(path, fields)
     packing = GZIP if is_gzip(data) else RAW
-    place, unit = nifti_place(path, fields, shape)
+    with np.errstate(all="ignore"):  # numbers that overflow make an affine that is refused
+        place, unit = nifti_place(path, fields, shape)
     return Header("NIfTI", shape, kind.itemsize, kind.kind, data, int(offset), packing, place=place, mm_per_unit=unit)
 
 

@@ -10,6 +10,9 @@ from nerp.errors import VolumeError
 from nerp.headers.header import GZIP, RAW, TEXT, ZLIB, Header
 from nerp.headers.place import ORIENTATION, SPACING
 
+LARGE = 1e6
+"""No length in mm, and no direction, reaches it; larger numbers overflow, and keep ITK busy for ever."""
+
 HEADER_BYTES = 2**22
 """No header of text is longer; names and colours of segments take some kB."""
 
@@ -99,6 +102,10 @@ def meta_header(path: Path) -> Header:
         found = f"{channels} of {fields.get('elementtype', 'no type')} a voxel"
         raise VolumeError(f"{path}: holds {found}, several numbers a voxel or none; expected one real number each")
     stated = fields.get("elementdatafile", "")
+    if not stated:
+        raise VolumeError(
+            f"{path}: cannot be read as MetaImage (it states no ElementDataFile); fetch or write it again"
+        )
     data = path if stated.upper() == "LOCAL" else _beside(path, stated)
     packing = ZLIB if _is_true(fields, "compresseddata") else TEXT if fields.get("binarydata") == "False" else RAW
     skip = _whole(path, fields, "headersize", 1)[0] if "headersize" in fields else 0
@@ -154,7 +161,7 @@ def _real(path: Path, fields: Mapping[str, str], name: str, count: int) -> list[
         numbers = [float(part) for part in fields[name].split()]
     except ValueError:
         numbers = []
-    if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
+    if len(numbers) != count or not all(abs(number) < LARGE for number in numbers):
         raise VolumeError(f"{path}: {name} is {fields[name][:40]!r}; expected {count} numbers: repair its header")
     return numbers
 
@@ -170,9 +177,12 @@ def _beside(path: Path, stated: str) -> Path | None:
 
 def _nrrd_doubt(path: Path, fields: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
     for part in fields.get("space directions", "").replace("none", "").replace("(", " ").replace(")", " ").split():
-        if not all(_is_finite(number) for number in part.split(",") if number):
+        if not all(_is_length(number) for number in part.split(",") if number):
             raise VolumeError(f"{path}: space directions hold {part[:40]!r}; expected numbers: repair its header")
-    has_spacing = any(_is_finite(part) for part in fields.get("spacings", "").split())
+    for part in fields.get("space origin", "").strip("() ").split(","):
+        if part and not _is_length(part):
+            raise VolumeError(f"{path}: space origin holds {part[:40]!r}; expected numbers: repair its header")
+    has_spacing = any(_is_length(part) for part in fields.get("spacings", "").split())
     if "space directions" not in fields:
         return (ORIENTATION,) if has_spacing else (ORIENTATION, SPACING), "no space directions in its header"
     if not fields.get("space", "").lower().startswith(NRRD_SPACES):
@@ -180,9 +190,9 @@ def _nrrd_doubt(path: Path, fields: Mapping[str, str]) -> tuple[tuple[str, ...],
     return (), ""
 
 
-def _is_finite(text: str) -> bool:
+def _is_length(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) < LARGE
     except ValueError:
         return False
 
@@ -209,13 +219,21 @@ def _meta_doubt(path: Path, fields: Mapping[str, str], dimension: int) -> tuple[
         _real(path, fields, name, dimension)
     turns = [name for name in ("transformmatrix", "rotation", "orientation") if name in fields]
     for name in turns:
-        _real(path, fields, name, dimension**2)
+        _check_directions(path, name, _real(path, fields, name, dimension**2), dimension)
     for name in ("offset", "position", "origin"):
         if name in fields:
             _real(path, fields, name, dimension)
     missing = [(ORIENTATION, "TransformMatrix", turns), (SPACING, "ElementSpacing", sizes)]
     lacking = [(what, name) for what, name, found in missing if not found]
     return tuple(what for what, _ in lacking), "no " + " and no ".join(name for _, name in lacking)
+
+
+def _check_directions(path: Path, name: str, numbers: list[float], count: int) -> None:
+    """Refuse what are no `count` unit vectors."""
+    for start in range(0, len(numbers), count):
+        length = math.hypot(*numbers[start : start + count])
+        if abs(length - 1) > 0.01:
+            raise VolumeError(f"{path}: {name} has a direction of length {length:.4g}; expected 1: repair its header")
 
 
 def _is_true(fields: Mapping[str, str], name: str) -> bool:
