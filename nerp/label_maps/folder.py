@@ -105,7 +105,7 @@ def is_structure_folder(folder: Path) -> bool:
 
 
 def _is_structures_own(path: Path) -> bool:
-    """Not a case's file such as `case_001_lung.nii.gz`: what is not anatomy is at most a vertebra's or a rib's number."""
+    """Not a case's file such as `case_001_lung.nii.gz`: vertebrae and ribs have fewer digits."""
     return not re.search(r"\d{3}", structure_name(path))
 
 
