@@ -149,7 +149,7 @@ BAD = {
         lambda p: write_seg(p, ONE, SharedFunctionalGroupsSequence=Sequence([])),
         "has no PlaneOrientationSequence; .*convert it",
     ),
-    "no segments": (lambda p: write_seg(p, ONE, SegmentSequence=None), "DICOM SEG lacks what it needs"),
+    "no rows": (lambda p: write_seg(p, ONE, Rows=None), "DICOM SEG lacks what it needs"),
     "kind": (lambda p: write_seg(p, ONE, SegmentationType="SURFACE"), "of type 'SURFACE'; expected BINARY"),
     "huge": (lambda p: write_seg(p, [*ONE, (1, 2500030.0, plane((0, 0)))]), "promises 35000035 voxels"),
     "a CT": (lambda p: write_seg(p, ONE, Modality="CT"), "modality 'CT', no labels; expected"),
@@ -226,7 +226,7 @@ def test_contours_fill_the_slices_nearest_to_them(tmp_path, caplog):
     regions = {"a": [square(0.5, 1.5, 30), square(0.5, 1.5, 37.5)]}
     found = read_label_map(write_rtstruct(tmp_path / "rt.dcm", regions), like=ct())
     assert places(found, 1) == {(1, 1, z) for z in range(4)}
-    assert "stand in every 3th slice" in caplog.text or "every third" in caplog.text or "3 slices" in caplog.text
+    assert "contours of 'a' lie 3 slices of the CT apart" in caplog.text
 
 
 def test_a_sagittal_cts_slices_take_contours_too(tmp_path):
