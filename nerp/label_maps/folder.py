@@ -105,7 +105,7 @@ def is_structure_folder(folder: Path) -> bool:
 
 
 def _is_structures_own(path: Path) -> bool:
-    """Not a case's file such as `case_001_lung.nii.gz`: numbers in names of anatomy have two digits at most."""
+    """Not a case's file such as `case_001_lung.nii.gz`: vertebrae and ribs have fewer digits."""
     return not re.search(r"\d{3}", structure_name(path))
 
 

@@ -157,7 +157,8 @@ def _structures(
         distances = np.diff(sorted(planes))
         reach = max(0.5, distances.min() / 2) if len(distances) else 0.5
         if reach > 0.75:
-            log.warning("%s: contours of %r stand in every %.3gth slice of the CT", path, names[value], 2 * reach)
+            told = "each slice takes the nearest"
+            log.warning("%s: contours of %r lie %.3g slices of the CT apart; %s", path, names[value], 2 * reach, told)
         for number, plane in _nearest_planes(list(planes), len(slices), reach):
             slices[number] = fill([points[:, across] for points in planes[plane]], slices.shape[1:])
         yield value, mask
