@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.data.films import DICOM, JSRT, JSRT_WHITE, is_film
+from nerp.data.films import DICOM, JSRT, check_dicom, check_jsrt, is_film, is_jsrt
 from nerp.data.images import PICTURES, list_images, read_stored
+from nerp.data.whole_files import check_picture
 from nerp.dicom.radiographs import resized
 from nerp.display import display_image
 from nerp.errors import DataError, UsageError
-
-__all__ = ["DICOM", "FITS", "JSRT", "JSRT_WHITE", "RadiographDataset", "find_radiographs", "read_radiograph"]
 
 FITS = ("crop", "pad")
 
@@ -53,6 +52,25 @@ def read_radiograph(path: str | Path, shape: tuple[int, int], *, fit: str = "cro
     return _centred(_displayed(values, inside, *_window(values.shape, shape, fit=fit)), shape)[0]
 
 
+def check_radiograph(path: str | Path) -> None:
+    """Make sure that a file is a radiograph and whole, as far as its header, size and end tell; nothing is decoded.
+
+    Args:
+        path: of what `read_radiograph` would read.
+
+    Raises:
+        DataError: as `read_radiograph`, but for pixels that turn out damaged or of one value when they are read.
+    """
+    path = Path(path)
+    _check_kind(path)
+    if not is_film(path):
+        check_picture(path)
+    elif is_jsrt(path):
+        check_jsrt(path)
+    else:
+        check_dicom(path)
+
+
 def _check_kind(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
@@ -61,7 +79,9 @@ def _check_kind(path: Path) -> None:
         raise DataError(f"{path}: unknown extension {ending!r}; expected {', '.join(PICTURES + DICOM + JSRT)}")
 
 
-def _window(source: tuple[int, ...], shape: tuple[int, int], *, fit: str) -> tuple[tuple[slice, slice], tuple[int, int]]:
+def _window(
+    source: tuple[int, ...], shape: tuple[int, int], *, fit: str
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
     """Which part of the source is taken, and the size that it gets: `shape`, or what of it the whole source fills."""
     if fit not in FITS:
         raise UsageError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
