@@ -20,6 +20,10 @@ def write_deep_png(path: Path, values: np.ndarray, colour_type: int) -> Path:
     return path
 
 
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+
+
 def write_tiff(path: Path, values: np.ndarray, *, photometric: int, orientation: int = 1, order: str = "<") -> Path:
     """An uncompressed TIFF of `values`, (rows, columns) or (rows, columns, 3), uint8 or uint16."""
     rows, columns = values.shape[:2]

@@ -69,7 +69,7 @@ def read_picture(path: str | Path) -> StoredImage:
         bits, kind = _depth(image), image.mode
         is_inverted = _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO and kind not in ("1", "L")  # Pillow inverts those
         orientation = int(_tag(image, ORIENTATION) or 1)
-        is_grey = any("LA" in str(tile[3]) for tile in image.tile)
+        is_grey = "LA" in _packing(image)
         image.load()  # before its size is asked for: loading turns TIFFs
         if bits == 16 and kind in ("LA", "RGB", "RGBA"):
             stored = _deep_colours(path, image, orientation, is_grey=is_grey)
@@ -116,7 +116,12 @@ def _depth(image: Image) -> int:
     """Bits of a number as the file says, as far as Pillow tells; 8 where it says nothing."""
     if image.format == "TIFF":
         return int(_tag(image, BITS) or 1)
-    return 16 if image.format == "PNG" and any("16B" in str(tile[3]) for tile in image.tile) else 8
+    return 16 if image.format == "PNG" and "16B" in _packing(image) else 8
+
+
+def _packing(image: Image) -> str:
+    """How the file packs its numbers, in Pillow's words, such as `RGB;16B`."""
+    return " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
 
 
 def _deep_colours(path: str | Path, image: Image, orientation: int, *, is_grey: bool) -> StoredImage:

@@ -42,6 +42,8 @@ class DataSettings(GridSettings):
         ct_pattern:      names of the files, or of the DICOM folders, to take from it and below.
         radiographs_dir: folder of real radiographs; none: phantom radiographs are made in run_dir/data.
         cached_volumes:  CTs kept in memory on the mapper's grid.
+        cached_radiographs: radiographs kept in memory; the others are kept in a file, in 16 bits, of cache_dir or
+                         else of run_dir/cache.
         cache_dir:       folder that keeps resampled CTs across runs; none: read the files again.
     """
 
@@ -49,4 +51,5 @@ class DataSettings(GridSettings):
     ct_pattern: str = "*"
     radiographs_dir: str | None = None
     cached_volumes: int = number(16, 1, 100_000)
+    cached_radiographs: int = number(2048, 0, 100_000_000)
     cache_dir: str | None = None

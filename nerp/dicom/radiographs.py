@@ -19,8 +19,10 @@ from nerp.errors import VolumeError
 MAX_PIXELS = 10**8
 """Pixels that a radiograph may promise before it is refused."""
 
-NO_RADIOGRAPHS = ("CT", "MR", "PT", "NM", "US", "IVUS", "OPT", "OP", "ES", "SM", "GM", "ECG", "HD", "REG", "SEG")
-NO_RADIOGRAPHS += ("SR", "PR", "KO", "DOC", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTRECORD")
+NO_RADIOGRAPHS = frozenset(
+    ("CT", "MR", "PT", "NM", "US", "IVUS", "OPT", "OP", "ES", "SM", "GM", "ECG", "HD", "REG", "SEG")
+    + ("SR", "PR", "KO", "DOC", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTRECORD")
+)
 """Modalities of what is no projection by X-rays (DICOM PS3.3, C.7.3.1.1.1)."""
 
 RAW_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.1.{kind}.1" for kind in (1, 2, 3))

@@ -35,6 +35,7 @@ MAY_CHANGE = (
     "device",
     "backend",
     "data.cached_volumes",
+    "data.cached_radiographs",
     "data.cache_dir",
     "trainer.steps",
     "trainer.log_every",
@@ -75,7 +76,8 @@ def train(config: Config, *, progress: Bars | None = None) -> Path:
             shape, task = config.viewer.shape, partial(show, "data")
             prepare(config.data, config.phantom, folder=run.data, shape=shape, progress=task)
         fabric.barrier()
-        sources = open_sources(config.data, config.camera, shape=config.viewer.shape, made=run.data)
+        shape = config.viewer.shape
+        sources = open_sources(config.data, config.camera, shape=shape, made=run.data, cache=run.cache)
         _loop(config, run, sources, fabric=fabric).run(partial(show, "training"))
     return run.path
 

@@ -75,7 +75,9 @@ def prepare(
         )
 
 
-def open_sources(data: DataSettings, view: ViewSettings, *, shape: tuple[int, int], made: Path) -> Sources:
+def open_sources(
+    data: DataSettings, view: ViewSettings, *, shape: tuple[int, int], made: Path, cache: Path | None = None
+) -> Sources:
     """The data of a run; files are read when first used.
 
     Args:
@@ -83,6 +85,7 @@ def open_sources(data: DataSettings, view: ViewSettings, *, shape: tuple[int, in
         view:  the cameras.
         shape: (H, W) of every image.
         made:  where `prepare` made what the data's settings do not name.
+        cache: keeps the radiographs that do not stay in memory, where the data's settings name no folder for it.
 
     Raises:
         DataError: a folder is missing or holds nothing of use.
@@ -92,5 +95,6 @@ def open_sources(data: DataSettings, view: ViewSettings, *, shape: tuple[int, in
         GridVolumes(paths, data), view, shape=shape, window_hu=data.window_hu, n_kept=data.cached_volumes
     )
     folder = Path(data.radiographs_dir or made / "radiographs")
-    radiographs = RadiographDataset(folder, shape)
+    kept = data.cache_dir or cache
+    radiographs = RadiographDataset(folder, shape, n_kept=data.cached_radiographs, cache_folder=kept)
     return Sources(volumes, radiographs, view, "phantom" if is_phantom(folder) else "real")
