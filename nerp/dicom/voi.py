@@ -23,7 +23,7 @@ class Shown:
     """Values as a screen shows them.
 
     Args:
-        values: (rows, columns) float64, 0 black to `white`.
+        values: (rows, columns) float64, unitless, 0 black to `white`.
         white:  the value that is shown white.
     """
 
