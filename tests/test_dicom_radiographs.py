@@ -1,5 +1,6 @@
 """Radiographs in DICOM come out as they are to be looked at, or are refused in one line; nothing else escapes."""
 
+import io
 import logging
 import random
 import re
@@ -11,8 +12,9 @@ from dicom_series import item
 from films import write_film
 from PIL import Image
 from pydicom import dcmread
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from nerp.data.images import read_colour, read_grey, read_image
 from nerp.data.radiographs import check_radiograph, read_radiograph
@@ -204,11 +206,37 @@ def test_compressed_and_bare_films(tmp_path, expected):
         close(read_radiograph(tmp_path / name, SHAPE), expected)
 
 
+def test_jpeg_baseline(tmp_path, expected):
+    grey, coded = np.rint(attenuation() * 255), io.BytesIO()
+    Image.fromarray(grey.astype(np.uint8)).save(coded, "JPEG", quality=98)
+    data = dcmread(write_film(tmp_path / "a.dcm", STORED))
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    data.PixelData = encapsulate([coded.getvalue()])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(tmp_path / "jpeg.dcm", enforce_file_format=True)
+    check_radiograph(tmp_path / "jpeg.dcm")
+    close(read_radiograph(tmp_path / "jpeg.dcm", SHAPE), expected, 0.05)
+
+
+def test_films_that_people_brought(real_data):
+    folder = real_data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"films not found at {folder}")
+    bright = read_radiograph(folder / "dx-jpeg-lossless" / "jls.dcm", (64, 64))
+    assert torch.equal(read_radiograph(folder / "dx-jpeg-lossless" / "jpll.dcm", (64, 64)), bright)
+    close(read_radiograph(folder / "dx-for-processing" / "raw.dcm", (64, 64)), bright, 0.02)
+    askew = read_radiograph(folder / "dx-padding-askew" / "askew.dcm", (64, 64))[0]
+    assert max(askew[0, 0], askew[0, -1], askew[-1, 0], askew[-1, -1]) == 0
+    assert abs(askew[16:48, 16:48].mean() - bright[0, 16:48, 16:48].mean()) < 0.05
+
+
 REFUSED = {
     "a CT": ({"Modality": "CT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "Modality is CT, no radiograph"),
     "a localizer": ({"Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "CT, a localizer"),
     "frames": ({"NumberOfFrames": 2, "Rows": 24}, "holds 2 frames; expected one radiograph"),
     "colours": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "several numbers a pixel"),
+    "no polarity": ({"PhotometricInterpretation": None}, "PhotometricInterpretation is 'missing'"),
     "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "expected MONOCHROME1 or MONOCHROME2"),
     "too large": ({"Rows": 65535, "Columns": 65535}, "promises 65535x65535 pixels; the limit is"),
     "slope": ({"RescaleSlope": 0.0}, "RescaleSlope is 0"),

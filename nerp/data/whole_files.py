@@ -89,8 +89,12 @@ def _gif_ends(stream: BinaryIO, size: int) -> bool:
 
 def _bmp_ends(stream: BinaryIO, size: int) -> bool:
     stream.seek(10)
-    start, header, width, height = struct.unpack("<LLll", stream.read(16))
-    bits, compression = struct.unpack("<HL", stream.read(8)[2:8]) if header >= 40 else (1, 0)
+    head = stream.read(24)
+    if len(head) < 24:
+        return False
+    start, header, width, height, _, bits, compression = struct.unpack("<LLllHHL", head)
+    if header < 40:  # of OS/2, where sizes have 16 bits
+        return start < size
     lines = (width * bits + 31) // 32 * 4 * abs(height) if compression in (0, 3) else 1
     return start + lines <= size
 
