@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "data"
 
     @property
+    def cache(self) -> Path:
+        """Folder of radiographs that do not fit into memory; may be deleted, they are then read again."""
+        return self.path / "cache"
+
+    @property
     def scores(self) -> Path:
         """What an evaluation found."""
         return self.path / "scores.json"

@@ -42,14 +42,17 @@ def opened(path: str | Path) -> Iterator[Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on large or odd files, which are judged here
-            with Image.open(path) as image:
+            with (
+                Path(path).open("rb") as stream,
+                Image.open(stream) as image,
+            ):  # no path: mapped TIFFs are turned wrongly
                 _check_size(path, image)
                 _choose_page(path, image)
                 yield image
     except DataError:
         raise
     except Exception as error:  # each of Pillow's plugins has its own errors for damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split(" <_io")[0].split()) or type(error).__name__
         raise DataError(f"{path} cannot be read as an image ({reason}); fetch or write it again") from error
 
 
@@ -66,9 +69,10 @@ def read_picture(path: str | Path) -> StoredImage:
         bits, kind = _depth(image), image.mode
         is_inverted = _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO and kind not in ("1", "L")  # Pillow inverts those
         orientation = int(_tag(image, ORIENTATION) or 1)
+        is_grey = "LA" in _packing(image)
         image.load()  # before its size is asked for: loading turns TIFFs
         if bits == 16 and kind in ("LA", "RGB", "RGBA"):
-            stored = _deep_colours(path, image, kind, orientation)
+            stored = _deep_colours(path, image, orientation, is_grey=is_grey)
         elif kind.startswith(("I", "F")):
             stored = _deep_grey(np.array(image).astype(np.float32), bits)
         else:
@@ -112,12 +116,17 @@ def _depth(image: Image) -> int:
     """Bits of a number as the file says, as far as Pillow tells; 8 where it says nothing."""
     if image.format == "TIFF":
         return int(_tag(image, BITS) or 1)
-    return 16 if image.format == "PNG" and any("16B" in str(tile[3]) for tile in image.tile) else 8
+    return 16 if image.format == "PNG" and "16B" in _packing(image) else 8
 
 
-def _deep_colours(path: str | Path, image: Image, kind: str, orientation: int) -> StoredImage:
+def _packing(image: Image) -> str:
+    """How the file packs its numbers, in Pillow's words, such as `RGB;16B`."""
+    return " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
+
+
+def _deep_colours(path: str | Path, image: Image, orientation: int, *, is_grey: bool) -> StoredImage:
     """Colours of 16 bits, of which Pillow keeps 8."""
-    if kind == "LA" or (image.format == "TIFF" and orientation != 1):
+    if is_grey or (image.format == "TIFF" and orientation != 1):
         raise DataError(f"{path}: holds 16 bits with transparency or turned colours; save it in grey of 16 bits")
     try:
         colours = read_deep_colours(Path(path)).astype(np.float32)[..., :3]

@@ -5,6 +5,7 @@ The source is brought to the target's proportions around its centre, then resize
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,16 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.data.films import DICOM, JSRT, JSRT_WHITE, is_film
+from nerp.data.films import DICOM, JSRT, check_dicom, check_jsrt, is_film, is_jsrt
 from nerp.data.folders import find_radiographs
 from nerp.data.images import PICTURES, read_stored
+from nerp.data.kept_images import KeptImages
+from nerp.data.whole_files import check_picture
 from nerp.dicom.radiographs import resized
 from nerp.display import display_image
-from nerp.errors import DataError, UsageError
-
-__all__ = ["DICOM", "FITS", "JSRT", "JSRT_WHITE", "RadiographDataset", "find_radiographs", "read_radiograph"]
+from nerp.errors import DataError, NerpError, UsageError
 
 FITS = ("crop", "pad")
+READING = 1
+"""Of how images are read; raised when the same file comes to give other values, so that none of before are used."""
 
 
 def read_radiograph(path: str | Path, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
@@ -52,6 +55,25 @@ def read_radiograph(path: str | Path, shape: tuple[int, int], *, fit: str = "cro
     if seen.min() == seen.max():
         raise DataError(f"{path}: every pixel is {seen.min():g}; expected a radiograph, the file holds no image")
     return _centred(_displayed(values, inside, *_window(values.shape, shape, fit=fit)), shape)[0]
+
+
+def check_radiograph(path: str | Path) -> None:
+    """Make sure that a file is a radiograph and whole, as far as its header, size and end tell; nothing is decoded.
+
+    Args:
+        path: of what `read_radiograph` would read.
+
+    Raises:
+        DataError: as `read_radiograph`, but for pixels that turn out damaged or of one value when they are read.
+    """
+    path = Path(path)
+    _check_kind(path)
+    if not is_film(path):
+        check_picture(path)
+    elif is_jsrt(path):
+        check_jsrt(path)
+    else:
+        check_dicom(path)
 
 
 def _check_kind(path: Path) -> None:
@@ -102,32 +124,71 @@ def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 class RadiographDataset(Dataset):
-    """Radiographs at one shape; each file is read once, when first asked for, and then remembered.
+    """Radiographs at one shape; each file is read when first asked for.
+
+    The first `n_kept` stay in memory. The others are kept in a file of `cache_folder`, in 16 bits, that is to
+    within 1/131070 of what was read, from the first time on; without a folder they are read again and again.
 
     Args:
-        source: a folder (see `find_radiographs`), or the paths themselves.
-        shape:  (H, W).
-        fit:    as for `read_radiograph`.
+        source:       a folder (see `find_radiographs`), or the paths themselves.
+        shape:        (H, W).
+        fit:          as for `read_radiograph`.
+        n_kept:       how many stay in memory, 4 H W bytes each.
+        cache_folder: keeps the rest across runs, 2 H W bytes each; a changed file is read again.
 
-    Items are (1, H, W) float32 in [0, 1].
+    Items are (1, H, W) float32 in [0, 1]. Several processes may read one set.
     """
 
-    def __init__(self, source: str | Path | Sequence[str | Path], shape: tuple[int, int], *, fit: str = "crop"):
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path],
+        shape: tuple[int, int],
+        *,
+        fit: str = "crop",
+        n_kept: int = 2048,
+        cache_folder: str | Path | None = None,
+    ):
         self.paths = find_radiographs(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-        self.shape, self.fit = (shape[0], shape[1]), fit
+        self.shape, self.fit, self.n_kept = (shape[0], shape[1]), fit, n_kept
         self._images: dict[int, Tensor] = {}
+        is_kept = cache_folder is not None and len(self.paths) > n_kept
+        self._kept = KeptImages(self._file(Path(cache_folder)), self.shape) if cache_folder and is_kept else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self.paths[index]
+        index = range(len(self.paths))[index]
+        if index >= self.n_kept:
+            return self._read(index) if self._kept is None else self._from_disk(self._kept, index)
         if index not in self._images:
-            self._images[index] = read_radiograph(path, self.shape, fit=self.fit)
+            self._images[index] = self._read(index)
         return self._images[index]
 
+    def _read(self, index: int) -> Tensor:
+        path = self.paths[index]
+        try:
+            return read_radiograph(path, self.shape, fit=self.fit)
+        except NerpError:
+            raise
+        except Exception as error:  # whatever it is, among thousands of files it has to name the one
+            raise DataError(f"{path}: cannot be read ({type(error).__name__}: {error}); fetch it again") from error
 
-def check_radiograph(path: str | Path) -> None:
-    """Stub until the readers' own check."""
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file; check the path")
+    def _from_disk(self, kept: KeptImages, index: int) -> Tensor:
+        key = _identity(self.paths[index], self.shape, self.fit)
+        image = kept.read(index, key)
+        return kept.write(index, key, self._read(index)) if image is None else image
+
+    def _file(self, folder: Path) -> Path:
+        names = "\n".join(str(path.resolve()) for path in self.paths)
+        key = hashlib.sha256(f"{self.shape} {self.fit}\n{names}".encode()).hexdigest()[:16]
+        return folder / f"radiographs-{key}.bin"
+
+
+def _identity(path: Path, shape: tuple[int, int], fit: str) -> bytes:
+    """What an image follows from: the file as it is now, the shape, and the way in which it is read."""
+    try:
+        facts = path.stat()
+    except OSError:
+        raise DataError(f"{path}: no such file; check the path") from None
+    return repr((str(path.resolve()), facts.st_size, facts.st_mtime_ns, shape, fit, READING)).encode()

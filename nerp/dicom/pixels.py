@@ -257,6 +257,9 @@ def padding(file: DicomFile, stored: np.ndarray) -> np.ndarray | None:
     Args:
         file:   whose header says the value, or the range.
         stored: (rows, columns) as stored.
+
+    Returns:
+        (rows, columns) bool, True where there is padding.
     """
     ends = [
         numbers(file, file.header, tag, 1, -(2**31), 2**32) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")
@@ -307,7 +310,14 @@ def _pad(plane: np.ndarray, is_padding: np.ndarray) -> None:
 
 
 def from_border(mask: np.ndarray) -> np.ndarray:
-    """The part of a mask (rows, columns) that is reached from the border along a row or a column."""
+    """The part of a mask that is reached from the border along a row or a column.
+
+    Args:
+        mask: (rows, columns) bool.
+
+    Returns:
+        (rows, columns) bool.
+    """
     ways = [(mask, 0), (mask[::-1], 0), (mask, 1), (mask[:, ::-1], 1)]
     reached = [np.logical_and.accumulate(way, axis=axis) for way, axis in ways]
     return reached[0] | reached[1][::-1] | reached[2] | reached[3][:, ::-1]

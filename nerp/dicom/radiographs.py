@@ -19,8 +19,10 @@ from nerp.errors import VolumeError
 MAX_PIXELS = 10**8
 """Pixels that a radiograph may promise before it is refused."""
 
-NO_RADIOGRAPHS = ("CT", "MR", "PT", "NM", "US", "IVUS", "OPT", "OP", "ES", "SM", "GM", "ECG", "HD", "REG", "SEG")
-NO_RADIOGRAPHS += ("SR", "PR", "KO", "DOC", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTRECORD")
+NO_RADIOGRAPHS = frozenset(
+    ("CT", "MR", "PT", "NM", "US", "IVUS", "OPT", "OP", "ES", "SM", "GM", "ECG", "HD", "REG", "SEG")
+    + ("SR", "PR", "KO", "DOC", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTRECORD")
+)
 """Modalities of what is no projection by X-rays (DICOM PS3.3, C.7.3.1.1.1)."""
 
 RAW_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.1.{kind}.1" for kind in (1, 2, 3))
@@ -53,7 +55,7 @@ def check_film(path: Path) -> None:
         VolumeError: as `read_film`, but for pixels that turn out damaged when they are decompressed.
     """
     file = _file(path)
-    _turned(file)
+    _is_raw(file)
     _aspect(file)
     check_pixels(file)
 
@@ -72,7 +74,6 @@ def read_film(path: Path) -> Film:
             a word on how its numbers follow from the X-rays.
     """
     file = _file(path)
-    is_raw = _turned(file)
     layout = layout_of(file)
     stored = _without_overlays(file, layout, read_stored_frames(file)[0])
     found = padding(file, stored)
@@ -81,7 +82,7 @@ def read_film(path: Path) -> Film:
     if not inside.size:
         raise VolumeError(f"{path}: every pixel is padding; expected a radiograph, the file holds no image")
     check_range(file, inside if found is None else stored[~found])
-    shown = _from_counts(file, layout, stored) if is_raw else shown_values(file, layout, stored, inside)
+    shown = _from_counts(file, layout, stored) if _is_raw(file) else shown_values(file, layout, stored, inside)
     return _squared(file, _cut(stored, shown, is_outside))
 
 
@@ -96,15 +97,18 @@ def _file(path: Path) -> DicomFile:
     if n_frames(file) > 1:
         raise VolumeError(f"{path}: holds {n_frames(file)} frames; expected one radiograph: save the one that is meant")
     layout = layout_of(file)
-    kind = text(file.header, "PhotometricInterpretation") or "MONOCHROME2"
+    kind = text(file.header, "PhotometricInterpretation")
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise VolumeError(f"{path}: PhotometricInterpretation is {kind!r}; expected MONOCHROME1 or MONOCHROME2")
+        raise VolumeError(
+            f"{path}: PhotometricInterpretation is {kind or 'missing'!r}; expected MONOCHROME1 or MONOCHROME2, which "
+            "say whether bone is bright: repair the header or convert the image"
+        )
     if layout.rows * layout.columns > MAX_PIXELS:
         raise VolumeError(f"{path}: promises {layout.rows}x{layout.columns} pixels; the limit is {MAX_PIXELS}")
     return file
 
 
-def _turned(file: DicomFile) -> bool:
+def _is_raw(file: DicomFile) -> bool:
     """Whether the numbers are those of the detector, which no one has made ready to be looked at."""
     intent = text(file.header, "PresentationIntentType").upper()
     if intent == "FOR PRESENTATION":

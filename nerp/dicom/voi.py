@@ -23,7 +23,7 @@ class Shown:
     """Values as a screen shows them.
 
     Args:
-        values: (rows, columns) float64, 0 black to `white`.
+        values: (rows, columns) float64, unitless, 0 black to `white`.
         white:  the value that is shown white.
     """
 
@@ -136,7 +136,7 @@ def _table(file: DicomFile, layout: Layout, keyword: str) -> _Table | None:
             item = file.header[keyword].value[0]
             count, first, bits = (int(part) for part in item.LUTDescriptor)
             data = item["LUTData"].value
-            table = _entries(data, count or 65536, is_little=layout.is_little)
+            table = _entries(data, count or 65536, bits, is_little=layout.is_little)
     except Exception as error:  # pydicom has its own error for each way in which a sequence can be damaged
         raise VolumeError(f"{file.path}: its {keyword} cannot be read; fetch the file again") from error
     if len(table) != (count or 65536) or not 1 <= bits <= 16:
@@ -147,10 +147,10 @@ def _table(file: DicomFile, layout: Layout, keyword: str) -> _Table | None:
     return _Table(table, first - 65536 if layout.is_signed and first > 32767 else first, bits)
 
 
-def _entries(data: object, count: int, *, is_little: bool) -> np.ndarray:
+def _entries(data: object, count: int, bits: int, *, is_little: bool) -> np.ndarray:
     if not isinstance(data, bytes):
         return np.atleast_1d(np.asarray(data, np.float64)) % 65536
-    if len(data) in (count, count + count % 2) and count > 1:
+    if bits <= 8 and len(data) in (count, count + count % 2):
         return np.frombuffer(data, np.uint8)[:count].astype(np.float64)
     return np.frombuffer(data, "<u2" if is_little else ">u2").astype(np.float64)
 

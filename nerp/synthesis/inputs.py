@@ -9,17 +9,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nerp.data.checking import Bad, settle
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
-from nerp.errors import DataError
-from nerp.label_maps import LabelMap, check_labels_on_ct, read_label_map
+from nerp.errors import DataError, NerpError
+from nerp.label_maps import LabelMap, check_label_map, check_labels_on_ct, read_label_map
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import Case, cases
 from nerp.synthesis.settings import InputSettings, PairSettings
 from nerp.synthesis.structures import MaskPlan
 from nerp.synthesis.synthesiser import Synthesiser
-from nerp.volume import Volume, read_volume
+from nerp.volume import Volume, check_volume, read_volume
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,20 @@ def usable_cases(ct: str | Path, labels: str | Path, inputs: InputSettings) -> t
     Raises:
         DataError: nothing matches, or some are bad and may not be skipped: all are listed.
     """
-    return cases(ct, labels), []
+    found = cases(ct, labels, inputs.labels_pattern, skip_unlabelled=inputs.skip_bad)
+    good: list[Case] = []
+    bad: list[Bad] = []
+    for case in found:
+        try:
+            check_volume(case.ct.path, series=inputs.series, max_voxels=inputs.max_voxels)
+            check_label_map(case.labels.path, max_voxels=inputs.max_voxels)
+            good.append(case)
+        except NerpError as error:
+            if len(found) == 1:
+                raise
+            bad.append(Bad(case.ct.path, str(error)))
+    settle(bad, len(found), what="CTs and labels", skip_bad=inputs.skip_bad)
+    return good, [Skipped.of(one.path, one.reason) for one in bad]
 
 
 def _tell(path: str | Path, findings: Sequence[str], inputs: InputSettings) -> None:

@@ -36,6 +36,7 @@ MAY_CHANGE = (
     "device",
     "backend",
     "data.cached_volumes",
+    "data.cached_radiographs",
     "data.cache_dir",
     "data.skip_bad",
     "trainer.steps",
@@ -77,7 +78,8 @@ def train(config: Config, *, progress: Bars | None = None) -> Path:
             shape, task = config.viewer.shape, partial(show, "data")
             prepare(config.data, config.phantom, folder=run.data, shape=shape, progress=task)
         fabric.barrier()
-        sources, skipped = open_sources(config.data, config.camera, shape=config.viewer.shape, made=run.data)
+        shape = config.viewer.shape
+        sources, skipped = open_sources(config.data, config.camera, shape=shape, made=run.data, cache=run.cache)
         if fabric.is_global_zero:
             write_skipped(run.skipped, skipped)
         _loop(config, run, sources, fabric=fabric).run(partial(show, "training"))

@@ -78,7 +78,7 @@ def prepare(
 
 
 def open_sources(
-    data: DataSettings, view: ViewSettings, *, shape: tuple[int, int], made: Path
+    data: DataSettings, view: ViewSettings, *, shape: tuple[int, int], made: Path, cache: Path | None = None
 ) -> tuple[Sources, list[Bad]]:
     """The data of a run, and what of it cannot be used; files are checked now and read when first used.
 
@@ -87,6 +87,7 @@ def open_sources(
         view:  the cameras.
         shape: (H, W) of every image.
         made:  where `prepare` made what the data's settings do not name.
+        cache: keeps the radiographs that do not stay in memory, where the data's settings name no folder for it.
 
     Raises:
         DataError: a folder is missing or holds nothing of use, or files are bad and may not be skipped.
@@ -98,6 +99,7 @@ def open_sources(
     )
     source = data.radiographs_dir or made / "radiographs"
     files, bad = check_inputs(find_radiographs(source), check_radiograph, what="radiographs", skip_bad=data.skip_bad)
-    radiographs = RadiographDataset(files, shape)
+    kept = data.cache_dir or cache
+    radiographs = RadiographDataset(files, shape, n_kept=data.cached_radiographs, cache_folder=kept)
     kind = "phantom" if is_phantom(Path(source)) else "real"
     return Sources(volumes, radiographs, view, kind), [*bad_cts, *bad]
