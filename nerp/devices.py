@@ -17,7 +17,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def single(values: Any) -> Tensor:
-    """A new float32 tensor on the CPU, of the shape of the (nested) numbers, whatever torch's defaults are."""
+    """A new float32 tensor on the CPU, of (nested) numbers of any unit: (N,), (N, M), ...; whatever the defaults."""
     return torch.tensor(values, **SINGLE)
 
 

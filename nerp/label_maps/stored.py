@@ -90,7 +90,15 @@ def check_voxels(path: Path, counts: Iterable[int], max_voxels: int) -> None:
 
 
 def placed(path: Path, affine: np.ndarray) -> np.ndarray:
-    """The affine (4, 4), RAS+ mm, where it is one; else a VolumeError that names the file."""
+    """The affine (4, 4), RAS+ mm, where it is one.
+
+    Args:
+        path:   as the message names it.
+        affine: (4, 4).
+
+    Raises:
+        VolumeError: not finite, or singular.
+    """
     try:
         return as_affine(affine).numpy()
     except GeometryError as error:

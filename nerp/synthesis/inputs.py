@@ -16,7 +16,7 @@ from nerp.errors import DataError, NerpError
 from nerp.label_maps import LabelMap, check_label_map, check_labels_on_ct, read_label_map
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.generator import TrainedGenerator
-from nerp.synthesis.matching import Case, cases
+from nerp.synthesis.matching import Case, hashed, match
 from nerp.synthesis.settings import InputSettings, PairSettings
 from nerp.synthesis.structures import MaskPlan
 from nerp.synthesis.synthesiser import Synthesiser
@@ -130,20 +130,23 @@ def usable_cases(ct: str | Path, labels: str | Path, inputs: InputSettings) -> t
     Raises:
         DataError: nothing matches, or some are bad and may not be skipped: all are listed.
     """
-    found = cases(ct, labels, inputs.labels_pattern, skip_unlabelled=inputs.skip_bad)
-    good: list[Case] = []
-    bad: list[Bad] = []
-    for case in found:
+    bare: list[Path] = []
+    found = match(ct, labels, inputs.labels_pattern, unlabelled=bare)
+    bad = [Bad(path, f"{path}: has no labels in {labels}") for path in bare]
+    good: list[tuple[Path, Path]] = []
+    for one, its_labels in found:
         try:
-            check_volume(case.ct.path, series=inputs.series, max_voxels=inputs.max_voxels)
-            check_label_map(case.labels.path, max_voxels=inputs.max_voxels)
-            good.append(case)
+            check_volume(one, series=inputs.series, max_voxels=inputs.max_voxels)
+            check_label_map(its_labels, max_voxels=inputs.max_voxels)
+            good.append((one, its_labels))
         except NerpError as error:
-            if len(found) == 1:
+            if len(found) + len(bare) == 1:
                 raise
-            bad.append(Bad(case.ct.path, str(error)))
-    settle(bad, len(found), what="CTs and labels", skip_bad=inputs.skip_bad)
-    return good, [Skipped.of(one.path, one.reason) for one in bad]
+            bad.append(Bad(one, str(error)))
+    if len(bad) == len(bare) and not inputs.skip_bad:
+        match(ct, labels, inputs.labels_pattern)  # tells which labels are left over, too
+    settle(bad, len(found) + len(bare), what="CTs and labels", skip_bad=inputs.skip_bad)
+    return hashed(good, series=inputs.series), [Skipped.of(one.path, one.reason) for one in bad]
 
 
 def _tell(path: str | Path, findings: Sequence[str], inputs: InputSettings) -> None:

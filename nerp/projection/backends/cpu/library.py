@@ -172,17 +172,32 @@ def zeros(*shape: int) -> Tensor:
 
 
 def floats(tensor: Tensor, *shape: int) -> int | None:
-    """Where the float32 numbers of a tensor lie; see `address`."""
+    """Where the float32 numbers of a tensor lie.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        shape:  that the kernel walks over; errors as `address`.
+    """
     return address(tensor, torch.float32, shape)
 
 
 def doubles(tensor: Tensor, *shape: int) -> int | None:
-    """Where the float64 numbers of a tensor lie; see `address`."""
+    """Where the float64 numbers of a tensor lie.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        shape:  that the kernel walks over; errors as `address`.
+    """
     return address(tensor, torch.float64, shape)
 
 
 def ints(tensor: Tensor, *shape: int) -> int | None:
-    """Where the int32 numbers of a tensor lie; see `address`."""
+    """Where the int32 numbers of a tensor lie.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        shape:  that the kernel walks over; errors as `address`.
+    """
     return address(tensor, torch.int32, shape)
 
 
