@@ -1,7 +1,12 @@
-"""Where the body and the lungs of a CT lie, coarsely, for framing a view on them."""
+"""Where the body and the lungs of a CT lie, coarsely, for framing a view on them.
+
+Everything is weighed rather than counted, on a grid of its own that does not jump with the CT's: a little noise, a
+slightly other voxel size or one more slice change the result as little.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,30 +15,59 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nerp.devices import WHOLE
-from nerp.volume import WATER_PER_MM, Volume
+from nerp.volume import AIR_HU, WATER_PER_MM, Volume
 
 COARSE_MM = 4.0
 """Voxel size at which anatomy is searched; framing needs no finer one."""
+SAMPLES = 2
+"""Samples of the CT along each side of a coarse voxel."""
 BODY_HU = -300.0
 LUNG_HU = -400.0
+RAMP_HU = 200.0
+"""So far within its threshold a voxel counts in full; at the threshold it weighs nothing."""
+BONE_HU = 200.0
 OUTSIDE_AIR_HU = -600.0
 SMALLEST_LUNG_MM3 = 2.0e5
 """Less air than this (0.2 litres) inside the body is not a lung."""
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """Centres of the coarse voxels of body and lungs, in world mm.
+class Tissue:
+    """Coarse voxels of a tissue.
 
     Args:
-        body:      (N, 3) float64; the whole grid's corners where no body is found.
-        lungs:     (M, 3) float64, or None where no lungs are found.
-        radius_mm: how far a structure may reach beyond its voxels' centres.
+        points:  (N, 3) float64, their centres, world mm.
+        weights: (N,) float64, how much of each is the tissue, 0 to 1.
     """
 
-    body: Tensor
-    lungs: Tensor | None
-    radius_mm: float
+    points: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Body and lungs.
+
+    Args:
+        body:     the whole grid's corners where no body is found.
+        lungs:    aerated lung, or None where none is found.
+        midline:  world x of the sagittal plane about which the thorax is alike, mm.
+        voxel_mm: side of the coarse voxels; 0 where no body is found.
+    """
+
+    body: Tissue
+    lungs: Tissue | None
+    midline: float
+    voxel_mm: float
+
+    def thorax(self) -> Tissue | None:
+        """The lungs and their mirror image: both sides of the chest, though one be without air. None without lungs."""
+        if self.lungs is None:
+            return None
+        mirrored = self.lungs.points.clone()
+        mirrored[:, 0] = 2 * self.midline - mirrored[:, 0]
+        weights = torch.cat([self.lungs.weights, self.lungs.weights])
+        return Tissue(torch.cat([self.lungs.points, mirrored]), weights)
 
 
 def find_anatomy(volume: Volume) -> Anatomy:
@@ -49,16 +83,22 @@ def find_anatomy(volume: Volume) -> Anatomy:
     """
     values = _as_hu(volume)
     if values is None:
-        return Anatomy(volume.corners_mm(), None, 0.0)
-    hu, affine = _upright(*_coarser(values, volume.affine))
+        return _box(volume)
+    hu, places = _coarse(values, volume)
     inside = ~_outside_air(hu)
     body = _largest((hu > BODY_HU) & inside, opening=1)
     if not body.any():
-        return Anatomy(volume.corners_mm(), None, 0.0)
-    voxel_mm3 = float(affine[:3, :3].det().abs())
-    lungs = _lungs((hu < LUNG_HU) & inside & _between(body), SMALLEST_LUNG_MM3 / voxel_mm3)
-    radius_mm = float(affine[:3, :3].norm(dim=0).max()) / 2
-    return Anatomy(_points(body, affine), None if lungs is None else _points(lungs, affine), radius_mm)
+        return _box(volume)
+    lungs = _lungs((hu < LUNG_HU) & inside & _between(body), SMALLEST_LUNG_MM3 / COARSE_MM**3)
+    tissue = _tissue(body, (hu - BODY_HU) / RAMP_HU, places)
+    aerated = None if lungs is None else _tissue(lungs, (LUNG_HU - hu) / RAMP_HU, places)
+    return Anatomy(tissue, aerated, _midline(body, lungs, hu, places), COARSE_MM)
+
+
+def _box(volume: Volume) -> Anatomy:
+    corners = volume.corners_mm()
+    body = Tissue(corners, torch.ones(len(corners), dtype=torch.float64, device="cpu"))
+    return Anatomy(body, None, float(corners[:, 0].mean()), 0.0)
 
 
 def _as_hu(volume: Volume) -> Tensor | None:
@@ -68,24 +108,42 @@ def _as_hu(volume: Volume) -> Tensor | None:
     return (values / WATER_PER_MM - 1.0) * 1000.0 if volume.unit == "1/mm" else None
 
 
-def _coarser(values: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
-    """Average over blocks of voxels of about `COARSE_MM`."""
-    spacing = affine[:3, :3].norm(dim=0)
-    steps = (COARSE_MM / spacing).floor().clamp(min=1).long()
-    steps = torch.minimum(steps, torch.tensor(values.shape, **WHOLE))
-    pooled = F.avg_pool3d(values[None, None], tuple(steps.tolist()), ceil_mode=True)[0, 0]
-    coarse = affine.clone()
-    coarse[:3, :3] = affine[:3, :3] * steps
-    coarse[:3, 3] += affine[:3, :3] @ ((steps - 1) / 2).to(affine)
-    return pooled, coarse
+def _coarse(values: Tensor, volume: Volume) -> tuple[np.ndarray, list[Tensor]]:
+    """HU on a grid along the world's axes, centred on the CT, and its coordinates: inferior to superior, y, x.
+
+    Each voxel is the mean of a fixed number of trilinear samples; towards the CT's faces they fade into air, so
+    that a sample that comes to lie outside changes nothing at once.
+    """
+    corners = volume.corners_mm()
+    low, high = corners.amin(0), corners.amax(0)
+    fine = [_centres(float(low[axis]), float(high[axis]), SAMPLES) for axis in (2, 1, 0)]
+    step = COARSE_MM / SAMPLES
+    index_from_world = torch.linalg.inv(volume.affine)
+    counts = torch.tensor(volume.shape, dtype=torch.float64, device="cpu")
+    faces_mm = volume.affine[:3, :3].norm(dim=0)
+    planes = [_sampled(values, fine, z, index_from_world, counts, faces_mm / step) for z in fine[0].tolist()]
+    hu = F.avg_pool3d(torch.stack(planes)[None, None], SAMPLES)[0, 0]
+    return hu.numpy(), [part.view(-1, SAMPLES).mean(1) for part in fine]
 
 
-def _upright(values: Tensor, affine: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Axes permuted so that the first is the one closest to superior."""
-    axes = affine[:3, :3] / affine[:3, :3].norm(dim=0)
-    first = int(axes[2].abs().argmax())
-    order = [first, *(axis for axis in range(3) if axis != first)]
-    return values.permute(order).numpy(), torch.cat([affine[:, order], affine[:, 3:]], dim=1)
+def _centres(low: float, high: float, samples: int) -> Tensor:
+    """Sample positions of enough coarse voxels about the middle of a range, mm."""
+    count = 2 * math.ceil((high - low) / COARSE_MM / 2 + 1) * samples
+    index = torch.arange(count, dtype=torch.float64, device="cpu") - (count - 1) / 2
+    return (low + high) / 2 + index * COARSE_MM / samples
+
+
+def _sampled(
+    values: Tensor, fine: list[Tensor], z: float, index_from_world: Tensor, counts: Tensor, steps: Tensor
+) -> Tensor:
+    """(Y, X) HU of one plane of samples, faded into air within a sample of the CT's faces."""
+    matrix, offset = index_from_world[:3, :3], index_from_world[:3, 3] + index_from_world[:3, 2] * z
+    index = fine[1][:, None, None] * matrix[:, 1] + fine[2][None, :, None] * matrix[:, 0] + offset
+    depth = torch.minimum(index + 0.5, counts - 0.5 - index) * steps
+    inside = depth.amin(dim=-1).clamp(0.0, 1.0).float()
+    where = ((2 * index + 1) / counts - 1).flip(-1).float()
+    found = F.grid_sample(values[None, None], where[None, None], padding_mode="border", align_corners=False)[0, 0, 0]
+    return AIR_HU + (found - AIR_HU) * inside
 
 
 def _outside_air(hu: np.ndarray) -> np.ndarray:
@@ -133,11 +191,25 @@ def _lungs(air: np.ndarray, smallest: float) -> np.ndarray | None:
     return np.isin(pieces, np.flatnonzero(counts >= 0.25 * counts.max()))
 
 
-def _points(mask: np.ndarray, affine: Tensor) -> Tensor:
-    index = torch.from_numpy(np.argwhere(mask)).to(torch.float64)
-    return index @ affine[:3, :3].T + affine[:3, 3]
+def _tissue(mask: np.ndarray, share: np.ndarray, places: list[Tensor]) -> Tissue:
+    """The voxels of a mask, weighed by how much of each is within."""
+    found = torch.from_numpy(np.argwhere(mask)).to(**WHOLE)
+    points = torch.stack([places[axis][found[:, axis]] for axis in (2, 1, 0)], dim=1)
+    return Tissue(points, torch.from_numpy(share[mask].clip(0.0, 1.0)).double())
 
 
-def _corners(volume: Volume) -> Tensor:
-    ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64, device="cpu") for count in volume.shape]
-    return torch.cartesian_prod(*ends) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+def _midline(body: np.ndarray, lungs: np.ndarray | None, hu: np.ndarray, places: list[Tensor]) -> float:
+    """World x about which body and bones of the lungs' slices balance, mm: the sagittal plane, nearly."""
+    at_lungs = np.ones(len(hu), bool) if lungs is None else lungs.any(axis=(1, 2))
+    within = body[at_lungs]
+    bone = np.where(within, ((hu[at_lungs] - BONE_HU) / RAMP_HU).clip(0.0, 1.0), 0.0).sum(axis=(0, 1))
+    outline = (_filled(within) if lungs is None else within | lungs[at_lungs]).sum(axis=(0, 1)).astype(float)
+    x = places[2].numpy()
+    middles = [float((x * part).sum() / part.sum()) for part in (bone, outline) if part.sum() > 0]
+    return sum(middles) / len(middles)
+
+
+def _filled(body: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    return np.stack([ndimage.binary_fill_holes(part) for part in body])

