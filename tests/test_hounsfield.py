@@ -85,6 +85,10 @@ DOUBTED = {
     "no air": (lambda v: v[:, 10:-10].clip(-700) - np.random.default_rng(0).random(v[:, 10:-10].shape), "darkest"),
     "8 bits": (lambda v: windowed(v, -1000, 1000), "only .* different values: an 8-bit picture"),
     "no bone": (lambda v: v.clip(-1024, 290), "values end at 290 HU"),
+    "thin rim of zero": (
+        lambda v: padded(v.repeat(5, 0).repeat(5, 1), 0)[:-1, :-1],
+        "a thin rim of its grid is filled with 0",
+    ),
     "blanked inside": (lambda v: np.where(np.hypot(*np.ogrid[-24:24, -24:24])[..., None] < 8, 0, v), "exactly 0"),
 }
 
