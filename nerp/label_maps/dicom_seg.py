@@ -217,7 +217,7 @@ def _maps(path: Path, header: Any, groups: list[Any], frames: Frames, max_voxels
 
 def _structures(path: Path, header: Any, frames: Frames, numbers: list[int], least: float) -> Iterator[Structure]:
     for number in sorted(set(numbers)):
-        mask = np.zeros(frames.shape, bool)
+        mask = np.zeros(frames.shape, bool, order="F")
         for frame in (frame for frame, own in enumerate(numbers) if own == number):
             mask[:, :, frames.slices[frame]] |= least <= _pixels(path, header, frame).T
         yield number, mask
@@ -225,7 +225,7 @@ def _structures(path: Path, header: Any, frames: Frames, numbers: list[int], lea
 
 def _label_map(path: Path, header: Any, frames: Frames) -> np.ndarray:
     """Values are segment numbers; those of the padding are background, as are slices without a frame."""
-    values = np.zeros(frames.shape, np.uint16)
+    values = np.zeros(frames.shape, np.uint16, order="F")
     padding, seen = header.get("PixelPaddingValue"), set()
     for frame, at in enumerate(frames.slices):
         if at in seen:
