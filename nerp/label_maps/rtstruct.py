@@ -140,10 +140,12 @@ def _axis(path: Path, contours: list[np.ndarray]) -> int:
 
 
 def _tell_outside(path: Path, placed: Mapping[int, list[np.ndarray]], like: Volume) -> None:
-    points = np.concatenate([points for lines in placed.values() for points in lines])
-    inside = ((points >= -0.5) & (points <= np.array(like.shape) - 0.5)).all(axis=1)
-    if (share := 1 - inside.mean()) > MOST_OUTSIDE:
-        log.warning("%s: %.0f %% of its contours' points lie outside the CT; is it of this patient?", path, 100 * share)
+    contours = [points for lines in placed.values() for points in lines]
+    ends = np.array(like.shape) - 0.5
+    far = [points for points in contours if (points.max(axis=0) < -0.5).any() or (points.min(axis=0) > ends).any()]
+    if len(far) > MOST_OUTSIDE * len(contours):
+        counts = f"{len(far)} of {len(contours)}"
+        log.warning("%s: %s contours lie outside the CT; check that both are of one patient", path, counts)
 
 
 def _structures(
