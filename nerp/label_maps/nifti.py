@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def read_nifti_labels(path: Path, *, max_voxels: int) -> StoredMaps:
     check_voxels(path, shape, max_voxels)
     image = _opened(path)
     layers = np.asarray(_voxels(path, image)).reshape(*shape[:3], -1)
-    unit = MM_PER_UNIT[image.header.get_xyzt_units()[0]]
+    unit = _mm_per_unit(path, image)
     maps = from_layers(path, lambda number: layers[..., number], layers.shape[3], max_voxels=max_voxels)
     return StoredMaps(maps, np.diag([unit, unit, unit, 1.0]) @ image.affine, names)
 
@@ -56,12 +57,20 @@ def nifti_header(path: Path) -> tuple[tuple[int, ...], dict[int, str]]:
 def _opened(path: Path) -> Any:
     import nibabel
 
+    damaged = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError)
     try:
-        return nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # extensions of odd lengths
+            return nibabel.load(path)
+    except (*damaged, ValueError, zlib.error) as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
-    except nibabel.spatialimages.HeaderDataError as error:
-        raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
+
+
+def _mm_per_unit(path: Path, image: Any) -> float:
+    try:
+        return MM_PER_UNIT[image.header.get_xyzt_units()[0]]
+    except KeyError as error:
+        raise VolumeError(f"{path}: its header has an unknown unit of length; expected mm: write it again") from error
 
 
 def _voxels(path: Path, image: Any) -> np.ndarray:
@@ -70,7 +79,7 @@ def _voxels(path: Path, image: Any) -> np.ndarray:
     try:
         proxy = image.dataobj
         return proxy.get_unscaled() if (proxy.slope, proxy.inter) == (1, 0) else image.get_fdata(dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from nerp.errors import VolumeError
 from nerp.formats import RAS_FROM_LPS
-from nerp.label_maps.dicom_kind import dicom_header
-from nerp.label_maps.stored import CONVERT, StoredMaps, Structure, one_line, pack
+from nerp.label_maps.dicom_kind import dicom_header, understood
+from nerp.label_maps.stored import CONVERT, StoredMaps, Structure, pack
 from nerp.volume import MAX_LABEL, Volume
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,10 @@ def read_rtstruct(path: Path, like: Volume | None, *, max_voxels: int) -> Stored
     """
     if like is None:
         raise VolumeError(f"{path}: is an RTSTRUCT, contours without voxels; give its CT with it (like=)")
-    try:
+    with understood(path, "RTSTRUCT"):
         header = dicom_header(path)
         names = _names(path, header)
         contours = _contours(path, header, names)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"{path}: RTSTRUCT lacks what it needs ({one_line(error)}); {CONVERT}") from error
     index_from_lps = np.linalg.inv(like.affine.numpy()) @ RAS_FROM_LPS
     placed = {
         value: [points @ index_from_lps[:3, :3].T + index_from_lps[:3, 3] for points in lines]
@@ -60,11 +58,9 @@ def read_rtstruct(path: Path, like: Volume | None, *, max_voxels: int) -> Stored
 
 def check_rtstruct(path: Path) -> None:
     """Refuse a structure set without a filled contour, or with damaged ones."""
-    try:
+    with understood(path, "RTSTRUCT"):
         header = dicom_header(path)
         _contours(path, header, _names(path, header, tell=False), tell=False)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"{path}: RTSTRUCT lacks what it needs ({one_line(error)}); {CONVERT}") from error
 
 
 def _names(path: Path, header: Any, *, tell: bool = True) -> dict[int, str]:
