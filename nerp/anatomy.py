@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nerp.devices import WHOLE
 from nerp.volume import WATER_PER_MM, Volume
 
 COARSE_MM = 4.0
@@ -71,7 +72,7 @@ def _coarser(values: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
     """Average over blocks of voxels of about `COARSE_MM`."""
     spacing = affine[:3, :3].norm(dim=0)
     steps = (COARSE_MM / spacing).floor().clamp(min=1).long()
-    steps = torch.minimum(steps, torch.tensor(values.shape))
+    steps = torch.minimum(steps, torch.tensor(values.shape, **WHOLE))
     pooled = F.avg_pool3d(values[None, None], tuple(steps.tolist()), ceil_mode=True)[0, 0]
     coarse = affine.clone()
     coarse[:3, :3] = affine[:3, :3] * steps
@@ -138,5 +139,5 @@ def _points(mask: np.ndarray, affine: Tensor) -> Tensor:
 
 
 def _corners(volume: Volume) -> Tensor:
-    ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64) for count in volume.shape]
+    ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64, device="cpu") for count in volume.shape]
     return torch.cartesian_prod(*ends) @ volume.affine[:3, :3].T + volume.affine[:3, 3]

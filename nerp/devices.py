@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from nerp.errors import UsageError
 
+SINGLE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+WHOLE: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
+"""What new tensors are, whatever `torch.set_default_dtype` and `torch.set_default_device` say; use as `**SINGLE`."""
+
 DEVICES = ("auto", "cpu", "cuda")
+
+
+def single(values: Any) -> Tensor:
+    """A new float32 tensor on the CPU, of (nested) numbers of any unit: (N,), (N, M), ...; whatever the defaults."""
+    return torch.tensor(values, **SINGLE)
 
 
 def choose_device(name: str) -> torch.device:

@@ -9,6 +9,8 @@ from nerp.errors import UsageError
 
 LOW, HIGH = 0.005, 0.995
 """Quantiles that `percentile` maps to black and white."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that detectors and screens use."""
 FLAT = 1e-6
 """An image whose range is no larger than this shows nothing."""
 
@@ -37,6 +39,18 @@ def display_image(images: Tensor, name: str = "percentile") -> Tensor:
     flat = span <= FLAT
     scaled = (images - low) / torch.where(flat, 1.0, span)
     return torch.where(flat, 0.0, scaled).clamp(0.0, 1.0)
+
+
+def depth_white(most: float) -> float:
+    """White of whole numbers from 0: the largest of the smallest depth, 8, 10, 12, 14 or 16 bits, that holds them all.
+
+    So 12 bits kept in 16 show as their 8-bit twin does. What uses less than a quarter of its true depth is
+    taken for less deep and shows brighter than it is; a radiograph has letters or bone that use more.
+
+    Args:
+        most: the largest value; beyond 16 bits it is white itself.
+    """
+    return next((2.0**bits - 1 for bits in DEPTHS if most <= 2**bits - 1), float(most))
 
 
 def _extremes(pixels: Tensor) -> tuple[Tensor, Tensor]:

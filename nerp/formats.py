@@ -8,34 +8,33 @@ any voxel is loaded. Every failure is a `VolumeError` of one line.
 from __future__ import annotations
 
 import gzip
-import math
+import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import IOBase
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from nerp.errors import VolumeError
 from nerp.files import replacing
+from nerp.headers.checking import MAX_VOXELS, checked_shape, extension, read_header
+from nerp.headers.header import Header
+from nerp.headers.nifti import MM_PER_UNIT as MM_PER_UNIT
+from nerp.headers.nifti import is_gzip, nifti_fields, nifti_scaling
+from nerp.headers.place import Place, identity_place
 
-MAX_VOXELS = 2**29
-"""Voxels a file may promise before it is refused: 512 x 512 x 2048, 2 GiB in float32."""
+if TYPE_CHECKING:
+    from SimpleITK import ImageFileReader
 
-NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".mha", ".mhd")
+NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
 WRITABLE = (*NIFTI, ".nrrd", ".mha")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 Grid: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Values (I, J, K) and the affine (4, 4) from their index to world RAS+ mm."""
-
-
-def extension(path: Path) -> str:
-    """The part of a file's name that says its format, in lower case; `.nii.gz` counts as one."""
-    name = path.name.lower()
-    return next((end for end in (".nii.gz", *NIFTI, *ITK) if name.endswith(end)), path.suffix.lower())
 
 
 def read_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
@@ -51,122 +50,123 @@ def read_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
     Raises:
         VolumeError: missing, unknown, damaged, not three-dimensional, empty or too large.
     """
-    if not path.exists():
-        raise VolumeError(f"{path}: no such file or folder; check the path")
-    ending = extension(path)
-    if ending in NIFTI:
-        return read_nifti(path, max_voxels=max_voxels)
-    if ending in ITK:
-        return read_itk(path, max_voxels=max_voxels)
-    if ending in (".dcm", ".ima"):
-        raise VolumeError(f"{path}: one DICOM slice is not a volume; give the folder that holds its series")
-    raise VolumeError(f"{path}: unknown extension {ending!r}; expected {', '.join(NIFTI + ITK)} or a DICOM folder")
+    values, place = read_placed(path, max_voxels=max_voxels)
+    return values, place.affine
 
 
-def checked_shape(path: Path, shape: Sequence[int], *, max_voxels: int) -> tuple[int, int, int]:
-    """The three counts a header promises.
+def read_placed(path: Path, *, max_voxels: int = MAX_VOXELS) -> tuple[np.ndarray, Place]:
+    """Read a file as an array, with where it lies and what its header leaves open of that.
 
     Args:
-        path:       as the message names it.
-        shape:      counts of the header; further ones of 1 are left out.
-        max_voxels: more are refused.
-
-    Raises:
-        VolumeError: not three counts, none of something, or too many.
-    """
-    counts = [int(count) for count in shape]
-    while len(counts) > 3 and counts[-1] == 1:
-        counts.pop()
-    listed = "x".join(str(count) for count in counts)
-    if len(counts) != 3:
-        raise VolumeError(f"{path}: is {len(counts)}-D ({listed}); expected one 3-D volume: extract one first")
-    if min(counts) < 1:
-        raise VolumeError(f"{path}: is empty ({listed} voxels); write the file again")
-    if math.prod(counts) > max_voxels:
-        raise VolumeError(
-            f"{path}: promises {math.prod(counts)} voxels ({listed}), the limit is {max_voxels}; "
-            "crop or resample it, or raise max_voxels"
-        )
-    return counts[0], counts[1], counts[2]
-
-
-def read_nifti(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
-    """Read a NIfTI-1 or -2 file. Axes and affine are nibabel's.
-
-    Args:
-        path:       of the file.
-        max_voxels: a header that promises more is refused before its data is touched.
+        path:       as `read_grid` has it.
+        max_voxels: as `read_grid` has it.
 
     Returns:
-        As `read_grid`: values (I, J, K), affine (4, 4).
+        values (I, J, K) as `read_grid`; their place, whose `doubts()` are to be told.
 
     Raises:
         VolumeError: as `read_grid`.
 
-    A header with neither sform nor qform has no place in the world; it gets nibabel's default (voxel
-    sizes, first axis towards the left, origin in the middle). Units of m or um become mm.
+    A NIfTI header with neither sform nor qform has no place in the world; it gets nibabel's default
+    (voxel sizes, first axis towards the left, origin in the middle). Units of m or um become mm.
     """
+    header = read_header(path, max_voxels=max_voxels)
+    return (_read_nifti if header.format == "NIfTI" else _read_itk)(path, header, max_voxels)
+
+
+def read_place(path: Path) -> Place:
+    """Where a file's header puts its grid, and what it leaves open; the voxels are not read.
+
+    Raises:
+        VolumeError: as `read_grid`, but for damaged voxels.
+    """
+    header = read_header(path)
+    return header.place if header.place is not None else _itk_place(path, header, _itk_reader(path))
+
+
+def check_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> None:
+    """Prove a file as far as that is cheap, before long work that will need it: no voxel is decoded.
+
+    Args:
+        path:       as `read_grid` has it.
+        max_voxels: as `read_grid` has it.
+
+    Raises:
+        VolumeError: the header cannot be read or promises what no reader takes, or more bytes than there are.
+    """
+    header = read_header(path, max_voxels=max_voxels)
+    if header.format != "NIfTI":
+        _itk_reader(path)
+
+
+def _read_nifti(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray, Place]:
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
-    damaged = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+    assert header.data is not None and header.place is not None
+    damaged = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
     try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-            return _nifti_of(stream, path, max_voxels)
+        with gzip.open(header.data) if is_gzip(header.data) else header.data.open("rb") as stream:
+            values = _nifti_values(path, header, stream)
     except damaged as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); fetch or write it again") from error
+    return values.reshape(checked_shape(path, header.shape, max_voxels=max_voxels)), header.place
 
 
-def _nifti_of(stream: IOBase, path: Path, max_voxels: int) -> Grid:
-    from nibabel import Nifti1Image, Nifti2Image
+def _nifti_values(path: Path, header: Header, stream: IOBase) -> np.ndarray:
+    """Voxels as stored where nothing rescales them, else float32."""
     from nibabel.arrayproxy import ArrayProxy
 
-    size = stream.read(4)
-    stream.seek(0)
-    is_second = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
-    image = (Nifti2Image if is_second else Nifti1Image).from_stream(stream)
-    shape = checked_shape(path, image.shape, max_voxels=max_voxels)
-    if image.get_data_dtype().kind not in "iuf":
-        raise VolumeError(f"{path}: holds {image.get_data_dtype()} voxels; expected one real number each")
-    proxy = cast(ArrayProxy, image.dataobj)  # always one where an image comes from a stream
-    is_plain = (proxy.slope, proxy.inter) == (1, 0)
-    values = proxy.get_unscaled() if is_plain else image.get_fdata(dtype=np.float32, caching="unchanged")
+    fields = nifti_fields(path)
+    scaling = nifti_scaling(path, fields)
+    proxy = ArrayProxy(stream, (header.shape, fields.get_data_dtype(), header.offset, *scaling), mmap=False)
+    values = proxy.get_unscaled() if scaling == (1.0, 0.0) else np.asanyarray(proxy, dtype=np.float32)
     while stream.read(2**20):  # to the end, where gzip keeps the checksum of all before
         pass
-    unit = MM_PER_UNIT[image.header.get_xyzt_units()[0]]
-    return values.reshape(shape), np.diag([unit, unit, unit, 1.0]) @ image.affine
+    return values
 
 
-def read_itk(path: Path, *, max_voxels: int = MAX_VOXELS) -> Grid:
-    """Read a NRRD or MetaImage file. ITK's LPS world becomes RAS.
+def _read_itk(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray, Place]:
+    """A NRRD or MetaImage file. ITK's LPS world becomes RAS."""
+    import SimpleITK as sitk
 
-    Args:
-        path:       of the file.
-        max_voxels: a header that promises more is refused before its data is touched.
+    reader = _itk_reader(path)
+    shape = checked_shape(path, reader.GetSize(), max_voxels=max_voxels)
+    if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise VolumeError(f"{path}: holds several numbers a voxel; expected one real number each")
+    try:
+        image = reader.Execute()
+    except (RuntimeError, MemoryError) as error:
+        raise VolumeError(f"{path}: cannot be read ({_one_line(error)}); fetch or write it again") from error
+    return sitk.GetArrayFromImage(image).T.reshape(shape), _itk_place(path, header, reader)
 
-    Returns:
-        As `read_grid`: values (I, J, K), affine (4, 4).
 
-    Raises:
-        VolumeError: as `read_grid`.
-    """
+def _itk_reader(path: Path) -> ImageFileReader:
+    """A reader that has read the header."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        shape = checked_shape(path, reader.GetSize(), max_voxels=max_voxels)
-        if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-            raise VolumeError(f"{path}: holds several numbers a voxel; expected one real number each")
-        image = reader.Execute()
     except RuntimeError as error:
         raise VolumeError(f"{path}: cannot be read ({_one_line(error)}); fetch or write it again") from error
+    return reader
+
+
+def _itk_place(path: Path, header: Header, reader: ImageFileReader) -> Place:
+    """Place of an image whose header was read; a first axis of one, of four, is left out."""
+    count = reader.GetDimension()
+    axes = slice(1, 4) if count == 4 and reader.GetSize()[0] == 1 != reader.GetSize()[3] else slice(0, 3)
     lps = np.eye(4)
-    directions = np.reshape(image.GetDirection(), (image.GetDimension(), -1))[:3, :3]
-    lps[:3, :3] = directions * image.GetSpacing()[:3]
-    lps[:3, 3] = image.GetOrigin()[:3]
-    return sitk.GetArrayFromImage(image).T.reshape(shape), RAS_FROM_LPS @ lps
+    try:
+        lps[:3, :3] = np.reshape(reader.GetDirection(), (count, count))[axes, axes] * reader.GetSpacing()[axes]
+        lps[:3, 3] = reader.GetOrigin()[axes]
+    except ValueError as error:
+        raise VolumeError(f"{path}: is {count}-D; expected one 3-D volume: extract one first") from error
+    affine = RAS_FROM_LPS @ lps
+    affine[:3] *= header.mm_per_unit
+    return Place(affine, header.unknown, header.reason) if header.unknown else identity_place(affine)
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -174,6 +174,57 @@ def read_slice(path: Path) -> np.ndarray:
     import SimpleITK as sitk
 
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+
+
+def read_stored(path: Path) -> np.ndarray:
+    """(F, rows, columns) numbers of a DICOM file through GDCM, which decompresses them.
+
+    Raises:
+        VolumeError: data that GDCM cannot decompress.
+    """
+    import SimpleITK as sitk
+
+    try:
+        with _native_stderr_off():
+            stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+    except RuntimeError as error:
+        raise VolumeError(f"{path}: {_one_line(error)}") from error
+    return stored if stored.ndim == 3 else stored[None]
+
+
+@contextmanager
+def _native_stderr_off() -> Iterator[None]:
+    """GDCM tries its JPEG decoders in turn, and each that does not fit writes a line of its own to the terminal."""
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # a process without a terminal
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def read_deep_colours(path: Path) -> np.ndarray:
+    """(H, W, C) uint16 of a PNG or TIFF with colours of 16 bits.
+
+    Raises:
+        VolumeError: what ITK cannot read, or not at that depth.
+    """
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise VolumeError(f"{path}: cannot be read as an image ({_one_line(error)}); save it in 8 bits") from error
+    colours = sitk.GetArrayFromImage(image)
+    if colours.ndim != 3 or colours.dtype != np.uint16:
+        raise VolumeError(f"{path}: its colours of 16 bits cannot be read; save it in grey, or in 8 bits")
+    return colours
 
 
 def write_grid(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Randomness without state: each draw of a step follows from the seed, the step and its name."""
 
 import hashlib
+from typing import Any
 
 import torch
 
@@ -28,5 +29,6 @@ def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
         among:     all are below it.
         generator: source of the draws.
     """
-    rounds = [torch.randperm(among, generator=generator) for _ in range(-(-n // among))]
+    kind: dict[str, Any] = {"generator": generator, "dtype": torch.int64, "device": "cpu"}
+    rounds = [torch.randperm(among, **kind) for _ in range(-(-n // among))]
     return torch.cat(rounds)[:n].tolist()

@@ -54,9 +54,19 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def skipped(self) -> Path:
+        """Which files could not be used, and why."""
+        return self.path / "skipped.csv"
+
+    @property
     def data(self) -> Path:
         """Folder of the phantoms that were made where no data was given."""
         return self.path / "data"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of radiographs that do not fit into memory; may be deleted, they are then read again."""
+        return self.path / "cache"
 
     @property
     def scores(self) -> Path:

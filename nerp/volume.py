@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,11 @@ import torch
 from torch import Tensor
 
 from nerp.errors import GeometryError, VolumeError
-from nerp.formats import MAX_VOXELS, read_grid, write_grid
+from nerp.formats import ITK, MAX_VOXELS, NIFTI, check_grid, extension, read_placed, write_grid
+from nerp.headers.place import Place, check_spacing, extent_doubt, stated
+from nerp.hounsfield import PADDING_BELOW_HU, check_finite, check_hounsfield
+
+_log = logging.getLogger(__name__)
 
 UNITS = ("hu", "1/mm", "label")
 
@@ -60,7 +65,7 @@ class Volume:
 
     def corners_mm(self) -> Tensor:
         """(8, 3) float64 world mm of the grid's corners, half a voxel outside the outer voxel centres."""
-        ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64) for count in self.shape]
+        ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64, device="cpu") for count in self.shape]
         return self.to_world(torch.cartesian_prod(*ends))
 
     def to(self, *args: Any, **kwargs: Any) -> Volume:
@@ -144,20 +149,28 @@ def attenuation(volume: Volume) -> Volume:
 PADDING_HU = -1024.0
 """What stands for padding: the least value that scanners write; all that uses HU takes it for air."""
 
-PADDING_BELOW_HU = -1100.0
-"""No matter has less; below it lie only the scanners' fillings (-2000, -2048, -3024)."""
-
 MAX_LABEL = 2**24
 """Labels at and above it are not exact in float32."""
 
 
-def read_volume(path: str | Path, *, series: str | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_volume(
+    path: str | Path,
+    *,
+    series: str | int | None = None,
+    max_voxels: int = MAX_VOXELS,
+    orientation: str | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> Volume:
     """Read a CT in Hounsfield units; its affine keeps flips, obliques and offsets.
 
     Args:
-        path:       `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.mhd`, or a folder holding a DICOM series.
-        series:     SeriesInstanceUID, where a folder holds several.
-        max_voxels: a header that promises more is refused before its data is read.
+        path:        `.nii`, `.nii.gz`, `.hdr` with `.img`, `.nrrd`, `.nhdr`, `.mha`, `.mhd`, a folder of a DICOM
+                     series or of folders of them, a DICOMDIR, or an enhanced CT in one DICOM file.
+        series:      SeriesNumber, SeriesInstanceUID or a part of the SeriesDescription, where there are several.
+        max_voxels:  a header that promises more is refused before its data is read.
+        orientation: replaces the file's directions: three letters such as `LPS`, each the direction in which
+                     the index of that axis grows, as nibabel's `aff2axcodes` gives them.
+        spacing_mm:  replaces the file's voxel sizes: distances along the three index axes, mm.
 
     Returns:
         `(1, D, H, W)` float32 HU on the file's own axes. Values below -1100 HU, which scanners fill in
@@ -167,16 +180,43 @@ def read_volume(path: str | Path, *, series: str | None = None, max_voxels: int 
     Raises:
         VolumeError: not readable as one 3-D CT: missing, damaged, 4-D, empty, constant, NaN or
             infinite, not HU, incomplete or ambiguous DICOM, too large. Each in one line.
+        UsageError: no such orientation or spacing.
+
+    What a file leaves open of its place, and values that are doubtful but may be HU, are warned of in
+    one line each. With a stated orientation or spacing the grid keeps its centre where that is known.
     """
     path = Path(path)
-    stored, affine = _read(path, series=series, max_voxels=max_voxels)
+    stored, own = _read(path, series=series, max_voxels=max_voxels)
+    place = _told(path, own, stored.shape, orientation, spacing_mm)
     values = np.ascontiguousarray(stored, dtype=np.float32)
-    _check_finite(path, values)
-    _check_hounsfield(path, values)
+    check_finite(path, values)
+    for doubt in check_hounsfield(path, values):
+        _log.warning("%s: %s", path, doubt)
     if np.may_share_memory(values, stored):
         values = values.copy()
     values[values < PADDING_BELOW_HU] = PADDING_HU
-    return Volume(torch.from_numpy(values)[None], _placed(path, affine), "hu")
+    return Volume(torch.from_numpy(values)[None], _placed(path, place.affine), "hu")
+
+
+def check_volume(path: str | Path, *, series: str | int | None = None, max_voxels: int = MAX_VOXELS) -> None:
+    """Prove a CT as far as its headers allow, before long work that will need it: no voxel is decoded.
+
+    Args:
+        path:       as for `read_volume`.
+        series:     as for `read_volume`.
+        max_voxels: as for `read_volume`.
+
+    Raises:
+        VolumeError: as `read_volume` would, where headers and sizes of files tell it.
+    """
+    path = Path(path)
+    if _is_dicom(path):
+        from nerp.dicom import check_series
+
+        check_series(path, series=series)
+        return
+    _check_is_no_series(path, series)
+    check_grid(path, max_voxels=max_voxels)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:
@@ -196,20 +236,50 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     if volume.values.shape[0] != 1:
         raise VolumeError(f"{path}: volume has {volume.values.shape[0]} channels; expected 1: write one file each")
     values = volume.values[0].detach().cpu().numpy()
-    _check_finite(path, values)
+    check_finite(path, values)
     if volume.unit == "label":
         check_label_values(path, values)
     write_grid(path, values.astype(_stored_type(values, volume.unit)), volume.affine.numpy())
 
 
-def _read(path: Path, *, series: str | None, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
-    if path.is_dir():
+def _read(path: Path, *, series: str | int | None, max_voxels: int) -> tuple[np.ndarray, Place]:
+    if _is_dicom(path):
         from nerp.dicom import read_series
 
-        return read_series(path, series=series, max_voxels=max_voxels)
+        values, affine = read_series(path, series=series, max_voxels=max_voxels)
+        return values, Place(affine)
+    _check_is_no_series(path, series)
+    return read_placed(path, max_voxels=max_voxels)
+
+
+def _check_is_no_series(path: Path, series: str | int | None) -> None:
     if series is not None:
         raise VolumeError(f"{path}: series= was given, but this is one file; series are chosen in DICOM folders")
-    return read_grid(path, max_voxels=max_voxels)
+
+
+def _told(
+    path: Path, own: Place, shape: Sequence[int], orientation: str | None, spacing_mm: Sequence[float] | None
+) -> Place:
+    """The place of a CT, as stated or as in its file; doubts are warned of."""
+    place = stated(own, shape, orientation, spacing_mm)
+    if place is not own and not own.unknown:
+        size = " x ".join(f"{part:.4g}" for part in own.spacing_mm)
+        _log.warning("%s: the stated place replaces the file's own (%s, voxels of %s mm)", path, own.orientation, size)
+    for doubt in [*place.doubts(), *extent_doubt(place, shape)]:
+        _log.warning("%s: %s", path, doubt)
+    _placed(path, place.affine)
+    check_spacing(path, place)
+    return place
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a path is a folder of DICOM, a DICOMDIR, or a DICOM file by its content."""
+    from nerp.dicom import is_dicom
+
+    if path.is_dir():
+        return True
+    named = path.name.upper() == "DICOMDIR"
+    return path.is_file() and (named or (extension(path) not in NIFTI + ITK and is_dicom(path)))
 
 
 def _stored_type(values: np.ndarray, unit: str) -> type | np.dtype:
@@ -226,25 +296,6 @@ def _placed(path: Path, affine: np.ndarray) -> Tensor:
         raise VolumeError(f"{path}: {error}") from error
 
 
-def _check_finite(path: Path, values: np.ndarray) -> None:
-    if not (np.isfinite(values.min()) and np.isfinite(values.max())):  # both carry NaN; no mask of the whole volume
-        raise VolumeError(f"{path}: holds NaN or infinite values; replace them (air is -1000 HU) and try again")
-
-
-def _check_hounsfield(path: Path, values: np.ndarray) -> None:
-    least, most = float(values.min()), float(values.max())
-    if least == most:
-        raise VolumeError(f"{path}: every voxel is {least:g}; expected a CT, the file holds no image")
-    air = least if least >= PADDING_BELOW_HU else float(values[values >= PADDING_BELOW_HU].min(initial=most))
-    found = f"{path}: values run from {least:g} to {most:g}"
-    if least < -32768 or most > 32767:
-        raise VolumeError(f"{found}; expected HU within -32768 to 32767: this cannot be a CT")
-    if air >= 0 and most > 255:
-        raise VolumeError(f"{found}; expected HU with air near -1000: apply the rescale (often minus 1024) first")
-    if air > -200 or most < -500:
-        raise VolumeError(f"{found}; expected HU with air near -1000 and tissue near 0: normalised values are no CT")
-
-
 def check_label_values(path: Path, values: np.ndarray, *, may_be_empty: bool = False) -> None:
     """Refuse values that are no labels.
 
@@ -256,7 +307,7 @@ def check_label_values(path: Path, values: np.ndarray, *, may_be_empty: bool = F
     Raises:
         VolumeError: NaN, fractions, values out of range, or no label.
     """
-    _check_finite(path, values)
+    check_finite(path, values)
     if values.dtype.kind == "f" and not all((part == np.rint(part)).all() for part in values):
         raise VolumeError(f"{path}: labels are not whole numbers; expected 0, 1, 2, ...: is this an image?")
     if values.min() < 0 or values.max() >= MAX_LABEL:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nerp.cli import main
+
 
 @pytest.fixture
 def real_data() -> Path:
@@ -14,6 +16,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}: set NERP_DATA to its folder")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def default_dtype_of_the_session():
+    """Another default dtype of torch, where NERP_TEST_DTYPE names one."""
+    if name := os.environ.get("NERP_TEST_DTYPE"):
+        torch.set_default_dtype(getattr(torch, name))
 
 
 @pytest.fixture
@@ -49,3 +58,18 @@ def run(tmp_path_factory) -> Path:
     from small_chests import write_run
 
     return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def nerp(capsys):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

@@ -10,7 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS: list[set[str]] = [
     {"nerp.errors", "nerp.randomness"},
-    {"nerp.devices", "nerp.display", "nerp.files", "nerp.label_names", "nerp.settings"},
+    {
+        "nerp.devices",
+        "nerp.display",
+        "nerp.files",
+        "nerp.headers",
+        "nerp.hounsfield",
+        "nerp.label_names",
+        "nerp.settings",
+    },
     {"nerp.config", "nerp.formats", "nerp.runs"},
     {"nerp.dicom"},
     {"nerp.volume"},
@@ -33,7 +41,7 @@ HOMES = {
     "lightning_fabric": {"nerp.training"},
     "matplotlib": {"nerp.report"},
     "monai": {"nerp.networks"},
-    "nibabel": {"nerp.formats", "nerp.label_maps"},
+    "nibabel": {"nerp.formats", "nerp.headers", "nerp.label_maps"},
     "omegaconf": {"nerp.config"},
     "pydicom": {"nerp.data", "nerp.dicom", "nerp.label_maps"},
     "rich": {"nerp.cli"},

@@ -64,8 +64,18 @@ FILE = Path(__file__)
 
 MISTAKES = {
     "a mask and no labels": (["render", "c.nii", "-o", "out", "--mask", "3"], 2, "no labels to take it from"),
-    "a mask of no digit": (["synthesize", *CHEST, "--mask", "²", "-o", "out"], 2, "mask '²' is no label"),
-    "a mask beyond all labels": (["synthesize", *CHEST, "--mask", f"{10**20}", "-o", "out"], 2, "from 1 to 16777215"),
+    "two masks without names": (
+        ["synthesize", *CHEST, "--mask", "10", "--mask", "11", "-o", "out"],
+        2,
+        "--mask is 10, 11; expected each mask once, as NAME=LABELS",
+    ),
+    "a mask of no name": (["synthesize", *CHEST, "--mask", "a/b=10", "-o", "out"], 2, "a mask is called 'a/b'"),
+    "a spacing of two numbers": (
+        ["render", "ct.nii", "-o", "out", "--spacing", "1,2"],
+        2,
+        "--spacing is '1,2'; expected three sizes in mm",
+    ),
+    "a mask beyond all labels": (["synthesize", *CHEST, "--mask", f"{2**24}", "-o", "out"], 2, "from 1 to 16777215"),
     "shape of no digit": (["render", "ct.nii", "-o", "out", "--shape", "²"], 2, "--shape is '²'"),
     "shape beyond all films": (
         ["render", "ct.nii", "-o", "out", "--shape", "99999"],
@@ -98,11 +108,6 @@ MISTAKES = {
     "no such view": (["render", "ct.nii", "-o", "out", "--view", "side"], 2, "side"),
     "no such file": (["render", "none.nii.gz", "-o", "out"], 1, "none.nii.gz"),
     "shape in words": (["render", "ct.nii", "-o", "out", "--shape", "big"], 2, "--shape is 'big'"),
-    "mask in words": (
-        ["render", "ct.nii", "-o", "out", "--labels", "l.nii", "--mask", "lungs"],
-        2,
-        "mask 'lungs' is no label",
-    ),
     "no such rule": (["render", "ct.nii", "-o", "out", "--rule", "seen"], 2, "unknown mask rule 'seen'"),
     "rule's number in words": (
         ["render", "c.nii", "-o", "out", "--rule", "thickness", "--rule-number", "thickness_mm=x"],

@@ -70,7 +70,7 @@ def test_grids_are_straight_or_oblique_mirrored_or_not_and_anisotropic():
 @pytest.mark.parametrize(("kind", "place"), [("inside", 0), ("on_a_face", 1), ("far", 0)])
 def test_sources_are_where_their_kind_says(kind, place):
     for view in views(kind):
-        source, shape = view.source(), torch.tensor(view.shape)
+        source, shape = view.source(), torch.tensor(view.shape, dtype=torch.float64)
         inside = ((source > -0.5 - NEAR) & (source < shape - 0.5 + NEAR)).all(dim=-1)
         assert (inside == (kind != "far")).all()
         assert (faces_near(source, view.shape) == place).all()

@@ -7,8 +7,8 @@ import pytest
 from ellipses import write_pairs
 from PIL import Image
 
+from nerp.data.folders import find_pairs
 from nerp.data.images import (
-    find_pairs,
     list_images,
     png_bytes,
     read_binary,
@@ -60,10 +60,14 @@ def test_luminance_of_colours(tmp_path):
     assert read_grey(tmp_path / "colour.png")[0] == pytest.approx([0.299, 0.587])
 
 
-def test_twelve_bits_in_a_deep_file_are_not_dark(tmp_path):
-    path = save(tmp_path / "a.png", RAMP.astype(np.uint16) * 16)
-    assert read_image(path).max() == 1
-    assert read_grey(path).max() < 0.1  # the file's own full range, where files are compared
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_any_depth_in_a_deep_file_is_as_bright_as_its_twin_of_8_bits(tmp_path, bits):
+    deep = np.rint(RAMP / 255 * (2**bits - 1))
+    for name, kind in (("a.png", np.uint16), ("a.tif", np.uint16), ("b.tif", np.int32), ("c.tif", np.float32)):
+        path = save(tmp_path / name, deep.astype(kind))
+        assert read_grey(path) == pytest.approx(RAMP / 255, abs=0.5 / 255)
+        assert read_colour(path)[..., 1] == pytest.approx(RAMP / 255, abs=0.5 / 255)
+        assert read_image(path)[0, 0].numpy() == pytest.approx(RAMP / 255, abs=0.5 / 255)
 
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 65535), (200, 255)])

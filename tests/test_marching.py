@@ -67,8 +67,8 @@ def test_weights_sum_to_what_the_ray_absorbs(generator):
 
 
 def test_thin_samples_keep_their_digits():
-    thin = torch.full((4,), 1e-9)
-    torch.testing.assert_close(emission_weights(thin, torch.tensor(1.0)), thin, atol=0, rtol=1e-6)
+    thin = torch.full((4,), 1e-9, dtype=torch.float32)
+    torch.testing.assert_close(emission_weights(thin, torch.tensor(1.0, dtype=torch.float32)), thin, atol=0, rtol=1e-6)
 
 
 def test_an_extinction_does_not_notice_the_number_of_samples(generator):
@@ -92,19 +92,26 @@ def test_gradients_are_those_of_finite_differences(generator, opacity_is):
 @READINGS
 def test_the_plain_march_is_the_composite_of_its_samples(opacity_is):
     """In uniform fields every sample is known."""
-    rays = Rays(torch.zeros(1, 2, 3), torch.full((1, 2, 3), 0.1), torch.tensor([[20.0, 0.0]]))
-    matter, opacity = torch.full((1, 4, 4, 4), 0.75), torch.full((1, 4, 4, 4), 0.03125)
+    rays = Rays(
+        torch.zeros(1, 2, 3, dtype=torch.float32),
+        torch.full((1, 2, 3), 0.1, dtype=torch.float32),
+        torch.tensor([[20.0, 0.0]], dtype=torch.float32),
+    )
+    matter, opacity = (
+        torch.full((1, 4, 4, 4), 0.75, dtype=torch.float32),
+        torch.full((1, 4, 4, 4), 0.03125, dtype=torch.float32),
+    )
     marched = reference.march(matter, opacity, rays, n_samples=9, per_sample=opacity_is == "per_sample")
-    known = torch.full((1, 2, 9), 0.75), torch.full((1, 2, 9), 0.03125)
+    known = torch.full((1, 2, 9), 0.75, dtype=torch.float32), torch.full((1, 2, 9), 0.03125, dtype=torch.float32)
     expected = composite(*known, rays.lengths_mm / 9, opacity_is=opacity_is)
     torch.testing.assert_close(marched, expected, atol=1e-7, rtol=1e-6)
 
 
 def test_what_does_not_fit_is_refused():
-    opacity = torch.zeros(2, 5)
+    opacity = torch.zeros(2, 5, dtype=torch.float32)
     with pytest.raises(GeometryError, match=r"opacity has shape \(2, 5\), step_mm \(3,\); .* one step for each ray"):
-        transmittance(opacity, torch.zeros(3))
+        transmittance(opacity, torch.zeros(3, dtype=torch.float32))
     with pytest.raises(GeometryError, match=r"matter has shape \(2, 4\), opacity \(2, 5\); .* at the same points"):
-        composite(torch.zeros(2, 4), opacity, torch.zeros(2))
+        composite(torch.zeros(2, 4, dtype=torch.float32), opacity, torch.zeros(2, dtype=torch.float32))
     with pytest.raises(UsageError, match="unknown opacity_is 'alpha'; expected one of per_mm, per_sample"):
-        emission_weights(opacity, torch.zeros(2), opacity_is="alpha")
+        emission_weights(opacity, torch.zeros(2, dtype=torch.float32), opacity_is="alpha")

@@ -65,13 +65,16 @@ def test_missing_or_equal_places_are_refused(chests, tmp_path):
         cases(chests[0], chests[0])
 
 
-def test_a_metaimage_header_counts_with_its_data(tmp_path):
-    header = b"ObjectType = Image\nElementDataFile = x.raw\n"
-    (tmp_path / "x.mhd").write_bytes(header)
+HEADERS = {"x.mhd": b"ObjectType = Image\nElementDataFile = x.raw\n", "x.nhdr": b"NRRD0004\ndata file: x.raw\n"}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_counts_with_its_data(tmp_path, name):
+    (tmp_path / name).write_bytes(HEADERS[name])
     hashes = set()
     for data in (b"1", b"2"):
         (tmp_path / "x.raw").write_bytes(data)
-        hashes.add(volume_sha256(tmp_path / "x.mhd"))
+        hashes.add(volume_sha256(tmp_path / name))
     assert len(hashes) == 2
 
 
@@ -156,12 +159,13 @@ def test_what_fits_twice_or_not_at_all_is_refused(tmp_path, cts, labels, pattern
         match(tree(tmp_path / "ct", *cts), tree(tmp_path / "labels", *labels), pattern)
 
 
-def test_cts_without_labels_can_be_left_out(tmp_path, caplog):
+def test_cts_without_labels_can_be_left_out(tmp_path):
     ct, labels = tree(tmp_path / "ct", "a.nii", "b.nii"), tree(tmp_path / "labels", "a_mask.nii")
-    assert names(match(ct, labels, skip_unlabelled=True), ct, labels) == {"a.nii": "a_mask.nii"}
-    assert caplog.messages == ["1 CTs without labels are left out: b"]
+    bare: list = []
+    assert names(match(ct, labels, unlabelled=bare), ct, labels) == {"a.nii": "a_mask.nii"}
+    assert bare == [ct / "b.nii"]
     with pytest.raises(DataError, match="no labels of the same name"):
-        match(ct, tree(tmp_path / "none", "c.nii"), skip_unlabelled=True)
+        match(ct, tree(tmp_path / "none", "c.nii"), unlabelled=[])
 
 
 def test_labels_within_the_cts_folder_are_no_cts(tmp_path, caplog):

@@ -31,7 +31,7 @@ def camera(source=(0.0, -900.0, 0.0), shape=(17, 17), pixel_mm=4.0, detector_mm=
 
 
 def cube(n=20, side_mm=100.0, value=0.02, rotation=None) -> Volume:
-    values = torch.full((1, n, n, n), value)
+    values = torch.full((1, n, n, n), value, dtype=torch.float32)
     return Volume(values, affine_of([side_mm / n] * 3, [(n - 1) / 2] * 3, rotation))
 
 
@@ -78,8 +78,10 @@ def test_chords_of_a_cube_from_any_side(source, n):
 
 def test_empty_space_and_missing_rays_give_zero():
     assert siddon(cube(value=0.0), camera()).abs().max() == 0
-    aside = camera().moved(torch.tensor([500.0, 0, 0]))
-    fields = Fields(torch.ones(1, 20, 20, 20), torch.ones(1, 20, 20, 20), cube().affine)
+    aside = camera().moved(torch.tensor([500.0, 0, 0], dtype=torch.float32))
+    fields = Fields(
+        torch.ones(1, 20, 20, 20, dtype=torch.float32), torch.ones(1, 20, 20, 20, dtype=torch.float32), cube().affine
+    )
     for mode in ("per_mm", "per_sample"):
         assert march(fields, aside, 16, opacity_is=mode).abs().max() == 0
     assert siddon(cube(), aside).abs().max() == 0
@@ -87,8 +89,8 @@ def test_empty_space_and_missing_rays_give_zero():
 
 def test_rays_along_an_axis_and_on_a_voxel_face_stay_finite(generator):
     fields = Fields(
-        torch.rand(1, 8, 8, 8, generator=generator),
-        torch.rand(1, 8, 8, 8, generator=generator) * 0.01,
+        torch.rand(1, 8, 8, 8, generator=generator, dtype=torch.float32),
+        torch.rand(1, 8, 8, 8, generator=generator, dtype=torch.float32) * 0.01,
         affine_of([10.0] * 3, [3.5] * 3),
     )
     for offset in (0.0, 5.0, 40.0):
@@ -107,7 +109,7 @@ def test_rays_start_at_the_source_and_end_at_the_detector():
 
 
 def test_a_point_of_a_grid_lands_on_the_pixel_that_geometry_names():
-    values = torch.zeros(1, 9, 9, 9)
+    values = torch.zeros(1, 9, 9, 9, dtype=torch.float32)
     values[0, 6, 4, 7] = 1.0
     view = camera(source=(0.0, -500.0, 0.0), shape=(101, 101), pixel_mm=1.0, detector_mm=100.0)
     image = siddon(Volume(values, affine_of([10.0, 10, 10], [4, 4, 4])), view)[0, 0]
@@ -138,7 +140,7 @@ def test_march_of_a_smooth_field_agrees_with_siddon():
 
 
 def test_march_samples_trilinearly_and_holds_values_to_the_faces():
-    values = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1)
+    values = torch.tensor([1.0, 3.0], dtype=torch.float32).view(1, 1, 2, 1)
     fields = Fields(values, torch.full_like(values, 1.0), affine_of([10.0, 10, 10], [0, 0.5, 0]))
     image = march(fields, camera(shape=(1, 1)), 4, opacity_is="per_sample")
     assert image.item() == pytest.approx(1.0)
@@ -147,7 +149,7 @@ def test_march_samples_trilinearly_and_holds_values_to_the_faces():
 
 
 def test_per_sample_opacity_is_each_samples_alpha():
-    ones = torch.ones(1, 4, 4, 4)
+    ones = torch.ones(1, 4, 4, 4, dtype=torch.float32)
     fields = Fields(ones, 0.1 * ones, affine_of([10.0] * 3, [1.5] * 3))
     for n_samples in (3, 30):
         image = march(fields, camera(shape=(1, 1)), n_samples, opacity_is="per_sample")
@@ -155,14 +157,17 @@ def test_per_sample_opacity_is_each_samples_alpha():
 
 
 def test_far_matter_is_dimmed_by_near_opacity():
-    matter = torch.tensor([0.0, 1.0]).view(1, 1, 2, 1)
+    matter = torch.tensor([0.0, 1.0], dtype=torch.float32).view(1, 1, 2, 1)
     fields = Fields(matter, torch.full_like(matter, 0.05), affine_of([10.0, 10, 10], [0, 0.5, 0]))
     behind, before = (march(fields, camera((0.0, y, 0.0), shape=(1, 1)), 64).item() for y in (-900.0, 900.0))
     assert before > behind > 0
 
 
 def test_moving_volume_and_camera_together_changes_nothing(generator):
-    values, affine = torch.rand(2, 10, 12, 14, generator=generator), affine_of([9.0, 8, 7], [4.5, 5.5, 6.5])
+    values, affine = (
+        torch.rand(2, 10, 12, 14, generator=generator, dtype=torch.float32),
+        affine_of([9.0, 8, 7], [4.5, 5.5, 6.5]),
+    )
     view = camera((600.0, -700.0, 200.0), pixel_mm=7.0)
     shift = torch.tensor([37.0, -210.0, 1000.0], dtype=torch.float64)
     move = torch.eye(4, dtype=torch.float64)
@@ -177,7 +182,9 @@ def test_moving_volume_and_camera_together_changes_nothing(generator):
 
 
 def test_a_batch_of_views_equals_its_views_alone(generator):
-    volume = Volume(torch.rand(2, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5]))
+    volume = Volume(
+        torch.rand(2, 8, 9, 10, generator=generator, dtype=torch.float32), affine_of([10.0] * 3, [3.5, 4, 4.5])
+    )
     views = camera().repeat(2).moved(torch.tensor([[0.0, 0, 0], [11.0, 3, -7]], dtype=torch.float64))
     both = siddon(volume, views)
     assert both.shape == (2, 2, 17, 17)
@@ -185,7 +192,10 @@ def test_a_batch_of_views_equals_its_views_alone(generator):
 
 
 def test_views_are_dealt_to_fields_in_contiguous_runs(generator):
-    values, affine = torch.rand(2, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5])
+    values, affine = (
+        torch.rand(2, 8, 9, 10, generator=generator, dtype=torch.float32),
+        affine_of([10.0] * 3, [3.5, 4, 4.5]),
+    )
     views = camera().repeat(4).moved(torch.arange(12, dtype=torch.float64).view(4, 3))
     together = march(Fields(values, values / 50, affine), views, 32)
     for k in range(4):
@@ -194,7 +204,10 @@ def test_views_are_dealt_to_fields_in_contiguous_runs(generator):
 
 
 def test_permuted_and_flipped_storage_of_one_world_gives_one_image(generator):
-    values, affine = torch.rand(1, 8, 9, 10, generator=generator), affine_of([10.0, 9, 8], [3.5, 4, 4.5], turned(0.2))
+    values, affine = (
+        torch.rand(1, 8, 9, 10, generator=generator, dtype=torch.float32),
+        affine_of([10.0, 9, 8], [3.5, 4, 4.5], turned(0.2)),
+    )
     flip = torch.diag(torch.tensor([1.0, -1, 1, 1], dtype=torch.float64))
     flip[1, 3] = 8
     order = [2, 0, 1, 3]
@@ -213,7 +226,10 @@ def test_oblique_grid_of_one_world_gives_one_image():
 
 
 def test_margins_of_air_change_nothing(generator):
-    values, affine = torch.rand(1, 12, 12, 12, generator=generator), affine_of([8.0] * 3, [5.5] * 3)
+    values, affine = (
+        torch.rand(1, 12, 12, 12, generator=generator, dtype=torch.float32),
+        affine_of([8.0] * 3, [5.5] * 3),
+    )
     padded, shifted = torch.nn.functional.pad(values, [3] * 6), affine.clone()
     shifted[:3, 3] -= 3 * 8.0
     view = camera(pixel_mm=6.0)
@@ -255,7 +271,10 @@ def test_float64_stays_float64_and_camera_precision_does_not_blur():
 
 
 def test_chunks_of_rays_give_the_image_of_all(monkeypatch, generator):
-    values, affine = torch.rand(1, 8, 9, 10, generator=generator), affine_of([10.0] * 3, [3.5, 4, 4.5])
+    values, affine = (
+        torch.rand(1, 8, 9, 10, generator=generator, dtype=torch.float32),
+        affine_of([10.0] * 3, [3.5, 4, 4.5]),
+    )
     view, fields = camera().repeat(2), Fields(values, values / 50, affine)
     whole = siddon(Volume(values, affine), view), march(fields, view, 32)
     monkeypatch.setattr("nerp.projection.backends.reference.chunks.CHUNK_BYTES", 100_000)
@@ -276,8 +295,8 @@ def test_siddon_refuses_what_is_not_attenuation(unit, message):
 
 
 def test_march_refuses_what_does_not_fit(generator):
-    values = torch.rand(2, 4, 4, 4, generator=generator)
-    fields = Fields(values, values, torch.eye(4))
+    values = torch.rand(2, 4, 4, 4, generator=generator, dtype=torch.float32)
+    fields = Fields(values, values, torch.eye(4, dtype=torch.float32))
     with pytest.raises(GeometryError, match="3 cameras for 2 fields; expected a multiple"):
         march(fields, camera().repeat(3), 8)
     with pytest.raises(UsageError, match="n_samples is 0; expected at least 1"):

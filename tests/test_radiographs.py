@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from dicom_series import write_slice
+from films import write_film
 from PIL import Image
 
+from nerp.data.films import JSRT_WHITE
 from nerp.data.images import read_mask
-from nerp.data.radiographs import (
-    JSRT_WHITE,
-    RadiographDataset,
-    find_radiographs,
-    read_radiograph,
-)
+from nerp.data.radiographs import RadiographDataset, find_radiographs, read_radiograph
 from nerp.errors import UsageError
 
 SHAPE = (32, 32)
@@ -60,17 +56,13 @@ def test_bit_depth_colour_and_format_do_not_matter(tmp_path, expected):
 @pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
 def test_dicom_films_of_both_polarities(tmp_path, expected, polarity):
     values = film() if polarity == "MONOCHROME2" else 1 - film()
-    fields = {"Modality": "DX", "RescaleIntercept": None, "RescaleSlope": None, "PhotometricInterpretation": polarity}
-    fields |= {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0}
-    path = tmp_path / "film.dcm"
-    write_slice(path, values * 4095, (0, 0, 0), series="1.2", **fields)
+    path = write_film(tmp_path / "film.dcm", values * 4095, PhotometricInterpretation=polarity)
     close(read_radiograph(path, SHAPE), expected)
 
 
 def test_a_dicom_window_is_applied(tmp_path):
-    fields = {"RescaleIntercept": 0.0, "WindowCenter": 600.0, "WindowWidth": 400.0}
-    write_slice(tmp_path / "a.dcm", film() * 4095, (0, 0, 0), series="1.2", **fields)
-    found = read_radiograph(tmp_path / "a.dcm", (64, 64))
+    path = write_film(tmp_path / "a.dcm", film() * 4095, WindowCenter=600.0, WindowWidth=400.0)
+    found = read_radiograph(path, (64, 64))
     expected = np.clip((film() * 4095 - 400) / 400, 0, 1)
     close(found, read_radiograph(save(tmp_path / "a.png", expected, 60000, np.uint16), (64, 64)))
     assert (found == 0).float().mean() > 0.2 and (found == 1).float().mean() > 0.05
@@ -78,8 +70,7 @@ def test_a_dicom_window_is_applied(tmp_path):
 
 def test_a_flat_border_of_a_dicom_film_is_cut(tmp_path, expected):
     framed = np.pad(film() * 0.8 + 0.1, ((10, 20), (15, 15)))
-    write_slice(tmp_path / "a.dcm", framed * 4095, (0, 0, 0), series="1.2", RescaleIntercept=0.0)
-    close(read_radiograph(tmp_path / "a.dcm", SHAPE), expected)
+    close(read_radiograph(write_film(tmp_path / "a.dcm", framed * 4095), SHAPE), expected)
 
 
 def test_a_jsrt_film_is_inverted(tmp_path):

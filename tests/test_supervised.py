@@ -20,7 +20,7 @@ from PIL import Image
 from tiny_run import event_steps, metrics, state
 
 from nerp.config import read_settings
-from nerp.data.images import find_pairs
+from nerp.data.folders import find_pairs
 from nerp.errors import CheckpointError, DataError, TrainingError, UsageError
 from nerp.networks.segmenter import ENCODERS, load_segmenter
 from nerp.training import budget as budget_module

@@ -1,6 +1,5 @@
 """Pairs from CTs: right, repeatable, independent of order and interruption, and free of names."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -26,7 +25,7 @@ from small_chests import (
 from nerp.camera import Camera, chest_camera
 from nerp.config import save_settings
 from nerp.data.pairs import read_pair, read_records
-from nerp.errors import CheckpointError, DataError, GeometryError, UsageError, VolumeError
+from nerp.errors import CheckpointError, DataError, GeometryError, UsageError
 from nerp.files import sha256
 from nerp.projection import MaskRule
 from nerp.synthesis import MaskSettings, Synthesiser, load_generator, render, synthesize
@@ -285,23 +284,6 @@ def test_masks_empty_on_every_view_are_refused_unless_allowed(chests, tmp_path):
     assert not list(tmp_path.iterdir())
     dataset = synthesize(*chests, out=tmp_path / "pairs", settings=replace(settings, allow_empty=True))
     assert dataset["quality"]["empty_masks"] == 6
-
-
-def test_a_ct_that_cannot_be_read_keeps_the_pairs_before_it(chests, tmp_path):
-    ct, labels = write_chests(tmp_path / "in")
-    last = cases(ct, labels)[-1].ct.path
-    whole = last.read_bytes()
-    broken = next(whole[:n] for n in range(100, 4000) if hash_of(whole[:n]) > cases(ct, labels)[0].ct.sha256)
-    last.write_bytes(broken)
-    with pytest.raises(VolumeError):
-        synthesize(ct, labels, out=tmp_path / "pairs", settings=SETTINGS)
-    assert len(read_records(tmp_path / "pairs" / "metadata.jsonl")) == 3
-    last.write_bytes(whole)
-    assert synthesize(ct, labels, out=tmp_path / "pairs", settings=SETTINGS)["counts"]["pairs"] == 6
-
-
-def hash_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def networks_of(config):
 
 
 def sources_of(config):
-    return open_sources(config.data, config.camera, shape=config.viewer.shape, made=Path(config.run_dir) / "data")
+    return open_sources(config.data, config.camera, shape=config.viewer.shape, made=Path(config.run_dir) / "data")[0]
 
 
 def state(run_dir):

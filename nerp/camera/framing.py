@@ -54,7 +54,7 @@ def frame(anatomy: Anatomy, axes: Tensor, shape: tuple[int, int], *, sdd_mm: flo
     pixel = min(pixel / fill, widest)
     middle = box.mean(dim=0)
     middle[0] = _slide(middle[0], pixel * shape[0] / 2, box[:, 0], scanned)
-    half = pixel * torch.tensor(shape, dtype=torch.float64) / 2 * NEAR_DETECTOR
+    half = pixel * torch.tensor(shape, dtype=torch.float64, device="cpu") / 2 * NEAR_DETECTOR
     near = ((body - middle)[:, :2].abs() <= half).all(dim=1)
     touch_mm = float((body[near, 2] - middle[2]).amax()) + anatomy.radius_mm
     return Frame(middle @ axes, touch_mm, pixel * sdd_mm / (sdd_mm - touch_mm))

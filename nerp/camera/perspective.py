@@ -134,7 +134,7 @@ class Camera:
         if unknown - {"isocentre"}:
             raise GeometryError(f"camera record lacks or adds {', '.join(sorted(unknown))}; write it with to_dict()")
         lists = {name: value for name, value in numbers.items() if name != "shape"}
-        vectors = {name: torch.tensor(value, dtype=torch.float64) for name, value in lists.items()}
+        vectors = {name: torch.tensor(value, dtype=torch.float64, device="cpu") for name, value in lists.items()}
         return cls(**vectors, shape=tuple(numbers["shape"]))
 
     def _vectors(self) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ def view_angles(camera: Camera) -> ViewAngles:
     """
     camera = camera.to("cpu", torch.float64)
     beam, right = _beam(camera), camera.image_right
-    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(beam)
+    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64, device="cpu").expand_as(beam)
     level = torch.linalg.cross(beam, up)
     side = _dot(right, level).sign()[:, None]
     level = side * level / level.norm(dim=-1, keepdim=True).clamp(min=1e-9)
@@ -63,7 +63,7 @@ def view_names(camera: Camera) -> list[str]:
     """
     beam = _beam(camera.to("cpu", torch.float64))
     names = list(_BEAMS)
-    cosines = beam @ torch.tensor([_BEAMS[name] for name in names], dtype=torch.float64).T
+    cosines = beam @ torch.tensor([_BEAMS[name] for name in names], dtype=torch.float64, device="cpu").T
     cosines[:, names.index("lateral")] = cosines[:, names.index("lateral")].abs()
     angle_deg, nearest = torch.acos(cosines.clamp(-1.0, 1.0)).rad2deg().min(dim=1)
     is_near = (angle_deg <= NAMED_WITHIN_DEG).tolist()

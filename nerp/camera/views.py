@@ -71,14 +71,14 @@ def chest_camera(
     framed = frame(find_anatomy(volume), axes, shape, sdd_mm=sdd_mm)
     down, right, beam = axes
     source, detector = framed.centre - beam * (sdd_mm - framed.touch_mm), framed.centre + beam * framed.touch_mm
-    pixel_mm = torch.full((1, 2), framed.pixel_mm, dtype=torch.float64)
+    pixel_mm = torch.full((1, 2), framed.pixel_mm, dtype=torch.float64, device="cpu")
     places = (source[None], detector[None], right[None], down[None])
     return Camera(*places, shape=(shape[0], shape[1]), pixel_mm=pixel_mm, isocentre=framed.centre[None])
 
 
 def _axes(preset: _Preset, yaw_rad: float) -> Tensor:
     """Unit rows: image down, image right, beam."""
-    vectors = torch.tensor([(0.0, 0.0, -1.0), preset.image_right, preset.beam], dtype=torch.float64)
-    zero = torch.zeros(1, dtype=torch.float64)
+    vectors = torch.tensor([(0.0, 0.0, -1.0), preset.image_right, preset.beam], dtype=torch.float64, device="cpu")
+    zero = torch.zeros(1, dtype=torch.float64, device="cpu")
     turn = view_rotation(yaw_rad=zero + yaw_rad, pitch_rad=zero, roll_rad=zero, beam=vectors[2:])
     return apply_rotation(turn, vectors)

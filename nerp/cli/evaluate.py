@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,12 +14,19 @@ from nerp.cli.output import answer, check_save, print_settings, progress, score_
 def segmentation(
     overrides: o.Overrides = None,
     *,
-    test: Annotated[Path | None, typer.Option(help="Folder with images/ and masks/ of the same names.")] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Folder with images/ and masks/, or a public set: montgomery:FOLDER.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of pairs to learn from.")] = None,
     weights: Annotated[Path | None, typer.Option(help="segmenter.safetensors of an earlier run, instead.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs; default: as many as fit.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Limit of the training time. Default 10.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep weights, scores and predictions here.")] = None,
+    mask_name: Annotated[str | None, typer.Option(help="Which mask, where the pairs have several.")] = None,
+    masks_pattern: Annotated[
+        str | None, typer.Option(help="How a test's mask is called, such as '{name}_lung.png'.")
+    ] = None,
+    skip_bad: o.SkipBad = False,
     seed: o.Seed = None,
     device: o.OnDevice = None,
     save: o.Save = None,
@@ -32,7 +39,8 @@ def segmentation(
     from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
 
     options = o.stated(test=test, train=train, weights=weights, out=out, seed=seed, device=device)
-    options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes)
+    options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes, mask_name=mask_name)
+    options |= o.stated(masks_pattern=masks_pattern, skip_bad=skip_bad or None)
     settings = read_settings(SegmentationConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)
@@ -55,6 +63,7 @@ def fidelity(
         typer.Option(help="inception, efficientnet-lite0, or a TorchScript file. Default inception."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="The extractor's weights file.")] = None,
+    skip_bad: o.SkipBad = False,
     download: Annotated[bool, typer.Option(help="Fetch missing weights; never done unasked.")] = False,
     seed: o.Seed = None,
     device: o.OnDevice = None,
@@ -68,7 +77,7 @@ def fidelity(
     from nerp.evaluation.settings import FidelityConfig
 
     options = o.stated(fake=fake, real=real, extractor=extractor, weights=weights, seed=seed, device=device)
-    options |= o.stated(download=download or None)
+    options |= o.stated(download=download or None, skip_bad=skip_bad or None)
     settings = read_settings(FidelityConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)
@@ -80,9 +89,10 @@ def fidelity(
     loaded = load_extractor(
         settings.extractor, weights=settings.weights, download=settings.download, device=settings.device
     )
-    numbers = {"seed": settings.seed, "n_resamples": settings.n_resamples}
+    numbers: dict[str, Any] = {"seed": settings.seed, "n_resamples": settings.n_resamples}
+    handling: dict[str, Any] = {"skip_bad": settings.skip_bad, "extractor": loaded}
     with progress("images") as tick:
-        result = evaluate_fidelity(str(settings.fake), str(settings.real), extractor=loaded, progress=tick, **numbers)
+        result = evaluate_fidelity(str(settings.fake), str(settings.real), progress=tick, **handling, **numbers)
     result["settings"] = numbers
     names = [name for name in ("fid", "kid", "isc") if result[name]["value"] is not None]
     lines = [f"{name:8} {score_line(result[name], 'value')}" for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,13 @@ def render(
     rule: o.Rule = None,
     rule_number: o.RuleNumber = None,
     label_names: o.LabelNames = None,
+    force: o.Force = False,
+    series: o.Series = None,
+    orientation: o.Orientation = None,
+    spacing: o.Spacing = None,
+    max_voxels: o.MaxVoxels = None,
+    labels_on_ct_grid: o.OnCTGrid = False,
+    strict: o.Strict = False,
     view: o.ViewName = None,
     angle_deg: o.Angle = None,
     mode: Annotated[o.Mode | None, typer.Option(help="Default: vrr with a --run, drr without.")] = None,
@@ -41,7 +49,8 @@ def render(
     from nerp.synthesis.config import RenderConfig, load_image_config
 
     options = o.stated(ct=ct, out=out, labels=labels, mode=mode, run=run, seed=seed, device=device, backend=backend)
-    options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, shape)
+    options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, force, shape)
+    options |= _inputs(series, orientation, spacing, max_voxels, labels_on_ct_grid, strict)
     settings = load_image_config(RenderConfig, config, overrides or [], options)
     if dry_run:
         print_settings(settings)
@@ -49,6 +58,7 @@ def render(
     if settings.mask.labels is not None and settings.labels is None:
         raise UsageError(f"--mask {settings.mask.labels} was given and no labels to take it from; give --labels, too")
     folder, source = settings.required("out", "ct")
+    _say_rules()
     record = render_files(
         source,
         out=folder,
@@ -72,6 +82,17 @@ def synthesize(
     rule: o.Rule = None,
     rule_number: o.RuleNumber = None,
     label_names: o.LabelNames = None,
+    labels_pattern: Annotated[
+        str | None, typer.Option(help="How a CT's labels are called, such as '{name}_mask.nii.gz'.")
+    ] = None,
+    force: o.Force = False,
+    orientation: o.Orientation = None,
+    spacing: o.Spacing = None,
+    max_voxels: o.MaxVoxels = None,
+    labels_on_ct_grid: o.OnCTGrid = False,
+    strict: o.Strict = False,
+    skip_bad: o.SkipBad = False,
+    series: o.Series = None,
     mode: Annotated[o.Mode | None, typer.Option(help="Default: vrr with a RUN, drr without.")] = None,
     view: o.ViewName = None,
     angle_deg: o.Angle = None,
@@ -92,12 +113,15 @@ def synthesize(
     run, overrides = o.run_and_overrides(arguments)
     options = o.stated(ct=ct, labels=labels, out=out, run=run, mode=mode, views=views, seed=seed, device=device)
     options |= o.stated(backend=backend, allow_empty=allow_empty or None)
-    options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, shape)
+    options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, force, shape)
+    options |= _inputs(series, orientation, spacing, max_voxels, labels_on_ct_grid, strict)
+    options |= o.stated(inputs__labels_pattern=labels_pattern, inputs__skip_bad=skip_bad or None)
     settings = load_image_config(SynthesisConfig, config, overrides, options)
     if dry_run:
         print_settings(settings)
         return
     source, label_source, folder = settings.required("ct", "labels", "out")
+    _say_rules()
     with progress("pairs") as tick:
         summary = synthesize_pairs(
             source, label_source, out=folder, settings=settings.set_settings(), run=settings.run, progress=tick
@@ -133,22 +157,48 @@ def replay(
         raise typer.Exit(1)
 
 
+def _say_rules() -> None:
+    """Let the room say on stderr which rule each mask has."""
+    logging.getLogger("nerp.synthesis").setLevel(logging.INFO)
+
+
 def _view_and_mask(
     view: o.View | None,
     angle_deg: float | None,
-    mask: str | None,
+    mask: list[str] | None,
     rule: str | None,
     numbers: list[str] | None,
     label_names: Path | None,
+    force: bool,
     shape: str | None,
 ) -> dict[str, object]:
     """What the options of view and mask state."""
     return o.stated(
         camera__view=view,
         camera__angle_deg=angle_deg,
-        mask__labels=mask,
+        mask__labels=o.mask_labels(mask),
         mask__rule=rule,
         mask__numbers=o.rule_numbers(numbers),
         mask__label_names=label_names,
+        mask__force=force or None,
         shape=None if shape is None else list(o.image_shape(shape)),
+    )
+
+
+def _inputs(
+    series: str | None,
+    orientation: str | None,
+    spacing: str | None,
+    max_voxels: int | None,
+    labels_on_ct_grid: bool,
+    strict: bool,
+) -> dict[str, object]:
+    """What the options of reading state."""
+    return o.stated(
+        inputs__series=series,
+        inputs__orientation=orientation,
+        inputs__spacing_mm=o.spacing(spacing),
+        inputs__max_voxels=max_voxels,
+        inputs__labels_on_ct_grid=labels_on_ct_grid or None,
+        inputs__strict=strict or None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -45,11 +46,15 @@ ConfigFile = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings as YAML, and do nothing.")]
 Mask = Annotated[
-    str | None, typer.Option(help="Labels whose union is the mask: names such as 'lung_*', or values such as 10,11.")
+    list[str] | None,
+    typer.Option(
+        help="Labels whose union is the mask: names such as 'lung_*', or values such as 10,11. Several masks: give it "
+        "again, as NAME=LABELS, such as heart=heart."
+    ),
 ]
 Rule = Annotated[
     str | None,
-    typer.Option(help="How thickness becomes a mask: any, thickness, visible, rendered. Default visible."),
+    typer.Option(help="any, thickness, visible or rendered. Default: visible for lungs, any for all else."),
 ]
 RuleNumber = Annotated[
     list[str] | None, typer.Option(help="A number of the rule, e.g. thickness_mm=10; give it again for more.")
@@ -60,8 +65,24 @@ Shape = Annotated[
 Backend = Annotated[str | None, typer.Option(help="Projection: auto, reference, cpu or cuda. Default auto.")]
 OnDevice = Annotated[Device | None, typer.Option("--device", help="Where it is computed. Default auto: a GPU if any.")]
 Save = Annotated[Path | None, typer.Option(help="Keep the result as JSON, e.g. RUN/evaluation.json for the report.")]
-LabelNames = Annotated[Path | None, typer.Option(help="CSV with the columns id,structure naming the label values.")]
-Labels = Annotated[Path | None, typer.Option(help="Label map of the CT, or folder of maps with the CTs' file names.")]
+LabelNames = Annotated[
+    Path | None, typer.Option(help="Table of the labels' names; default: what the labels' file tells.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="Labels of the CT: a map, a folder of one file a structure; or a folder of them.")
+]
+Series = Annotated[str | None, typer.Option(help="Of a DICOM folder: the series' number, UID or description.")]
+Orientation = Annotated[
+    str | None, typer.Option(help="Where the CT's index axes point, such as LPS, if its file does not tell.")
+]
+Spacing = Annotated[str | None, typer.Option(help="Voxel size along them, mm, such as 0.8,0.8,2.5.")]
+MaxVoxels = Annotated[int | None, typer.Option(min=1, help="Refuse files that promise more voxels.")]
+OnCTGrid = Annotated[
+    bool, typer.Option("--labels-on-ct-grid", help="Lay labels of the CT's shape on it, whatever place they tell.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is otherwise warned of.")]
+Force = Annotated[bool, typer.Option("--force", help="Draw --rule visible of what is no lung.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the files that cannot be used; list them.")]
 ViewName = Annotated[View | None, typer.Option("--view", help="Projection. Default pa.")]
 Angle = Annotated[float | None, typer.Option(help="Turn of the oblique view, degrees. Default 30.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings, as key=value.")]
@@ -83,6 +104,43 @@ def rule_numbers(items: list[str] | None) -> dict[str, float] | None:
         except ValueError:
             raise UsageError(f"--rule-number is {item!r}; expected name=number, such as thickness_mm=10") from None
     return numbers
+
+
+def mask_labels(items: list[str] | None) -> str | dict[str, str] | None:
+    """`lung_*` of `["lung_*"]`, or `{"heart": "heart"}` of `["heart=heart"]`; None of nothing.
+
+    Raises:
+        UsageError: several masks without names, or two of one name.
+    """
+    if not items:
+        return None
+    if len(items) == 1 and "=" not in items[0]:
+        return items[0]
+    named = [item.partition("=") for item in items]
+    names = [name for name, equals, _ in named if equals]
+    if len(set(names)) < len(items):
+        raise UsageError(
+            f"--mask is {', '.join(items)}; expected each mask once, as NAME=LABELS, such as lungs=lung_*; labels of "
+            "one mask are separated by commas"
+        )
+    return {name: labels for name, _, labels in named}
+
+
+def spacing(text: str | None) -> list[float] | None:
+    """Three millimetres of `0.8,0.8,2.5`; None of nothing.
+
+    Raises:
+        UsageError: no such text.
+    """
+    if text is None:
+        return None
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) != 3 or not all(0 < size < math.inf for size in sizes):
+        raise UsageError(f"--spacing is {text!r}; expected three sizes in mm, such as 0.8,0.8,2.5")
+    return sizes
 
 
 def image_shape(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ axes; whatever the file's orientation, the same patient gives the same grid.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.dicom import holds_series
+from nerp.data.source_files import volume_files
+from nerp.dicom import FoundCT, find_series
 from nerp.errors import DataError, GeometryError, UsageError
 from nerp.files import replacing
 from nerp.formats import ITK, NIFTI, extension
@@ -56,7 +58,7 @@ def mapper_grid(ct: Volume, *, size: int | None = None, spacing_mm: float | None
     spacing_mm = _spacing(size, spacing_mm, float((high - low).max()))
     counts = [max(1, math.ceil(extent / spacing_mm - 1e-6)) for extent in (high - low)[list(WORLD_AXIS)].tolist()]
     shape = [math.ceil(count / SIDE_MULTIPLE) * SIDE_MULTIPLE for count in counts]
-    affine = torch.zeros(4, 4, dtype=torch.float64)
+    affine = torch.zeros(4, 4, dtype=torch.float64, device="cpu")
     affine[3, 3] = 1.0
     for axis, (world, count, side) in enumerate(zip(WORLD_AXIS, counts, shape, strict=True)):
         affine[world, axis] = spacing_mm
@@ -83,13 +85,13 @@ def _resample(ct: Volume, affine: Tensor, shape: list[int]) -> Tensor:
     strides = index_from_index[:3, :3].abs().amax(0).tolist()
     # a quarter more than one to a voxel: at nearly one, samples and voxels beat against each other
     samples = [1 if stride < 1 + 1e-3 else math.ceil(1.25 * stride) for stride in strides]
-    counts = torch.tensor(ct.shape, dtype=torch.float64)
+    counts = torch.tensor(ct.shape, dtype=torch.float64, device="cpu")
     # grid_sample wants (w, h, d), with -1 and 1 at the outer faces
     matrix = (index_from_index[:3] * 2 / counts[:, None]).flip(0)
     matrix[:, 3] += (1 / counts - 1).flip(0)
     fine = [_fine_index(n, k) for n, k in zip(shape, samples, strict=True)]
     plane = fine[1][:, None, None] * matrix[:, 1] + fine[2][:, None] * matrix[:, 2] + matrix[:, 3]
-    values = torch.empty(1, *shape, device=ct.values.device)
+    values = torch.empty(1, *shape, device=ct.values.device, dtype=torch.float32)
     for slab, depths in enumerate(fine[0].split(samples[0])):
         where = (plane + depths[:, None, None, None] * matrix[:, 0]).to(ct.values)
         found = F.grid_sample(ct.values[None], where[None], padding_mode="border", align_corners=False)[0, 0]
@@ -100,7 +102,7 @@ def _resample(ct: Volume, affine: Tensor, shape: list[int]) -> Tensor:
 
 def _fine_index(count: int, samples: int) -> Tensor:
     """Positions of `samples` even points within each of `count` voxels, in voxels."""
-    return (torch.arange(count * samples, dtype=torch.float64) + 0.5) / samples - 0.5
+    return (torch.arange(count * samples, dtype=torch.float64, device="cpu") + 0.5) / samples - 0.5
 
 
 def window(ct_values_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
@@ -122,8 +124,10 @@ def window(ct_values_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
 def find_cts(folder: str | Path, *, pattern: str = "*") -> list[Path]:
     """CT files and DICOM series folders below a folder, in order of their paths.
 
-    Nothing is opened but one header a DICOM folder, so label maps are told from CTs by `pattern` alone:
-    keep them in another folder, or name what is wanted, as in `pattern="ct*"`.
+    Nothing is opened but one or two headers a DICOM folder, so label maps are told from CTs by `pattern`
+    alone: keep them in another folder, or name what is wanted, as in `pattern="ct*"`. Folders of localizers and reports
+    are no CTs; those of a single slice are left out, with a warning, where there is anything else. A
+    folder of several series is one path: reading it asks which is meant.
 
     Args:
         folder:  searched with all its sub-folders; hidden files are passed over.
@@ -137,11 +141,36 @@ def find_cts(folder: str | Path, *, pattern: str = "*") -> list[Path]:
         raise DataError(f"{folder}: no such folder; give one that holds CTs")
     matching = [path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(".")]
     files = [path for path in matching if path.is_file() and extension(path) in NIFTI + ITK]
-    folders = [path for path in (folder, *matching) if path.is_dir() and holds_series(path)]
-    if not files and not folders:
+    series = _dicom_cts(folder, {folder, *matching})
+    if files or any(one.n_slices > 1 for one in series):
+        series = _without_single(folder, series)
+    if not files and not series:
         expected = f"{', '.join(NIFTI + ITK)} files or DICOM series"
         raise DataError(f"{folder}: holds no CT matching {pattern!r}; expected {expected} in it or below")
-    return sorted(files + folders)
+    return sorted([*files, *(one.path for one in series)])
+
+
+def _dicom_cts(folder: Path, wanted: set[Path]) -> list[FoundCT]:
+    """Series folders and enhanced CTs of a tree among the wanted paths; one that is spread over folders is told of."""
+    inner = sorted(path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))
+    found = [one for home in (folder, *inner) for one in find_series(home) if one.path in wanted]
+    places: dict[str, list[Path]] = {}
+    for one in found:
+        places.setdefault(one.uid, []).append(one.path)
+    for paths in places.values():
+        if len(paths) > 1:
+            log = logging.getLogger(__name__)
+            log.warning("%s and %s hold the same series; each is taken for a CT of its own", paths[0], paths[1])
+    return found
+
+
+def _without_single(folder: Path, series: list[FoundCT]) -> list[FoundCT]:
+    """Series of more than one slice; the others are told of."""
+    single = [one.path for one in series if one.n_slices == 1]
+    if single:
+        log = logging.getLogger(__name__)
+        log.warning("%s: left out %d DICOM series of one slice, first %s", folder, len(single), single[0])
+    return [one for one in series if one.n_slices > 1]
 
 
 class CTDataset(Dataset):
@@ -187,7 +216,7 @@ class CTDataset(Dataset):
         return ct
 
     def _entry(self, cache_folder: Path, path: Path) -> Path:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = volume_files(path)
         facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         key = hashlib.sha256(repr((facts, self.size, self.spacing_mm)).encode()).hexdigest()[:32]
         return cache_folder / f"{key}.safetensors"

@@ -1,9 +1,8 @@
-"""Pictures on disk: listed, read and encoded. Every depth keeps its scale, none saturates."""
+"""Images on disk: listed, read and encoded. Every container and depth comes to one scale, none saturates."""
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerp.data.films import is_film, is_jsrt, read_dicom, read_jsrt
+from nerp.data.pictures import PICTURES, read_picture
+from nerp.data.stored_image import StoredImage
 from nerp.errors import DataError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+BELOW_BLACK = 0.01
+"""By how much of white a resized picture may undershoot 0."""
 
 
 def list_images(folder: str | Path, endings: Sequence[str] = PICTURES) -> list[Path]:
@@ -36,54 +38,44 @@ def list_images(folder: str | Path, endings: Sequence[str] = PICTURES) -> list[P
     return files
 
 
-def read_stored(path: str | Path) -> tuple[np.ndarray, float]:
-    """A picture as its file holds it, and what white is in it.
+def read_stored(path: str | Path) -> StoredImage:
+    """An image as its file holds it: a picture, a radiograph in DICOM (known by its content), or a raw JSRT file.
 
-    Returns:
-        (H, W) grey or (H, W, 3) colour, float32; and 255, 65535, or for whole numbers beyond and for fractions the
-        largest value, at least 1. Transparency is dropped.
+    The one reader of images, for training, fidelity, segmentation and reports alike.
 
     Raises:
-        DataError: the file is missing, or is no picture.
+        DataError: missing, damaged, of an unknown kind, or not one image.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                values = np.array(image, np.float32)
-                return values, _white(values, is_whole=image.mode[0] == "I")
-            is_grey = image.mode in ("1", "L", "LA")
-            return np.array(image.convert("L" if is_grey else "RGB"), np.float32), 255.0
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as an image ({reason}); fetch or write it again") from error
-
-
-def _white(values: np.ndarray, *, is_whole: bool) -> float:
-    most = float(values.max(initial=1.0))
-    return 65535.0 if is_whole and most <= 65535.0 else most
+    path = Path(path)
+    if is_film(path):
+        return read_jsrt(path) if is_jsrt(path) else read_dicom(path)
+    return read_picture(path)
 
 
 def read_colour(path: str | Path) -> np.ndarray:
-    """A picture as (H, W, 3) float32 in 0..1 of its file's full range. Errors as `read_stored`."""
-    values, white = read_stored(path)
-    values = (values / white).clip(0.0, 1.0)
+    """An image as (H, W, 3) float32 in 0..1, where 1 is its file's white. Errors as `read_grey`."""
+    values = _from_black_to_white(path, read_stored(path))
     return np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values
 
 
 def read_grey(path: str | Path) -> np.ndarray:
-    """A picture as (H, W) float32 in 0..1 of its file's full range, colours by luminance. Errors as `read_stored`."""
-    values, white = read_stored(path)
-    return (luminance(values) / white).clip(0.0, 1.0)
+    """An image as (H, W) float32 in 0..1, where 1 is its file's white; colours by luminance.
+
+    White is that of the depth: 255 for 8 bits, and beyond that of the fewest usual bits that hold the
+    brightest pixel, so that 12 bits in 16 are as bright as their 8-bit twin (see `depth_white`).
+
+    Raises:
+        DataError: as `read_stored`, or values below 0, whose black is unknown.
+    """
+    stored = read_stored(path)
+    return _from_black_to_white(path, StoredImage(stored.grey, stored.white, stored.is_outside))
 
 
-def luminance(values: np.ndarray) -> np.ndarray:
-    """(H, W) of grey (H, W) or of colours (H, W, 3); grey pixels stored in colour stay exactly what they are."""
-    if values.ndim == 2:
-        return values
-    is_grey = (values == values[..., :1]).all(-1)
-    return np.where(is_grey, values[..., 0], values @ LUMINANCE)
+def _from_black_to_white(path: str | Path, stored: StoredImage) -> np.ndarray:
+    least = float(stored.values.min(initial=0.0))
+    if least < -BELOW_BLACK * stored.white:
+        raise DataError(f"{path}: holds values down to {least:g}; expected none below 0, which is black: shift them")
+    return (stored.values / stored.white).clip(0.0, 1.0)
 
 
 def read_binary(path: str | Path) -> np.ndarray:
@@ -104,18 +96,22 @@ def read_binary(path: str | Path) -> np.ndarray:
 
 
 def read_image(path: str | Path) -> Tensor:
-    """A picture as (1, 1, H, W) float32 in 0..1; beyond 8 bit its brightest pixel is 1, since 12 bits in 16 are dark.
+    """An image as (1, 1, H, W) float32 in 0..1; otherwise as `read_grey`."""
+    return torch.from_numpy(read_grey(path))[None, None]
 
-    Errors as `read_stored`.
+
+def read_mask(paths: str | Path | Sequence[str | Path]) -> Tensor:
+    """A mask file, or the union of several, as (1, 1, H, W) float32, 0 or 1.
+
+    Raises:
+        DataError: as `read_binary`, or parts of different sizes.
     """
-    values, white = read_stored(path)
-    values = luminance(values) / (white if white == 255.0 else max(float(values.max()), 1e-6))
-    return torch.from_numpy(values.clip(0.0, 1.0))[None, None]
-
-
-def read_mask(path: str | Path) -> Tensor:
-    """A mask file as (1, 1, H, W) float32, 0 or 1. Errors as `read_binary`."""
-    return torch.from_numpy(read_binary(path)).float()[None, None]
+    parts = [paths] if isinstance(paths, str | Path) else list(paths)
+    masks = [read_binary(part) for part in parts]
+    if len({mask.shape for mask in masks}) > 1:
+        sizes = ", ".join(f"{mask.shape[0]}x{mask.shape[1]}" for mask in masks)
+        raise DataError(f"{parts[0]} and the mask's other parts have {sizes} pixels; expected equal sizes")
+    return torch.from_numpy(np.logical_or.reduce(masks)).float()[None, None]
 
 
 def png_bytes(image: np.ndarray) -> bytes:
@@ -126,54 +122,3 @@ def png_bytes(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def find_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Images and their masks, matched by file stem.
-
-    Args:
-        folder: has images/ and masks/. Where it holds metadata.jsonl, only the images that `file_name` lists count.
-
-    Returns:
-        The (image, mask) paths by name, and the stems of images that have no mask.
-
-    Raises:
-        DataError: a folder is missing or empty, a listed image is missing, or two files share a stem.
-    """
-    folder = Path(folder)
-    images = _by_stem(_listed(folder) or list_images(folder / "images"))
-    masks = _by_stem(list_images(folder / "masks"))
-    pairs = [(image, masks[stem]) for stem, image in images.items() if stem in masks]
-    return pairs, [stem for stem in images if stem not in masks]
-
-
-def _by_stem(paths: list[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
-        if found.setdefault(path.stem, path) != path:
-            raise DataError(f"{path.parent} holds both {found[path.stem].name} and {path.name}; keep one")
-    return found
-
-
-def _listed(folder: Path) -> list[Path]:
-    records = folder / "metadata.jsonl"
-    if not records.is_file():
-        return []
-    try:
-        names = [json.loads(line)["file_name"] for line in _whole_lines(records)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{records} has a line without a `file_name` ({error}); synthesize the pairs again") from error
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{records} lists {missing[0]} and {len(missing) - 1} more that do not exist; complete the pairs"
-        )
-    return sorted(folder / name for name in names)
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file without empty ones, and without a last one that an interrupted writer tore."""
-    *lines, last = path.read_bytes().split(b"\n")
-    if last.rstrip().endswith(b"}"):
-        lines.append(last)
-    return [line for line in lines if line.strip()]

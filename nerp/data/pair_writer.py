@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nerp.data.pairs import DATASET, FOLDERS, RECORDS, image_path, mask_path, read_dataset, read_records
+from nerp.data.pairs import DATASET, FOLDERS, RECORDS, file_paths, read_dataset, read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.files import check_folder, json_bytes, locked, remove_partial, write_bytes
@@ -68,9 +68,9 @@ class PairWriter:
     def __contains__(self, pair_id: str) -> bool:
         """Whether a pair is committed and its files are still there."""
         record = self.records.get(pair_id)
-        return record is not None and all(path(self.folder, record).is_file() for path in (image_path, mask_path))
+        return record is not None and all(path.is_file() for path in file_paths(self.folder, record))
 
-    def add(self, record: PairRecord, image_png: bytes, mask_png: bytes) -> None:
+    def add(self, record: PairRecord, image_png: bytes, *mask_pngs: bytes) -> None:
         """Commit a pair: its files, then its record.
 
         A pair whose record stands but whose file was lost gets its file back, if it is the same.
@@ -78,16 +78,18 @@ class PairWriter:
         Args:
             record:    with the files' names.
             image_png: the image's file.
-            mask_png:  the mask's file.
+            mask_pngs: the masks' files, in the order of the record.
         """
         known = self.records.get(record.id)
-        if known is not None and (known.image_sha256, known.mask_sha256) != (record.image_sha256, record.mask_sha256):
+        if known is not None and known.hashes != record.hashes:
             raise DataError(
                 f"a file of pair {record.id} was lost and renders differently here (made by {known.nerp}, "
                 f"torch {known.torch}); synthesize into a new folder"
             )
-        write_bytes(image_path(self.folder, record), image_png)
-        write_bytes(mask_path(self.folder, record), mask_png)
+        for path, data in zip(file_paths(self.folder, record), (image_png, *mask_pngs), strict=True):
+            if not path.parent.is_dir():
+                self._make_folder(path.parent)
+            write_bytes(path, data)
         if known is None:
             self._append(record)
 
@@ -113,7 +115,8 @@ class PairWriter:
         self._check_settings()
         for name in FOLDERS:
             self._make_folder(self.folder / name)
-        for folder in (self.folder, *(self.folder / name for name in FOLDERS)):
+        inner = [path for name in FOLDERS for path in (self.folder / name).rglob("*") if path.is_dir()]
+        for folder in (self.folder, *(self.folder / name for name in FOLDERS), *inner):
             remove_partial(folder)
         path = self.folder / RECORDS
         if not path.exists():

@@ -1,7 +1,7 @@
 """Labelled pairs on disk: images, masks, one record a pair, and what the whole set is.
 
     PAIRS/images/ID.png     8 bit, the radiograph as displayed
-    PAIRS/masks/ID.png      0 or 255, the same rays
+    PAIRS/masks/ID.png      0 or 255, the same rays; of several masks PAIRS/masks/NAME/ID.png
     PAIRS/metadata.jsonl    one record a pair, `file_name` first; the record is the pair's commit
     PAIRS/dataset.json      settings, counts, label names, terms
 
@@ -80,19 +80,37 @@ def image_path(folder: str | Path, record: PairRecord) -> Path:
     return _inside(Path(folder), record.file_name, record)
 
 
-def mask_path(folder: str | Path, record: PairRecord) -> Path:
+def mask_path(folder: str | Path, record: PairRecord, mask: str | None = None) -> Path:
     """Where a record's mask lies.
+
+    Args:
+        folder: PAIRS.
+        record: of one of its pairs.
+        mask:   the mask's name, where there are several; None takes the first.
+
+    Raises:
+        DataError: the name leads out of the folder, or the record has no mask, or none of that name.
+    """
+    if not record.masks:
+        raise DataError(f"record {record.id} names no mask; expected pairs of image and mask")
+    named = {one.name: one for one in reversed(record.masks)}
+    if mask is not None and mask not in named:
+        raise DataError(f"record {record.id} has no mask {mask!r}; it has {', '.join(sorted(named)) or 'one'}")
+    return _inside(Path(folder), (record.masks[0] if mask is None else named[mask]).file_name, record)
+
+
+def file_paths(folder: str | Path, record: PairRecord) -> list[Path]:
+    """Where a record's image and its masks lie.
 
     Args:
         folder: PAIRS.
         record: of one of its pairs.
 
     Raises:
-        DataError: the name leads out of the folder, or the record has no mask.
+        DataError: a name leads out of the folder.
     """
-    if record.mask_file_name is None:
-        raise DataError(f"record {record.id} names no mask; expected pairs of image and mask")
-    return _inside(Path(folder), record.mask_file_name, record)
+    names = (record.file_name, *(mask.file_name for mask in record.masks))
+    return [_inside(Path(folder), name, record) for name in names]
 
 
 def _inside(folder: Path, name: str, record: PairRecord) -> Path:
@@ -102,18 +120,19 @@ def _inside(folder: Path, name: str, record: PairRecord) -> Path:
     return path
 
 
-def read_pair(folder: str | Path, record: PairRecord) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(folder: str | Path, record: PairRecord, mask: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Image `(H, W)` uint8 and mask `(H, W)` bool of a record.
 
     Args:
         folder: PAIRS.
         record: of one of its pairs.
+        mask:   the mask's name, where there are several; None takes the first.
 
     Raises:
         DataError: a file is missing, is no image, or lies outside the folder.
     """
     image = np.rint(255 * read_grey(image_path(folder, record))).astype(np.uint8)
-    mask = read_binary(mask_path(folder, record))
-    if image.shape != mask.shape:
-        raise DataError(f"pair {record.id} has an image of {image.shape} and a mask of {mask.shape} pixels")
-    return image, mask
+    inside = read_binary(mask_path(folder, record, mask))
+    if image.shape != inside.shape:
+        raise DataError(f"pair {record.id} has an image of {image.shape} and a mask of {inside.shape} pixels")
+    return image, inside

@@ -5,6 +5,7 @@ The source is brought to the target's proportions around its centre, then resize
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,26 +15,29 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nerp.data.images import PICTURES, list_images, luminance, read_stored
+from nerp.data.films import DICOM, JSRT, check_dicom, check_jsrt, is_film, is_jsrt
+from nerp.data.folders import find_radiographs
+from nerp.data.images import PICTURES, read_stored
+from nerp.data.kept_images import KeptImages
+from nerp.data.whole_files import check_picture
+from nerp.dicom.radiographs import resized
 from nerp.display import display_image
-from nerp.errors import DataError, UsageError
-
-DICOM, JSRT = (".dcm", ".dicom"), (".img",)
-JSRT_SIDE, JSRT_WHITE = 2048, 4095
+from nerp.errors import DataError, NerpError, UsageError
 
 FITS = ("crop", "pad")
+READING = 1
+"""Of how images are read; raised when the same file comes to give other values, so that none of before are used."""
 
 
 def read_radiograph(path: str | Path, shape: tuple[int, int], *, fit: str = "crop") -> Tensor:
     """Read one radiograph as a display image.
 
-    PNG, JPEG, TIFF or BMP of 8 or 16 bit, grey or colour; DICOM with its lookup table or first VOI
-    window, MONOCHROME1 inverted and flat borders cut; or a raw JSRT `.IMG` file (2048 x 2048, big-endian,
-    12 bit, where 0 is white, hence inverted). Scaled by `display_image`, as the rendered ones are, after
-    it has its shape.
+    PNG, JPEG, TIFF, BMP or GIF of any depth, grey or colour, upright as their tags say; DICOM, known by its
+    content, ready to be looked at (see `read_film`), padding black and out of the scaling; or a raw JSRT
+    `.IMG` file. Scaled by `display_image`, as the rendered ones are, after it has its shape.
 
     Args:
-        path:  the file; its extension says the format.
+        path:  the file; its extension says the format where it is no DICOM.
         shape: (H, W) wanted.
         fit:   `crop` cuts the longer side around the centre; `pad` fills the shorter one with 0.
 
@@ -41,87 +45,75 @@ def read_radiograph(path: str | Path, shape: tuple[int, int], *, fit: str = "cro
         (1, H, W) float32 in [0, 1], antialiased.
 
     Raises:
-        DataError: missing, damaged, unknown, not one grey image, or of one value only.
+        DataError: missing, damaged, unknown, not one radiograph, or of one value only.
     """
     path = Path(path)
-    values = torch.from_numpy(_read_grey(path))
-    if values.min() == values.max():
-        raise DataError(f"{path}: every pixel is {values.min():g}; expected a radiograph, the file holds no image")
-    resized = _resized(values, shape, fit=fit)
-    return _centred(display_image(resized), shape)[0]
+    _check_kind(path)
+    stored = read_stored(path)
+    values, inside = stored.grey, None if stored.is_outside is None else ~stored.is_outside
+    seen = values if inside is None else values[inside]
+    if seen.min() == seen.max():
+        raise DataError(f"{path}: every pixel is {seen.min():g}; expected a radiograph, the file holds no image")
+    return _centred(_displayed(values, inside, *_window(values.shape, shape, fit=fit)), shape)[0]
 
 
-def _read_grey(path: Path) -> np.ndarray:
-    """(H, W) float32 in the file's own scale, bone bright."""
+def check_radiograph(path: str | Path) -> None:
+    """Make sure that a file is a radiograph and whole, as far as its header, size and end tell; nothing is decoded.
+
+    Args:
+        path: of what `read_radiograph` would read.
+
+    Raises:
+        DataError: as `read_radiograph`, but for pixels that turn out damaged or of one value when they are read.
+    """
+    path = Path(path)
+    _check_kind(path)
+    if not is_film(path):
+        check_picture(path)
+    elif is_jsrt(path):
+        check_jsrt(path)
+    else:
+        check_dicom(path)
+
+
+def _check_kind(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     ending = path.suffix.lower()
-    if ending in PICTURES:
-        return luminance(read_stored(path)[0])
-    if ending in DICOM:
-        return _read_dicom(path)
-    if ending in JSRT:
-        return _read_jsrt(path)
-    raise DataError(f"{path}: unknown extension {ending!r}; expected {', '.join(PICTURES + DICOM + JSRT)}")
+    if ending not in PICTURES and not is_film(path):
+        raise DataError(f"{path}: unknown extension {ending!r}; expected {', '.join(PICTURES + DICOM + JSRT)}")
 
 
-def _read_dicom(path: Path) -> np.ndarray:
-    import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    try:
-        header = pydicom.dcmread(path)
-        stored = header.pixel_array
-        if stored.ndim != 2:
-            raise DataError(f"{path}: holds pixels of shape {stored.shape}; expected one grey image (rows, columns)")
-        values = apply_voi_lut(apply_modality_lut(stored, header), header).astype(np.float32)
-    except (pydicom.errors.InvalidDicomError, AttributeError, ValueError, RuntimeError, EOFError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as a DICOM image ({reason}); fetch the file again") from error
-    if header.PhotometricInterpretation == "MONOCHROME1":
-        values = values.max() - values
-    return np.ascontiguousarray(values[_inside_border(stored)])
-
-
-def _inside_border(stored: np.ndarray) -> tuple[slice, slice]:
-    """All but the rows and columns at the edges that hold nothing but the corner's value: shutter and filling.
-
-    Judged before any window, which would make a border of the air beside the patient.
-    """
-    is_image = stored != stored[0, 0]
-    rows, columns = np.flatnonzero(is_image.any(1)), np.flatnonzero(is_image.any(0))
-    if not len(rows):
-        return slice(None), slice(None)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _read_jsrt(path: Path) -> np.ndarray:
-    expected = JSRT_SIDE * JSRT_SIDE * 2
-    if path.stat().st_size != expected:
-        raise DataError(f"{path}: holds {path.stat().st_size} bytes; a JSRT .IMG file has {expected}: fetch it again")
-    stored = np.fromfile(path, dtype=">u2").reshape(JSRT_SIDE, JSRT_SIDE)
-    if stored.max() > JSRT_WHITE:
-        raise DataError(
-            f"{path}: holds values up to {stored.max()}; expected big-endian 12-bit ones, 0 to {JSRT_WHITE}"
-        )
-    return (JSRT_WHITE - stored).astype(np.float32)
-
-
-def _resized(values: Tensor, shape: tuple[int, int], *, fit: str) -> Tensor:
-    """(1, 1, h, w), resized once without distortion: all of `shape`, or what of it the whole source fills."""
+def _window(
+    source: tuple[int, ...], shape: tuple[int, int], *, fit: str
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """Which part of the source is taken, and the size that it gets: `shape`, or what of it the whole source fills."""
     if fit not in FITS:
         raise UsageError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
-    rows, columns = values.shape
+    rows, columns = source
     proportion = shape[1] / shape[0]
-    if fit == "crop":
-        size = tuple(shape)
-        height, width = min(rows, round(columns / proportion)), min(columns, round(rows * proportion))
-        top, left = (rows - height) // 2, (columns - width) // 2
-        values = values[top : top + height, left : left + width]
-    else:
+    if fit == "pad":
         scale = min(shape[0] / rows, shape[1] / columns)
-        size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
-    return F.interpolate(values[None, None], size=size, mode="bilinear", antialias=True)
+        return np.s_[:, :], (max(1, round(rows * scale)), max(1, round(columns * scale)))
+    height = min(rows, max(1, round(columns / proportion)))
+    width = min(columns, max(1, round(rows * proportion)))
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return np.s_[top : top + height, left : left + width], (shape[0], shape[1])
+
+
+def _displayed(
+    values: np.ndarray, inside: np.ndarray | None, part: tuple[slice, slice], size: tuple[int, int]
+) -> Tensor:
+    """(1, 1, h, w) in 0..1: resized once without distortion, and scaled by what is inside alone."""
+    small, share = resized(values[part], None if inside is None else inside[part], size)
+    image = torch.from_numpy(small)[None, None]
+    if share is None:
+        return display_image(image)
+    is_seen = torch.from_numpy(share >= 0.5)[None, None]
+    shown = torch.zeros_like(image)
+    if is_seen.any():
+        shown[is_seen] = display_image(image[is_seen][None, None, None]).flatten()
+    return shown
 
 
 def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -131,37 +123,72 @@ def _centred(images: Tensor, shape: tuple[int, int]) -> Tensor:
     return F.pad(images, (left, spare_columns - left, top, spare_rows - top))
 
 
-def find_radiographs(folder: str | Path) -> list[Path]:
-    """Radiographs of a folder, or of its `images` sub-folder where it has one, by name.
-
-    Raises:
-        DataError: no such folder, or no image in it.
-    """
-    inner = Path(folder) / "images"
-    return list_images(inner if inner.is_dir() else folder, PICTURES + DICOM + JSRT)
-
-
 class RadiographDataset(Dataset):
-    """Radiographs at one shape; each file is read once, when first asked for, and then remembered.
+    """Radiographs at one shape; each file is read when first asked for.
+
+    The first `n_kept` stay in memory. The others are kept in a file of `cache_folder`, in 16 bits, that is to
+    within 1/131070 of what was read, from the first time on; without a folder they are read again and again.
 
     Args:
-        source: a folder (see `find_radiographs`), or the paths themselves.
-        shape:  (H, W).
-        fit:    as for `read_radiograph`.
+        source:       a folder (see `find_radiographs`), or the paths themselves.
+        shape:        (H, W).
+        fit:          as for `read_radiograph`.
+        n_kept:       how many stay in memory, 4 H W bytes each.
+        cache_folder: keeps the rest across runs, 2 H W bytes each; a changed file is read again.
 
-    Items are (1, H, W) float32 in [0, 1].
+    Items are (1, H, W) float32 in [0, 1]. Several processes may read one set.
     """
 
-    def __init__(self, source: str | Path | Sequence[str | Path], shape: tuple[int, int], *, fit: str = "crop"):
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path],
+        shape: tuple[int, int],
+        *,
+        fit: str = "crop",
+        n_kept: int = 2048,
+        cache_folder: str | Path | None = None,
+    ):
         self.paths = find_radiographs(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-        self.shape, self.fit = (shape[0], shape[1]), fit
+        self.shape, self.fit, self.n_kept = (shape[0], shape[1]), fit, n_kept
         self._images: dict[int, Tensor] = {}
+        is_kept = cache_folder is not None and len(self.paths) > n_kept
+        self._kept = KeptImages(self._file(Path(cache_folder)), self.shape) if cache_folder and is_kept else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self.paths[index]
+        index = range(len(self.paths))[index]
+        if index >= self.n_kept:
+            return self._read(index) if self._kept is None else self._from_disk(self._kept, index)
         if index not in self._images:
-            self._images[index] = read_radiograph(path, self.shape, fit=self.fit)
+            self._images[index] = self._read(index)
         return self._images[index]
+
+    def _read(self, index: int) -> Tensor:
+        path = self.paths[index]
+        try:
+            return read_radiograph(path, self.shape, fit=self.fit)
+        except NerpError:
+            raise
+        except Exception as error:  # whatever it is, among thousands of files it has to name the one
+            raise DataError(f"{path}: cannot be read ({type(error).__name__}: {error}); fetch it again") from error
+
+    def _from_disk(self, kept: KeptImages, index: int) -> Tensor:
+        key = _identity(self.paths[index], self.shape, self.fit)
+        image = kept.read(index, key)
+        return kept.write(index, key, self._read(index)) if image is None else image
+
+    def _file(self, folder: Path) -> Path:
+        names = "\n".join(str(path.resolve()) for path in self.paths)
+        key = hashlib.sha256(f"{self.shape} {self.fit}\n{names}".encode()).hexdigest()[:16]
+        return folder / f"radiographs-{key}.bin"
+
+
+def _identity(path: Path, shape: tuple[int, int], fit: str) -> bytes:
+    """What an image follows from: the file as it is now, the shape, and the way in which it is read."""
+    try:
+        facts = path.stat()
+    except OSError:
+        raise DataError(f"{path}: no such file; check the path") from None
+    return repr((str(path.resolve()), facts.st_size, facts.st_mtime_ns, shape, fit, READING)).encode()

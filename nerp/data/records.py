@@ -7,8 +7,8 @@ schema before are brought up to date when they are read, so that they still repl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.errors import DataError, GeometryError
 
-SCHEMA = 2
+SCHEMA = 3
 """1: a direction's length multiplied one `pixel_mm` of all views; keys `hiding_labels`, `mask_share`, ...
-2: unit directions, `pixel_mm` of each view; `view` is measured; the processor is named."""
+2: unit directions, `pixel_mm` of each view; `view` is measured; the processor is named.
+3: several masks; how the CT's place was stated."""
 
 _RENAMED_IN_2 = {
     "hiding_labels": "obscuring_labels",
@@ -31,6 +32,63 @@ _RULE_NUMBERS_RENAMED_IN_2 = {
     "hidden_per_lung": "obscured_per_lung",
     "share": "fraction",
 }
+
+OF_THE_FIRST = {
+    "name": "mask_name",
+    "file_name": "mask_file_name",
+    "labels": "mask_labels",
+    "rule": "rule",
+    "lung_labels": "lung_labels",
+    "obscuring_labels": "obscuring_labels",
+    "sha256": "mask_sha256",
+    "fraction": "mask_fraction",
+    "any_fraction": "mask_any_fraction",
+    "outside_fraction": "mask_outside_fraction",
+    "rule_reason": "mask_rule_reason",
+}
+"""Fields of a `MaskRecord`, and the keys under which a record tells them of its first mask."""
+NEW_IN_3 = (
+    "mask_name",
+    "mask_any_fraction",
+    "mask_rule_reason",
+    "lung_labels",
+    "more_masks",
+    "ct_reading",
+    "label_names",
+)
+OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3}
+"""Keys that records of former schemas lack."""
+
+
+@dataclass(frozen=True)
+class MaskRecord:
+    """One mask of a radiograph, and how it was made.
+
+    Args:
+        name:             of the mask, where there are several.
+        file_name:        of the mask, relative to the record's folder.
+        labels:           label values whose union is the mask.
+        rule:             `name` and every number.
+        lung_labels:      label values of all lungs, where the mask shows a part of them; else none.
+        obscuring_labels: label values that obscure lung under the rule `visible`.
+        sha256:           of the mask's file.
+        fraction:         of the image that the mask covers, 0 to 1.
+        any_fraction:     of the image whose rays meet any of the labels, 0 to 1; None of records before schema 3.
+        outside_fraction: of the labelled tissue that the detector misses, 0 to 1; None where there is none.
+        rule_reason:      why it has this rule: `stated`, `lungs by name`, ...
+    """
+
+    name: str
+    file_name: str
+    labels: list[int]
+    rule: dict[str, Any]
+    lung_labels: list[int]
+    obscuring_labels: list[int]
+    sha256: str
+    fraction: float
+    any_fraction: float | None
+    outside_fraction: float | None
+    rule_reason: str = "stated"
 
 
 @dataclass(frozen=True)
@@ -65,7 +123,17 @@ class PairRecord:
         mask_fraction:         of the image that the mask covers, 0 to 1.
         mask_outside_fraction: of the labelled tissue that the detector misses, 0 to 1.
         processor:             instruction set that PyTorch uses on the CPU; None in schema 1.
+        mask_name:             of the mask, where there are several.
+        mask_any_fraction:     of the image whose rays meet any of the labels, 0 to 1; None before schema 3.
+        mask_rule_reason:      why the mask has its rule: `stated`, `lungs by name`, ...
+        lung_labels:           label values of all lungs, where the mask shows a part of them; else none.
+        label_names:           of the label values that the masks' keys hold, where they are known.
+        more_masks:            further masks, each what `MaskRecord` says.
+        ct_reading:            what was stated of the CT's place: `orientation`, `spacing_mm`, where they were.
+        labels_on_ct_grid:     whether the labels were laid on the CT's grid, whatever place their file gives.
         schema:                of the keys; a record of a former schema is brought to this one when it is read.
+
+    What `mask_…`, `rule`, `lung_labels` and `obscuring_labels` say is of the first mask; `masks` has all of them.
     """
 
     file_name: str
@@ -96,7 +164,35 @@ class PairRecord:
     mask_fraction: float | None
     mask_outside_fraction: float | None
     processor: str | None = None
+    mask_name: str = ""
+    mask_any_fraction: float | None = None
+    mask_rule_reason: str = "stated"
+    lung_labels: list[int] = field(default_factory=list)
+    more_masks: list[dict[str, Any]] = field(default_factory=list)
+    label_names: dict[str, str] = field(default_factory=dict)
+    ct_reading: dict[str, Any] = field(default_factory=dict)
+    labels_on_ct_grid: bool = False
     schema: int = SCHEMA
+
+    @property
+    def masks(self) -> list[MaskRecord]:
+        """Every mask, the first first; none where the image has none.
+
+        Raises:
+            DataError: what is said of a further mask is damaged.
+        """
+        if self.mask_file_name is None:
+            return []
+        first = MaskRecord(**{own: getattr(self, key) for own, key in OF_THE_FIRST.items()})
+        try:
+            return [first, *(MaskRecord(**values) for values in self.more_masks)]
+        except TypeError as error:
+            raise DataError(f"more_masks of record {self.id} is damaged ({error}); restore the records") from error
+
+    @property
+    def hashes(self) -> tuple[str | None, ...]:
+        """The hashes of the image's and of every mask's file."""
+        return (self.image_sha256, *(mask.sha256 for mask in self.masks))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, `file_name` first, so that a folder of pairs loads as an image folder."""
@@ -122,11 +218,13 @@ class PairRecord:
             values = {}
         if values.get("schema", 1) == 1:
             values = _from_schema_1(values, where)
+        if values["schema"] == 2:
+            values = {**values, "schema": SCHEMA}
         if not isinstance(values["schema"], int) or values["schema"] > SCHEMA:
             raise DataError(
                 f"{where} has schema {values['schema']}; this nerp reads up to {SCHEMA}: install a newer one"
             )
-        missing = sorted(names - values.keys() - {"processor"})
+        missing = sorted(names - values.keys() - OPTIONAL)
         if missing:
             raise DataError(f"{where} lacks {', '.join(missing)}; give a record that nerp wrote")
         if not isinstance(values["mask_labels"], list) or not isinstance(values["rule"], dict):
@@ -143,6 +241,16 @@ class PairRecord:
             return Camera.from_dict(self.camera)
         except (GeometryError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the camera of record {self.id} is damaged ({error}); restore the records") from error
+
+
+def mask_fields(masks: Sequence[MaskRecord]) -> dict[str, Any]:
+    """What a record says of its masks: the fields of the first, and `more_masks`."""
+    if not masks:
+        nothing: dict[str, Any] = dict.fromkeys(OF_THE_FIRST.values())
+        lists: dict[str, Any] = {"mask_labels": [], "obscuring_labels": [], "lung_labels": [], "more_masks": []}
+        return {**nothing, **lists, "rule": {}, "mask_name": "", "mask_rule_reason": "stated"}
+    first = {key: getattr(masks[0], own) for own, key in OF_THE_FIRST.items()}
+    return {**first, "more_masks": [asdict(mask) for mask in masks[1:]]}
 
 
 def _from_schema_1(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -163,12 +271,14 @@ def _from_schema_1(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if isinstance(rule, dict) and "smooth_mm" in rule:
             rule = {**rule, "smooth_mm": rule["smooth_mm"] * scale}
     changed = {"rule": rule, "camera": camera} if {"rule", "camera"} <= renamed.keys() else {}
-    return {**renamed, **changed, "schema": SCHEMA}
+    return {**renamed, **changed, "schema": 2}
 
 
 def _with_unit_directions(numbers: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
     """A camera of schema 1 with directions of length 1, and the length that its columns' had."""
-    right, down = (torch.tensor(numbers[name], dtype=torch.float64) for name in ("image_right", "image_down"))
+    right, down = (
+        torch.tensor(numbers[name], dtype=torch.float64, device="cpu") for name in ("image_right", "image_down")
+    )
     lengths = [_length(directions) for directions in (down, right)]
     pixel_mm = torch.cat([length * pixel for length, pixel in zip(lengths, numbers["pixel_mm"], strict=True)], dim=1)
     units = {"image_down": (down / lengths[0]).tolist(), "image_right": (right / lengths[1]).tolist()}

@@ -40,8 +40,12 @@ class DataSettings(GridSettings):
     Args:
         ct_dir:          folder of CTs; none: phantoms are made in run_dir/data.
         ct_pattern:      names of the files, or of the DICOM folders, to take from it and below.
-        radiographs_dir: folder of real radiographs; none: phantom radiographs are made in run_dir/data.
+        radiographs_dir: folder of real radiographs, or a public set, such as `shenzhen:FOLDER`; none:
+                         phantom radiographs are made in run_dir/data.
         cached_volumes:  CTs kept in memory on the mapper's grid.
+        skip_bad:        go on without the files that cannot be used, and list them in the run's skipped.csv.
+        cached_radiographs: radiographs kept in memory; the others are kept in a file, in 16 bits, of cache_dir or
+                         else of run_dir/cache.
         cache_dir:       folder that keeps resampled CTs across runs; none: read the files again.
     """
 
@@ -49,4 +53,6 @@ class DataSettings(GridSettings):
     ct_pattern: str = "*"
     radiographs_dir: str | None = None
     cached_volumes: int = number(16, 1, 100_000)
+    skip_bad: bool = False
+    cached_radiographs: int = number(2048, 0, 100_000_000)
     cache_dir: str | None = None

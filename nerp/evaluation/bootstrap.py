@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerp.devices import WHOLE, single
 from nerp.errors import EvaluationError
 from nerp.evaluation.score import Score
 
@@ -31,23 +32,25 @@ def resamples(groups: Sequence[Hashable], n_resamples: int, *, generator: torch.
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if not numbers:
         raise EvaluationError("no image to resample: found 0, expected at least 1")
-    of_image = torch.tensor([numbers[group] for group in groups])
+    of_image = torch.tensor([numbers[group] for group in groups], **WHOLE)
     order, counts = of_image.argsort(stable=True), of_image.bincount()
     starts = counts.cumsum(0) - counts
     for _ in range(n_resamples):
-        drawn = torch.randint(len(counts), (len(counts),), generator=generator)
+        drawn = torch.randint(len(counts), (len(counts),), generator=generator, **WHOLE)
         yield order[_ranges(starts[drawn], counts[drawn])]
 
 
 def _ranges(starts: Tensor, counts: Tensor) -> Tensor:
     """`start, start + 1, ...` of each group, `count` long, one after another."""
     before = counts.cumsum(0) - counts
-    return torch.arange(int(counts.sum())) + (starts - before).repeat_interleave(counts)
+    return torch.arange(int(counts.sum()), **WHOLE) + (starts - before).repeat_interleave(counts)
 
 
 def percentile_interval(statistics: Sequence[float]) -> tuple[float, float]:
     """The 2.5th and the 97.5th percentile of resampled statistics. Source: Efron 1979."""
-    low, high = torch.quantile(torch.tensor(statistics, dtype=torch.float64), torch.tensor([0.025, 0.975]).double())
+    low, high = torch.quantile(
+        torch.tensor(statistics, dtype=torch.float64, device="cpu"), single([0.025, 0.975]).double()
+    )
     return float(low), float(high)
 
 

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, WHOLE
+
 KID_SUBSET = 1000
 KID_SUBSETS = 100
 ISC_SPLITS = 10
@@ -83,7 +85,7 @@ def squared_mmd(fake: Tensor, real: Tensor, *, counts: tuple[Tensor, Tensor] | N
 
     Source: Gretton 2012 (the unbiased estimate), Binkowski 2018 (the kernel).
     """
-    counts = counts or (torch.ones(1, len(fake)).double(), torch.ones(1, len(real)).double())
+    counts = counts or (torch.ones(1, len(fake), **SINGLE).double(), torch.ones(1, len(real), **SINGLE).double())
     within = []
     for features, times in zip((fake, real), counts, strict=True):
         size = times.sum(1)
@@ -95,8 +97,8 @@ def squared_mmd(fake: Tensor, real: Tensor, *, counts: tuple[Tensor, Tensor] | N
 
 def _kernel_sum(first: Tensor, second: Tensor, counts: Tensor, second_counts: Tensor) -> Tensor:
     """(R,) sums of the kernel over all pairs, counted; in blocks of rows, so that memory stays flat."""
-    total = torch.zeros(len(counts), dtype=torch.float64)
-    for rows in torch.arange(len(first)).split(1024):
+    total = torch.zeros(len(counts), dtype=torch.float64, device="cpu")
+    for rows in torch.arange(len(first), **WHOLE).split(1024):
         kernels = (second @ first[rows].T / first.shape[1] + 1.0) ** 3
         total += (counts[:, rows] * (second_counts @ kernels)).sum(1)
     return total

@@ -49,7 +49,7 @@ def extract(
 
     Args:
         extractor:  from `load_extractor`.
-        files:      image files, grey or colour, 8 or 16 bit.
+        files:      image files of any kind that `read_stored` knows.
         batch_size: images at a time; it does not change the features beyond rounding.
         progress:   called as progress(images done, images in all).
 
@@ -85,7 +85,7 @@ def read_square(path: Path, side: int) -> Tensor:
     """An image file squared: bilinear, antialiased where it shrinks.
 
     Args:
-        path: of an image, grey or colour, 8 or 16 bit.
+        path: of an image of any kind that `read_stored` knows.
         side: of the square, pixels.
 
     Returns:

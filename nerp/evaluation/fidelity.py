@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerp.data.images import list_images
+from nerp.data.checking import Bad, check_inputs
+from nerp.data.folders import find_radiographs
+from nerp.data.radiographs import check_radiograph
 from nerp.errors import EvaluationError, UsageError
 from nerp.evaluation.bootstrap import percentile_interval, resamples
 from nerp.evaluation.distances import (
@@ -41,22 +43,25 @@ def evaluate_fidelity(
     extractor: Extractor | str = "inception",
     seed: int = 0,
     n_resamples: int = 100,
+    skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """FID, KID and Inception score of a folder of images against a folder of real ones.
 
     Args:
-        fake_dir:    folder of images, at least two.
-        real_dir:    folder of images, at least two.
+        fake_dir:    at least two images; see `find_radiographs`.
+        real_dir:    likewise.
         extractor:   from `load_extractor`, or a name that it knows: then it runs on the CPU.
         seed:        of the KID's subsets and of the intervals.
         n_resamples: bootstrap sets an interval; 0 leaves the intervals out (null).
+        skip_bad:    go on without images that cannot be read.
         progress:    called as progress(images done, images in all).
 
     Returns:
         JSON-ready: `fid`, `kid`, `isc`, each with `value`, `ci95` and `n`, the fake images; `isc` is of these
         alone, and its value null with a `reason` where the extractor has no classes; `extractor` with name, sha256,
-        the resizing and the device; `n_fake`, `n_real`, `n_resamples`, `warnings`.
+        the resizing and the device; `n_fake`, `n_real`, `n_resamples`, `warnings`; `skipped`, names of
+        files that were left out.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
@@ -65,13 +70,14 @@ def evaluate_fidelity(
     """
     if not 0 <= seed < 2**32:
         raise UsageError(f"seed is {seed}; expected 0 to {2**32 - 1}")
-    fake, real = _images(fake_dir), _images(real_dir)
+    (fake, bad_fake), (real, bad_real) = (_images(source, skip_bad=skip_bad) for source in (fake_dir, real_dir))
     if isinstance(extractor, str):
         extractor = load_extractor(extractor)
     features, logits = extract(extractor, fake + real, progress=progress)
     logits = None if logits is None else logits[: len(fake)]
     result = compare(features[: len(fake)], features[len(fake) :], logits=logits, seed=seed, n_resamples=n_resamples)
-    return result | {"extractor": _identity(extractor)}
+    skipped = {"skipped": [one.path.name for one in (*bad_fake, *bad_real)]}
+    return result | {"extractor": _identity(extractor)} | skipped
 
 
 def _identity(extractor: Extractor) -> dict[str, str]:
@@ -123,7 +129,7 @@ def _isc(logits: Tensor | None, drawn: list[Tensor], count: int) -> dict[str, An
 
 def _counts(drawn: list[Tensor], count: int) -> Tensor:
     """(R, count) float64: how often each resample holds each image."""
-    counts = torch.zeros(len(drawn), count, dtype=torch.float64)
+    counts = torch.zeros(len(drawn), count, dtype=torch.float64, device="cpu")
     for row, indices in zip(counts, drawn, strict=True):
         row += indices.bincount(minlength=count)
     return counts
@@ -133,16 +139,17 @@ def _with_interval(value: float, drawn: list[float], count: int) -> Score:
     """The value and the percentiles of the resamples, shifted so that their median falls on the value."""
     if not drawn:
         return Score(value, None, count)
-    shift = value - float(torch.tensor(drawn, dtype=torch.float64).quantile(0.5))
+    shift = value - float(torch.tensor(drawn, dtype=torch.float64, device="cpu").quantile(0.5))
     low, high = percentile_interval(drawn)
     return Score(value, (low + shift, high + shift), count)
 
 
-def _images(folder: str | Path) -> list[Path]:
-    files = list_images(folder)
+def _images(source: str | Path, *, skip_bad: bool) -> tuple[list[Path], list[Bad]]:
+    """The images of a folder or set that can be read, and those that are left out."""
+    files, bad = check_inputs(find_radiographs(source), check_radiograph, what="images", skip_bad=skip_bad)
     if len(files) < 2:
-        raise EvaluationError(f"{folder} has 1 image; expected 2 or more to compare: a distribution needs several")
-    return files
+        raise EvaluationError(f"{source} has 1 image; expected 2 or more to compare: a distribution needs several")
+    return files, bad
 
 
 def _warnings(n_fake: int, n_real: int, n_features: int, has_classes: bool) -> list[str]:

@@ -21,13 +21,13 @@ Scores = dict[str, dict[str, float]]
 
 
 def score(
-    network: Segmenter, pairs: Sequence[tuple[Path, Path]], *, predictions: Path | None = None
+    network: Segmenter, pairs: Sequence[tuple[Path, Sequence[Path]]], *, predictions: Path | None = None
 ) -> tuple[Scores, dict[str, int]]:
     """Segment each image and compare it with its mask, at the mask's own size.
 
     Args:
         network:     in evaluation mode, on any device.
-        pairs:       (image, mask) paths.
+        pairs:       paths of images, and of the files whose union is each one's mask.
         predictions: folder that receives one PNG (0 or 255) an image.
 
     Returns:
@@ -35,8 +35,8 @@ def score(
     """
     scores: Scores = {}
     empty = {"predicted": 0, "target": 0}
-    for image_path, mask_path in pairs:
-        target = read_mask(mask_path)
+    for image_path, mask_paths in pairs:
+        target = read_mask(mask_paths)
         predicted = segment_file(network, image_path, (target.shape[2], target.shape[3]))
         scores[image_path.stem] = overlap(predicted, target[0, 0].numpy())
         empty["predicted"] += int(not predicted.any())

@@ -12,15 +12,19 @@ class SegmentationConfig(SegmenterConfig):
     """A segmenter, trained here or before, scored on images and masks that it has not seen.
 
     Args:
-        train:     folder of pairs to learn from; none where `weights` are given.
+        train:     folder of pairs to learn from, or a public set; none where `weights` are given.
+        mask_name: which of their masks, where they have several.
+        skip_bad:  go on without the files that cannot be read, and list them.
         out:       folder of the run, of scores.json and of predictions/; none: nothing is written.
         seed:      of the training, and of the intervals' draws.
         device:    `auto` takes a GPU where there is one.
         precision: of the network while it learns.
         segmenter: the network and its pace.
-        test:      folder with images/ and masks/, matched by file stem.
+        test:      folder with images/ and masks/, matched by file name, or a public set, such as `montgomery:FOLDER`.
         weights:   a segmenter.safetensors of an earlier run; then nothing is trained.
+        masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
     """
 
     test: str | None = None
     weights: str | None = None
+    masks_pattern: str | None = None

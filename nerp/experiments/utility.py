@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from nerp.config import save_settings
-from nerp.data.images import find_pairs, read_image, read_mask
+from nerp.data.checking import Bad, check_pairs, write_skipped
+from nerp.data.folders import Pairs, find_pairs
+from nerp.data.images import read_image, read_mask
 from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.segmentation import score, summarise
@@ -32,14 +34,14 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
 
     Returns:
         JSON-ready: for `dice`, `jaccard`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit` ("px" of
-        the mask files); `training`, or null; `weights`; `images_without_mask`; `empty` (counts of empty masks);
-        `device`, `cpu` or `cuda`, that trained and segmented.
+        the mask files); `training`, or null; `weights`; `images_without_mask`; `skipped`;
+        `empty` (counts of empty masks); `device`, `cpu` or `cuda`, that trained and segmented.
 
     Raises:
         UsageError: both or neither of `train` and `weights`, no `test`, or tests among what is trained on.
         DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
     """
-    tests, unmatched = _test_pairs(_checked_sources(config))
+    tests, unmatched, skipped = _test_pairs(_checked_sources(config), config)
     run = None if config.out is None else RunFolder(Path(config.out))
     if run is not None:
         check_folder(run.predictions)
@@ -48,8 +50,9 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
     result = summarise(scores, seed=config.seed)
     result |= {"distance_unit": "px", "training": trained and trained.record(), "empty": empty}
     result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
-    result |= {"device": network.device.type}
+    result |= {"device": network.device.type, "skipped": [one.path.name for one in skipped]}
     if run is not None:
+        write_skipped(run.skipped, skipped)
         save_settings(config, run.config)
         write_bytes(run.scores, json_bytes(result))
     return result
@@ -77,13 +80,16 @@ def _checked_sources(config: SegmentationConfig) -> str:
     return config.test
 
 
-def _test_pairs(folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    pairs, unmatched = find_pairs(folder)
+def _test_pairs(folder: str | Path, config: SegmentationConfig) -> tuple[Pairs, list[str], list[Bad]]:
+    """Images with their masks, stems of images without one, and what cannot be read and is left out."""
+    pairs, unmatched = find_pairs(folder, pattern=config.masks_pattern, mask=config.mask_name)
     if not pairs:
         raise DataError(
-            f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems"
+            f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems, or "
+            "--masks-pattern"
         )
-    image, mask = pairs[0]  # a set of another kind is met before the training, not after
+    pairs, skipped = check_pairs(pairs, skip_bad=config.skip_bad)
+    image, masks = pairs[0]  # a set of another kind is met before the training, not after
     read_image(image)
-    read_mask(mask)
-    return pairs, unmatched
+    read_mask(masks)
+    return pairs, unmatched, skipped

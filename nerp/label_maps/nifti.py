@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nerp.errors import VolumeError
-from nerp.formats import MM_PER_UNIT, read_grid
+from nerp.formats import read_grid
+from nerp.headers.nifti import nifti_fields, nifti_place
 from nerp.label_maps.layers import from_layers
 from nerp.label_maps.stored import CONVERT, StoredMaps, check_voxels, one_line
 
@@ -36,9 +37,9 @@ def read_nifti_labels(path: Path, *, max_voxels: int) -> StoredMaps:
     check_voxels(path, shape, max_voxels)
     image = _opened(path)
     layers = np.asarray(_voxels(path, image)).reshape(*shape[:3], -1)
-    unit = _mm_per_unit(path, image)
+    place, _ = nifti_place(path, nifti_fields(path), shape)
     maps = from_layers(path, lambda number: layers[..., number], layers.shape[3], max_voxels=max_voxels)
-    return StoredMaps(maps, np.diag([unit, unit, unit, 1.0]) @ image.affine, names)
+    return StoredMaps(maps, place.affine, names)
 
 
 def nifti_header(path: Path) -> tuple[tuple[int, ...], dict[int, str]]:
@@ -64,13 +65,6 @@ def _opened(path: Path) -> Any:
             return nibabel.load(path)
     except (*damaged, ValueError, zlib.error) as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
-
-
-def _mm_per_unit(path: Path, image: Any) -> float:
-    try:
-        return MM_PER_UNIT[image.header.get_xyzt_units()[0]]
-    except KeyError as error:
-        raise VolumeError(f"{path}: its header has an unknown unit of length; expected mm: write it again") from error
 
 
 def _voxels(path: Path, image: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nerp.devices import SINGLE
 from nerp.errors import VolumeError
 from nerp.label_maps.stored import StoredMaps
 from nerp.volume import Volume, as_affine
@@ -151,7 +152,7 @@ def _extent_of(shape: Sequence[int], affine: np.ndarray) -> str:
 
 def _empty(shape: Sequence[int], affine: np.ndarray) -> Volume:
     """A volume of this grid that takes no memory."""
-    return Volume(torch.zeros(1, 1, 1, 1).expand(1, *shape), as_affine(affine), "label")
+    return Volume(torch.zeros(1, 1, 1, 1, **SINGLE).expand(1, *shape), as_affine(affine), "label")
 
 
 def extent(volume: Volume) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, single
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest
 from nerp.phantom.shapes import Profile, Tubes, curve, join, strap, tube
@@ -52,9 +53,9 @@ def paint_spine(canvas: Canvas, chest: Chest) -> None:
     disc = 2.6 - into
     canvas.paint("discs", 85.0, torch.maximum(body, -disc), box)
     canvas.paint_bone("vertebrae", torch.maximum(body, disc), box, cortex_mm=1.5, hu=(560.0, 210.0))
-    heights = torch.linspace(-225.0, 190.0, 40)
+    heights = torch.linspace(-225.0, 190.0, 40, **SINGLE)
     canal = torch.stack([chest.spine_x(heights), chest.spine_y(heights) - 22.0, heights], 1)
-    box, distance = canvas.sweep(Tubes(canal[:-1], canal[1:], torch.full((39, 2), 8.0)))
+    box, distance = canvas.sweep(Tubes(canal[:-1], canal[1:], torch.full((39, 2), 8.0, **SINGLE)))
     canvas.paint("spinal_canal", 25.0, distance, box)
     box, processes = canvas.sweep(_processes(chest))
     canvas.paint_bone("vertebrae", processes, box, cortex_mm=1.2, hu=(360.0, 150.0))
@@ -81,16 +82,16 @@ def _processes(chest: Chest) -> Tubes:
     """Laminae, transverse and spinous processes of every vertebra as tubes."""
     parts = []
     for z in VERTEBRAE_MM:
-        height = torch.tensor(float(z))
+        height = single(float(z))
         at = torch.stack([chest.spine_x(height), chest.spine_y(height), height])
         thoracic = -145 < z < 110
         tip = (0, -57, -22) if thoracic else (0, -50, -8)
         wing = 30.0 if thoracic else 24.0
-        parts.append(tube(at + torch.tensor([(0, -33, -2), (0, -43, -9), tip]), (3.5, 2.6, 3.2), 5))
+        parts.append(tube(at + single([(0, -33, -2), (0, -43, -9), tip]), (3.5, 2.6, 3.2), 5))
         for s in SIDES.values():
             arch = [(11 * s, -8, 3), (12 * s, -20, 3), (8 * s, -29, 0), (0, -33, -2)]
-            parts.append(tube(at + torch.tensor(arch), (4.5, 4.0, 3.2, 3.0), 7))
-            parts.append(tube(at + torch.tensor([(11 * s, -22, 3), (wing * s, -30, 6)]), (4.5, 4.0), 4))
+            parts.append(tube(at + single(arch), (4.5, 4.0, 3.2, 3.0), 7))
+            parts.append(tube(at + single([(11 * s, -22, 3), (wing * s, -30, 6)]), (4.5, 4.0), 4))
     return join(parts)
 
 
@@ -112,7 +113,7 @@ def rib_path(chest: Chest, side: float, index: int, fraction: Tensor) -> tuple[T
     z = torch.full_like(fraction, head)
     for _ in range(6):
         x, y = _on_wall(chest, angle, z, 4.5)
-        fall = _RIB_FALL(100.0 * fraction) / _RIB_FALL(torch.tensor(100.0 * _REACH[index]))
+        fall = _RIB_FALL(100.0 * fraction) / _RIB_FALL(single(100.0 * _REACH[index]))
         z = head - _DROP_MM[index] * lift * fall
     outward = torch.nn.functional.normalize(torch.stack([x * side / 1.2, y - chest.wall_centre(z), 0.15 * x.abs()], 1))
     return torch.stack([x * side + chest.spine_x(z) * (1 - fraction), y, z], 1), outward
@@ -140,9 +141,9 @@ def paint_rib(canvas: Canvas, chest: Chest, side: str, index: int) -> None:
         index:  0 to 11.
     """
     end = _REACH[index]
-    path, outward = rib_path(chest, SIDES[side], index, torch.linspace(0.055, end, 48))
+    path, outward = rib_path(chest, SIDES[side], index, torch.linspace(0.055, end, 48, **SINGLE))
     height = _HEIGHT_MM[index]
-    radii = torch.full((48,), height)
+    radii = torch.full((48,), height, **SINGLE)
     radii[:4] = 0.75 * height
     path, outward, radii = _with_head(chest, SIDES[side], index, (path, outward, radii))
     box, distance = canvas.sweep(strap(path, radii, outward, 0.52))
@@ -156,9 +157,9 @@ def _with_head(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The rib with its neck: from the side of the vertebral body to the wall."""
     path, outward, radii = rib
-    z = torch.tensor(VERTEBRAE_MM[FIRST_THORACIC + index] + 5.0)
+    z = single(VERTEBRAE_MM[FIRST_THORACIC + index] + 5.0)
     head = torch.stack([chest.spine_x(z) + 15.0 * side, chest.spine_y(z) - 10.0, z])
-    neck = torch.stack([head, (head + path[0]) / 2 + torch.tensor([0.0, -2.0, 1.5])])
+    neck = torch.stack([head, (head + path[0]) / 2 + single([0.0, -2.0, 1.5])])
     return torch.cat([neck, path]), torch.cat([outward[:1], outward[:1], outward]), torch.cat([radii[:2], radii])
 
 
@@ -166,17 +167,17 @@ _ANCHOR_MM = (74, 46, 30, 12, -6, -22, -36)
 
 
 def _paint_cartilage(canvas: Canvas, chest: Chest, side: float, index: int) -> None:
-    start, _ = rib_path(chest, side, index, torch.tensor([_REACH[index] - 0.02, _REACH[index] + 0.015]))
+    start, _ = rib_path(chest, side, index, single([_REACH[index] - 0.02, _REACH[index] + 0.015]))
     z = float(_ANCHOR_MM[min(index, 6)]) if index < 7 else start[1, 2].item() + 26.0
     x = 17.0 if index < 7 else start[1, 0].abs().item() - 34.0
-    y = chest.wall_front(torch.tensor(z)).item() + 5.0 if index < 7 else start[1, 1].item() + 14.0
-    goal = torch.tensor([x * side, y, z])
+    y = chest.wall_front(single(z)).item() + 5.0 if index < 7 else start[1, 1].item() + 14.0
+    goal = single([x * side, y, z])
     low = min(start[1, 2].item() - 4.0, z - 4.0)
     middle = (start[1] + goal) / 2
     middle[2], middle[1] = 0.5 * (low + middle[2]), max(middle[1], 0.65 * y + 0.35 * start[1, 1]) + 3.0
     path = curve(torch.stack([start[0], start[1], middle, goal]), 16)
-    outward = torch.tensor([[0.2 * side, 1.0, 0.1]]).expand(16, 3)
-    box, distance = canvas.sweep(strap(path, torch.full((16,), 6.0), outward, 0.55))
+    outward = single([[0.2 * side, 1.0, 0.1]]).expand(16, 3)
+    box, distance = canvas.sweep(strap(path, torch.full((16,), 6.0, **SINGLE), outward, 0.55))
     canvas.paint("costal_cartilage", 110.0, distance, box)
 
 
@@ -187,11 +188,11 @@ def paint_sternum(canvas: Canvas, chest: Chest) -> None:
         canvas: painted on.
         chest:  the patient's.
     """
-    heights = torch.tensor([82.0, 62.0, 44.0, 20.0, -20.0, -50.0, -62.0, -76.0])
-    path = torch.stack([torch.zeros(8), chest.wall_front(heights) + 8.0, heights], 1)
+    heights = single([82.0, 62.0, 44.0, 20.0, -20.0, -50.0, -62.0, -76.0])
+    path = torch.stack([torch.zeros(8, **SINGLE), chest.wall_front(heights) + 8.0, heights], 1)
     path = curve(path, 24)
     where = Profile((-80, -62, -45, -10, 30, 42, 60, 74, 84), (5, 8, 19, 17, 14, 15, 22, 27, 24))
     radii = where(path[:, 2])
-    outward = torch.tensor([[0.0, 1.0, 0.3]]).expand(24, 3)
+    outward = single([[0.0, 1.0, 0.3]]).expand(24, 3)
     box, distance = canvas.sweep(strap(path, radii, outward, 0.26))
     canvas.paint_bone("sternum", distance, box, cortex_mm=1.2, hu=(420.0, 120.0))

@@ -8,6 +8,7 @@ from math import ceil, cos, sin
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, WHOLE, single
 from nerp.phantom.labels import LABEL_OF
 from nerp.phantom.shapes import FAR_MM, Box, Points, Tubes
 
@@ -40,21 +41,23 @@ class Canvas:
     ):
         self.shape = tuple(ceil((high - low) / spacing_mm) for low, high in zip(low_mm, high_mm, strict=True))
         first = [(a + b - (n - 1) * spacing_mm) / 2 for a, b, n in zip(low_mm, high_mm, self.shape, strict=True)]
-        self.affine = torch.diag(torch.tensor([spacing_mm] * 3 + [1.0], dtype=torch.float64))
-        self.affine[:3, 3] = torch.tensor(first, dtype=torch.float64)
-        to_patient = torch.linalg.inv(posture.double() @ torch.diag(torch.tensor(scale, dtype=torch.float64)))
+        self.affine = torch.diag(torch.tensor([spacing_mm] * 3 + [1.0], dtype=torch.float64, device="cpu"))
+        self.affine[:3, 3] = torch.tensor(first, dtype=torch.float64, device="cpu")
+        to_patient = torch.linalg.inv(
+            posture.double() @ torch.diag(torch.tensor(scale, dtype=torch.float64, device="cpu"))
+        )
         self.step = (to_patient * spacing_mm).float()
         self.to_index = torch.linalg.inv(self.step)
         self.origin = (to_patient @ self.affine[:3, 3]).float()
         self.voxel_mm = spacing_mm / (scale[0] * scale[1] * scale[2]) ** (1 / 3)
-        self.hu = torch.full(self.shape, -1000.0)
-        self.labels = torch.zeros(self.shape, dtype=torch.uint8)
+        self.hu = torch.full(self.shape, -1000.0, **SINGLE)
+        self.labels = torch.zeros(self.shape, dtype=torch.uint8, device="cpu")
         self.everywhere: Box = tuple(slice(0, n) for n in self.shape)
         self.points = self._points()
 
     def _points(self) -> Points:
         i, j, k = (
-            torch.arange(n, dtype=torch.float32).view([-1 if axis == a else 1 for a in range(3)])
+            torch.arange(n, dtype=torch.float32, device="cpu").view([-1 if axis == a else 1 for a in range(3)])
             for axis, n in enumerate(self.shape)
         )
         (xi, xj, xk), (yi, yj, _), (_, _, zk) = self.step.tolist()
@@ -67,7 +70,7 @@ class Canvas:
         Args:
             low_mm, high_mm: (3,) corners in the patient's frame.
         """
-        corners = torch.cartesian_prod(*(torch.tensor([a, b]) for a, b in zip(low_mm, high_mm, strict=True)))
+        corners = torch.cartesian_prod(*(single([a, b]) for a, b in zip(low_mm, high_mm, strict=True)))
         index = (corners.float() - self.origin) @ self.to_index.T
         low, high = index.amin(0).floor().int() - 2, index.amax(0).ceil().int() + 3
         limits = zip(low.tolist(), high.tolist(), self.shape, strict=True)
@@ -124,7 +127,7 @@ class Canvas:
         low = torch.minimum(tubes.start, tubes.end) - reach
         high = torch.maximum(tubes.start, tubes.end) + reach
         box = self.box(low.amin(0).tolist(), high.amax(0).tolist())
-        field = torch.full([max(s.stop - s.start, 0) for s in box], FAR_MM)
+        field = torch.full([max(s.stop - s.start, 0) for s in box], FAR_MM, **SINGLE)
         if field.numel():
             self._sweep_into(field, tubes, box, (low, high))
         return box, field
@@ -136,19 +139,19 @@ class Canvas:
         first = (middle - extent).ceil().long()
         counts = (middle + extent).floor().long() - first + 1
         counts = counts.clamp(min=1) + counts % 2  # fewer sizes, larger batches
-        corner = torch.tensor([s.start for s in box])
+        corner = torch.tensor([s.start for s in box], **WHOLE)
         for size in torch.unique(counts, dim=0):
             (members,) = torch.nonzero((counts == size).all(1), as_tuple=True)
             for some in members.split(max(1, CHUNK // int(size.prod()))):
                 self._nearest(field, tubes[some], first[some] - corner, corner, size)
 
     def _nearest(self, field: Tensor, tubes: Tubes, first: Tensor, corner: Tensor, size: Tensor) -> None:
-        offsets = torch.cartesian_prod(*(torch.arange(int(n)) for n in size))
+        offsets = torch.cartesian_prod(*(torch.arange(int(n), **WHOLE) for n in size))
         index = first[:, None] + offsets
         points = (index + corner).float() @ self.step.T + self.origin
-        shape = torch.tensor(field.shape)
+        shape = torch.tensor(field.shape, **WHOLE)
         inside = ((index >= 0) & (index < shape)).all(-1)
-        distance = torch.where(inside, tubes.distance(points), torch.tensor(FAR_MM))
+        distance = torch.where(inside, tubes.distance(points), single(FAR_MM))
         index = torch.minimum(index.clamp(min=0), shape - 1)
         flat = (index[..., 0] * shape[1] + index[..., 1]) * shape[2] + index[..., 2]
         field.view(-1).scatter_reduce_(0, flat.view(-1), distance.view(-1), "amin")
@@ -164,5 +167,5 @@ def leaning(yaw_rad: float, lean: float) -> Tensor:
     A shear instead of a tilt leaves every height where it is, so that profiles along the body cost a row,
     not a volume.
     """
-    yaw = torch.tensor([[cos(yaw_rad), -sin(yaw_rad), 0], [sin(yaw_rad), cos(yaw_rad), 0], [0, 0, 1.0]])
-    return yaw @ torch.tensor([[1.0, 0, lean], [0, 1.0, 0], [0, 0, 1.0]])
+    yaw = single([[cos(yaw_rad), -sin(yaw_rad), 0], [sin(yaw_rad), cos(yaw_rad), 0], [0, 0, 1.0]])
+    return yaw @ single([[1.0, 0, lean], [0, 1.0, 0], [0, 0, 1.0]])

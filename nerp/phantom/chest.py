@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nerp.devices import single
 from nerp.phantom.patient import Patient
 from nerp.phantom.shapes import Points, Profile, ellipsoid, smooth_intersection, smooth_union
 
@@ -94,7 +95,7 @@ class Chest:
         return smooth_union(right, left, 6.0).maximum(right.maximum(left))
 
     def _dome(self, x: Tensor, y: Tensor, centre_mm: float, top_mm: float) -> Tensor:
-        reach = self.wall_width(torch.tensor(-110.0)).item() - centre_mm
+        reach = self.wall_width(single(-110.0)).item() - centre_mm
         aside2 = ((x - centre_mm) / reach) ** 2
         fore = y / 70.0
         outer = 46.0 * aside2 * (0.4 + 0.6 * aside2)
@@ -111,7 +112,7 @@ class Chest:
             x, y, z: coordinates, mm.
         """
         aside = (x.abs() - 52.0) / 54.0
-        fore = (y - self.spine_y(torch.tensor(APEX_MM)) - 22.0) / 52.0
+        fore = (y - self.spine_y(single(APEX_MM)) - 22.0) / 52.0
         return (z - APEX_MM + 40.0 * (aside**2 + fore**2)) * 0.75
 
     def mediastinum(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ def breasts(chest: Chest, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         x, y, z: coordinates, mm.
     """
     size = chest.patient.breast_mm
-    front = chest.body_front(torch.tensor(-60.0)).item()
+    front = chest.body_front(single(-60.0)).item()
     return ellipsoid((x.abs(), y, z), (74.0, front - 14.0, -60.0), (size * 1.2, size * 0.95, size))
 
 

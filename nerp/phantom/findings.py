@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, WHOLE, single
 from nerp.errors import UsageError
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.labels import FINDINGS
@@ -68,14 +69,14 @@ def check_findings(findings: str | Iterable[str]) -> tuple[str, ...]:
 
 def draw_findings(seed: int) -> tuple[str, ...]:
     """Each finding with probability `CHANCE`, so that some phantoms have none and some have several."""
-    chances = torch.rand(len(FINDINGS), generator=stream(seed, "findings")).tolist()
+    chances = torch.rand(len(FINDINGS), generator=stream(seed, "findings"), **SINGLE).tolist()
     return tuple(name for name, chance in zip(FINDINGS, chances, strict=True) if chance < CHANCE)
 
 
 def _deep_points(room: Room, depth_mm: float, generator: torch.Generator) -> Tensor:
     """Points of the aerated lungs at least `depth_mm` inside, (N, 3)."""
-    low, high = torch.tensor([-135.0, -95.0, -110.0]), torch.tensor([135.0, 75.0, 100.0])
-    points = torch.rand(4000, 3, generator=generator) * (high - low) + low
+    low, high = single([-135.0, -95.0, -110.0]), single([135.0, 75.0, 100.0])
+    points = torch.rand(4000, 3, generator=generator, **SINGLE) * (high - low) + low
     distance = room(points)
     fit = points[distance < -depth_mm]
     return fit if len(fit) else points[distance.argmin()][None]
@@ -89,9 +90,9 @@ def draw_nodules(seed: int, room: Room) -> list[Nodule]:
         room: a function of points (N, 3), mm: distance to the aerated lung, mm.
     """
     generator = stream(seed, "nodule")
-    count = 1 + int(torch.randint(0, 3, (), generator=generator))
-    sizes = (5.0 + 11.0 * torch.rand(count, generator=generator) ** 1.5).tolist()
-    shapes = (0.85 + 0.3 * torch.rand(count, 3, generator=generator)).tolist()
+    count = 1 + int(torch.randint(0, 3, (), generator=generator, **WHOLE))
+    sizes = (5.0 + 11.0 * torch.rand(count, generator=generator, **SINGLE) ** 1.5).tolist()
+    shapes = (0.85 + 0.3 * torch.rand(count, 3, generator=generator, **SINGLE)).tolist()
     places = [_deep_points(room, size + 3.0, generator)[0].tolist() for size in sizes]
     parts = zip(places, sizes, shapes, strict=True)
     return [Nodule(_triple(place), _triple([size * s for s in shape])) for place, size, shape in parts]
@@ -111,8 +112,10 @@ def draw_consolidation(seed: int, room: Room) -> Consolidation:
     """
     generator = stream(seed, "consolidation")
     centre = _deep_points(room, 18.0, generator)[0].tolist()
-    radii = (26.0 + 22.0 * torch.rand(3, generator=generator)).tolist()
-    return Consolidation(_triple(centre), _triple(radii), 0.6 + 0.3 * torch.rand((), generator=generator).item())
+    radii = (26.0 + 22.0 * torch.rand(3, generator=generator, **SINGLE)).tolist()
+    return Consolidation(
+        _triple(centre), _triple(radii), 0.6 + 0.3 * torch.rand((), generator=generator, **SINGLE).item()
+    )
 
 
 def paint_consolidation(canvas: Canvas, cloud: Consolidation, lung: Tensor, coarse: Tensor) -> None:
@@ -126,7 +129,7 @@ def paint_consolidation(canvas: Canvas, cloud: Consolidation, lung: Tensor, coar
     """
     edge = ellipsoid(canvas.points, cloud.centre, cloud.radii_mm) + 8.0 * coarse
     fraction = cloud.density * (0.5 - edge / 16.0).clamp(0.0, 1.0) * canvas.cover(lung)
-    canvas.hu.lerp_(torch.tensor(30.0), fraction)
+    canvas.hu.lerp_(single(30.0), fraction)
     canvas.paint("consolidation", canvas.hu, torch.maximum(edge, lung))
 
 

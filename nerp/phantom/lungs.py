@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, single
 from nerp.phantom import organs
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest, Walls
@@ -107,10 +108,10 @@ def tips(side: float, n: int, *, room: Room, generator: torch.Generator) -> Tens
     Returns:
         (n, 3) mm; fewer where the lung is too small for them.
     """
-    low, high = torch.tensor([8.0, -100.0, -175.0]), torch.tensor([140.0, 80.0, 115.0])
-    points = torch.rand(24 * n, 3, generator=generator) * (high - low) + low
-    points = points * torch.tensor([side, 1.0, 1.0])
-    keep = torch.rand(len(points), generator=generator) < 1.0 - (points[:, 2] + 60.0) / 330.0
+    low, high = single([8.0, -100.0, -175.0]), single([140.0, 80.0, 115.0])
+    points = torch.rand(24 * n, 3, generator=generator, **SINGLE) * (high - low) + low
+    points = points * single([side, 1.0, 1.0])
+    keep = torch.rand(len(points), generator=generator, **SINGLE) < 1.0 - (points[:, 2] + 60.0) / 330.0
     points = points[keep]
     points = points[room(points) < -5.0]
     gap = 0.62 * (3.0e6 / n) ** (1 / 3)

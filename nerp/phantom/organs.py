@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, WHOLE, single
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest
 from nerp.phantom.patient import stream
@@ -83,7 +84,7 @@ def airways(chest: Chest) -> Tubes:
 
     def y(z: float) -> float:
         """Before the spine, mm."""
-        return chest.spine_y(torch.tensor(float(z))).item() + 36.0
+        return chest.spine_y(single(float(z))).item() + 36.0
 
     carina = (4.0, y(40), 42.0)
     trachea = tube([(0, y(172), 200), (0, y(140), 140), (1, y(105), 105), (3, y(72), 72), carina], 9.5, 20)
@@ -99,7 +100,7 @@ def airways(chest: Chest) -> Tubes:
 def oesophagus(chest: Chest) -> Tubes:
     """The oesophagus before the spine."""
     heights = (190, 140, 105, 72, 32, -12, -60, chest.dome_mm - 20)
-    y = [chest.spine_y(torch.tensor(float(z))).item() + 22.0 for z in heights]
+    y = [chest.spine_y(single(float(z))).item() + 22.0 for z in heights]
     return tube([(-3.0, b, z) for b, z in zip(y, heights, strict=True)], 7.0, 24)
 
 
@@ -130,11 +131,11 @@ def paint_abdomen(canvas: Canvas, chest: Chest, inside: Tensor) -> None:
 def _paint_colon(canvas: Canvas, chest: Chest, room: Tensor) -> None:
     """Gas in the left bend of the colon: a few bubbles in a row, some patients' more than others'."""
     generator = stream(chest.patient.seed, "colon")
-    count = int(torch.randint(0, 5, (), generator=generator))
-    start = torch.tensor([-104.0, 30.0, chest.dome_mm - 62.0])
+    count = int(torch.randint(0, 5, (), generator=generator, **WHOLE))
+    start = single([-104.0, 30.0, chest.dome_mm - 62.0])
     for index in range(count):
-        centre = start + torch.tensor([5.0 * index, 6.0, -21.0 * index]) + 5.0 * torch.randn(3, generator=generator)
-        radii = 8.0 + 7.0 * torch.rand(3, generator=generator)
+        centre = start + single([5.0 * index, 6.0, -21.0 * index]) + 5.0 * torch.randn(3, generator=generator, **SINGLE)
+        radii = 8.0 + 7.0 * torch.rand(3, generator=generator, **SINGLE)
         box = canvas.box((centre - radii).tolist(), (centre + radii).tolist())
         bubble = ellipsoid(canvas.at(box), centre.tolist(), radii.tolist())
         canvas.paint("colon_gas", -950.0, torch.maximum(bubble, room[box] + 3.0), box)

@@ -10,6 +10,8 @@ from zlib import crc32
 
 import torch
 
+from nerp.devices import SINGLE
+
 
 def stream(seed: int, name: str) -> torch.Generator:
     """The random numbers of one organ of one patient: adding an organ never changes another.
@@ -71,7 +73,7 @@ def draw_patient(seed: int, *, large_heart: bool = False) -> Patient:
         seed:        any integer >= 0.
         large_heart: enlarge the heart by a third or more, without changing anything else.
     """
-    numbers = iter(torch.rand(24, generator=stream(seed, "patient")).tolist())
+    numbers = iter(torch.rand(24, generator=stream(seed, "patient"), **SINGLE).tolist())
 
     def between(low: float, high: float) -> float:
         """The next number, from its range."""

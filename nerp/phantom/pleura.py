@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.chest import Chest, Walls
 from nerp.phantom.patient import stream
@@ -100,7 +101,7 @@ def draw_pleural(seed: int, names: tuple[str, ...]) -> Case:
         seed:  of the phantom.
         names: those of its findings; others than `effusion` and `pneumothorax` do not matter.
     """
-    first, level, climb, gap = torch.rand(4, generator=stream(seed, "pleura")).tolist()
+    first, level, climb, gap = torch.rand(4, generator=stream(seed, "pleura"), **SINGLE).tolist()
     side = 1.0 if first < 0.5 else -1.0
     fluid = Effusion(side, -14.0 + 48.0 * level, 32.0 + 26.0 * climb) if "effusion" in names else None
     air = Pneumothorax(-side, 16.0 + 26.0 * gap) if "pneumothorax" in names else None

@@ -9,6 +9,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE
+
 FAR_MM = 1e3
 
 Points: TypeAlias = tuple[Tensor, ...]
@@ -35,7 +37,7 @@ class Profile:
         from scipy.interpolate import PchipInterpolator
 
         self.first = float(knots[0])
-        steps = torch.arange(int(knots[-1] - knots[0]) + 2, dtype=torch.float64) + self.first
+        steps = torch.arange(int(knots[-1] - knots[0]) + 2, dtype=torch.float64, device="cpu") + self.first
         table = PchipInterpolator(knots, values, extrapolate=False)(steps.clamp(max=float(knots[-1])).numpy())
         self.table = torch.as_tensor(table, dtype=torch.float32)
 
@@ -80,7 +82,7 @@ def turned_ellipsoid(
     Returns:
         Of the points' common shape, mm, negative inside.
     """
-    heading = torch.tensor(axis, dtype=torch.float32)
+    heading = torch.tensor(axis, dtype=torch.float32, device="cpu")
     heading = heading / heading.norm()
     offset = [p - c for p, c in zip(points, centre, strict=True)]
     along = _sum([o * a for o, a in zip(offset, heading.tolist(), strict=True)])
@@ -198,7 +200,7 @@ def curve(points: Polyline, n: int) -> Tensor:
     """
     points = torch.as_tensor(points, dtype=torch.float32)
     padded = torch.cat([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    where = torch.linspace(0, len(points) - 1, n).clamp(max=len(points) - 1 - 1e-4)
+    where = torch.linspace(0, len(points) - 1, n, **SINGLE).clamp(max=len(points) - 1 - 1e-4)
     low = where.long()
     t = (where - low)[:, None]
     a, b, c, d = (padded[low + k] for k in range(4))

@@ -8,6 +8,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE
 from nerp.phantom.canvas import Canvas
 from nerp.phantom.labels import LABEL_OF
 from nerp.phantom.patient import stream
@@ -40,9 +41,9 @@ def lattice_noise(canvas: Canvas, pitch_mm: float, generator: torch.Generator) -
         (D, H, W), unitless.
     """
     size = [ceil(n * s / pitch_mm) + 3 for n, s in zip(canvas.shape, [canvas.affine[0, 0].item()] * 3, strict=True)]
-    noise = torch.randn(size, generator=generator) * 1.8
+    noise = torch.randn(size, generator=generator, **SINGLE) * 1.8
     for axis, count in enumerate(canvas.shape):
-        where = (torch.arange(count) + 0.5) * canvas.affine[0, 0].float() / pitch_mm + 0.25
+        where = (torch.arange(count, **SINGLE) + 0.5) * canvas.affine[0, 0].float() / pitch_mm + 0.25
         low = where.long()
         fraction = (where - low).view([-1 if k == axis else 1 for k in range(3)])
         fraction = fraction * fraction * (3 - 2 * fraction)
@@ -82,12 +83,12 @@ def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator) -> Non
         fine:      (D, H, W) unit noise of a few millimetres.
         generator: of the scanner's noise, which belongs to the grid.
     """
-    grain = torch.full((256,), _USUAL_GRAIN_HU)
+    grain = torch.full((256,), _USUAL_GRAIN_HU, **SINGLE)
     grain[0] = 0.0
     for name, hu in _GRAIN_HU.items():
         grain[LABEL_OF[name]] = hu
     for name in ("trachea", "stomach_gas", "colon_gas", "pneumothorax"):
         grain[LABEL_OF[name]] = 2.0
     canvas.hu += grain[canvas.labels.int()] * fine
-    canvas.hu += 8.0 * torch.randn(canvas.shape, generator=generator) * (canvas.labels > 0)
+    canvas.hu += 8.0 * torch.randn(canvas.shape, generator=generator, **SINGLE) * (canvas.labels > 0)
     canvas.hu.clamp_(-1000.0, 3000.0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE, single
 from nerp.phantom.shapes import Tubes
 
 
@@ -40,9 +41,9 @@ def grow(growth: Growth, targets: Tensor, generator: torch.Generator) -> Tubes:
     Returns:
         Smoothly bent tubes, tapering towards the ends.
     """
-    heading = torch.nn.functional.normalize(torch.tensor(growth.heading), dim=0)
-    sways = iter(0.08 * torch.randn(2 * len(targets), 3, generator=generator))
-    waiting = [(torch.tensor(growth.hilum), heading, targets)]
+    heading = torch.nn.functional.normalize(single(growth.heading), dim=0)
+    sways = iter(0.08 * torch.randn(2 * len(targets), 3, generator=generator, **SINGLE))
+    waiting = [(single(growth.hilum), heading, targets)]
     bends, loads = [], []
     while waiting:
         node, heading, ends = waiting.pop()
@@ -54,13 +55,13 @@ def grow(growth: Growth, targets: Tensor, generator: torch.Generator) -> Tubes:
         if len(ends) > 1:
             heading = torch.nn.functional.normalize(goal - middle, dim=0)
             waiting += [(goal, heading, half) for half in _halves(ends)]
-    fractions = torch.tensor(loads) / len(targets)
+    fractions = single(loads) / len(targets)
     return _arcs(torch.stack(bends), growth.radius_mm * fractions**growth.taper)
 
 
 def _arcs(bends: Tensor, radii_mm: Tensor) -> Tubes:
     """Tubes along quadratic arcs given by start, middle and end (N, 3, 3), tapering between two radii (N, 2)."""
-    t = torch.linspace(0, 1, 5)[:, None]
+    t = torch.linspace(0, 1, 5, **SINGLE)[:, None]
     first, middle, last = bends[:, None].unbind(2)
     path = (1 - t) ** 2 * first + 2 * t * (1 - t) * middle + t**2 * last
     radii = torch.lerp(radii_mm[:, :1], radii_mm[:, 1:], t[:, 0])

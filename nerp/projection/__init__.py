@@ -5,12 +5,13 @@ from nerp.projection.dispatch import available_backends
 from nerp.projection.integrals import march, siddon
 from nerp.projection.labels import march_labels, project_labels
 from nerp.projection.marching import composite, emission_weights, transmittance
-from nerp.projection.masks import RULES, MaskRule, project_mask
+from nerp.projection.masks import RULES, MaskRule, Structure, project_mask, project_masks
 from nerp.projection.obscuring import obscuring_tissue
 
 __all__ = [
     "RULES",
     "MaskRule",
+    "Structure",
     "available_backends",
     "composite",
     "display_image",
@@ -20,6 +21,7 @@ __all__ = [
     "obscuring_tissue",
     "project_labels",
     "project_mask",
+    "project_masks",
     "siddon",
     "transmittance",
 ]

@@ -20,10 +20,13 @@ from nerp.volume import Fields, Volume
 RULES: dict[str, dict[str, float]] = {
     "any": {},
     "thickness": {"thickness_mm": 10.0},
-    "visible": {"lung_mm": 20.0, "obscured_mm": 5.0, "obscured_per_lung": 0.4, "smooth_mm": 2.5},
+    "visible": {"lung_mm": 20.0, "obscured_mm": 5.0, "obscured_per_lung": 0.4, "smooth_mm": 2.5, "part_mm": 10.0},
     "rendered": {"fraction": 0.1},
 }
 """Every rule with its default numbers; `visible` is tuned to how people outline lung fields."""
+
+TOUCHED_MM = 1e-3
+"""Less path than this is no part of a structure, even where `part_mm` is 0."""
 
 FORMER_NUMBERS = {"hidden_mm": "obscured_mm", "hidden_per_lung": "obscured_per_lung", "share": "fraction"}
 """Names of the version before, still understood for one release."""
@@ -40,6 +43,7 @@ class MaskRule:
     * `visible`: the lung field that a reader sees: at least `lung_mm` of lung on the ray, and no
       more than `obscured_mm + obscured_per_lung * lung` of what obscures it (heart, mediastinum, organs
       below the diaphragm); the outline is smoothed by `smooth_mm` on the detector, as a hand draws it.
+      Of a part of the lungs, such as a lobe: where the lungs are seen and at least `part_mm` of it is crossed.
     * `rendered`: the label gives at least `fraction` of the emission weights of `march`.
 
     Args:
@@ -85,12 +89,81 @@ class MaskRule:
         return cls(str(record["name"]), {name: float(number) for name, number in record.items() if name != "name"})
 
 
+@dataclass(frozen=True)
+class Structure:
+    """What one mask shows.
+
+    Args:
+        labels: the integers whose union is masked.
+        rule:   which rays count.
+        lungs:  of rule `visible`: the labels of all lungs, where `labels` are a part of them; none: `labels` are all.
+        name:   of the mask, where there are several.
+    """
+
+    labels: tuple[int, ...]
+    rule: MaskRule = field(default_factory=MaskRule)
+    lungs: tuple[int, ...] = ()
+    name: str = ""
+
+    def all_lungs(self) -> tuple[int, ...]:
+        """The labels of all lungs, or of the structure itself where none are given."""
+        return self.lungs or self.labels
+
+
+def project_masks(
+    structures: Sequence[Structure],
+    label_volume: Volume,
+    camera: Camera,
+    *,
+    obscuring: Volume | None = None,
+    fields: Fields | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """The masks of several structures, on the rays of the image from the same camera, by one traversal of the labels.
+
+    Args:
+        structures:   S of them; they may share labels.
+        label_volume: `(M, D, H, W)` in 'label'.
+        camera:       B views of (H, W) pixels.
+        obscuring:    of `visible`: what obscures the lungs, from `obscuring_tissue`, which is called with the lungs
+                      of the first such structure where nothing is given; make it once for many views.
+        fields:       of `rendered`: the fields that the image is marched through.
+        backend:      `auto`, `reference`, `cpu` or `cuda`.
+
+    Returns:
+        The masks (B, S, H, W) bool, and (B, S, H, W) bool where any of each structure lies on the ray: what the
+        rule `any` gives.
+
+    Raises:
+        UsageError:    `rendered` without fields.
+        GeometryError: `obscuring` lies on another grid than the labels.
+    """
+    visible = [structure for structure in structures if structure.rule.name == "visible"]
+    if visible and obscuring is None:
+        obscuring = obscuring_tissue(label_volume, visible[0].all_lungs())
+    labels = sorted({label for one in structures for label in (*one.labels, *one.all_lungs())})
+    source = label_volume
+    if visible and obscuring is not None:
+        labels, source = [*labels, OBSCURING], _stacked(label_volume, obscuring)
+    lengths = project_labels(source, camera, labels, backend=backend)
+    lengths_mm = dict(zip(labels, lengths.unbind(1), strict=True))
+    crossed = [_of(structure.labels, lengths_mm) > 0 for structure in structures]
+    masks = [
+        _rendered(structure, label_volume, camera, fields, backend)
+        if structure.rule.name == "rendered"
+        else _by_lengths(structure, lengths_mm, camera)
+        for structure in structures
+    ]
+    return torch.cat(masks, dim=1), torch.cat(crossed, dim=1)
+
+
 def project_mask(
     rule: MaskRule,
     label_volume: Volume,
     camera: Camera,
     labels: Sequence[int],
     *,
+    lungs: Sequence[int] = (),
     obscuring: Volume | None = None,
     fields: Fields | None = None,
     backend: str = "auto",
@@ -102,8 +175,8 @@ def project_mask(
         label_volume: `(M, D, H, W)` in 'label'.
         camera:       B views of (H, W) pixels.
         labels:       the integers whose union is masked.
-        obscuring:       of `visible`: what obscures the lungs, from `obscuring_tissue`, which is called
-                      with `labels` where nothing is given; make it once for many views.
+        lungs:        of `visible`: the labels of all lungs, where `labels` are a part of them.
+        obscuring:    of `visible`: as for `project_masks`.
         fields:       of `rendered`: the fields that the image is marched through.
         backend:      `auto`, `reference`, `cpu` or `cuda`.
 
@@ -114,19 +187,33 @@ def project_mask(
         UsageError:    `rendered` without fields.
         GeometryError: `obscuring` lies on another grid than the labels.
     """
-    if rule.name == "rendered":
-        if fields is None:
-            raise UsageError("mask rule 'rendered' needs the fields of the image; give fields=... or another rule")
-        return rendered_mask(
-            _union(march_labels(fields, label_volume, camera, labels, backend=backend)), **rule.numbers
-        )
+    structure = Structure(tuple(labels), rule, tuple(lungs))
+    return project_masks([structure], label_volume, camera, obscuring=obscuring, fields=fields, backend=backend)[0]
+
+
+def _of(labels: Sequence[int], lengths_mm: Mapping[int, Tensor]) -> Tensor:
+    """(B, 1, H, W) mm through the union of some labels."""
+    return torch.stack([lengths_mm[label] for label in labels], dim=1).sum(dim=1, keepdim=True)
+
+
+def _by_lengths(structure: Structure, lengths_mm: Mapping[int, Tensor], camera: Camera) -> Tensor:
+    """The mask (B, 1, H, W) of a structure by a rule that asks for path lengths alone."""
+    rule, own_mm = structure.rule, _of(structure.labels, lengths_mm)
     if rule.name != "visible":
-        lengths_mm = _union(project_labels(label_volume, camera, labels, backend=backend))
-        return any_mask(lengths_mm) if rule.name == "any" else thickness_mask(lengths_mm, **rule.numbers)
-    obscuring = obscuring_tissue(label_volume, labels) if obscuring is None else obscuring
-    lengths_mm = project_labels(_stacked(label_volume, obscuring), camera, [*labels, OBSCURING], backend=backend)
-    seen = visible_mask(_union(lengths_mm[:, :-1]), lengths_mm[:, -1:], rule)
+        return any_mask(own_mm) if rule.name == "any" else thickness_mask(own_mm, **rule.numbers)
+    seen = visible_mask(_of(structure.all_lungs(), lengths_mm), _of([OBSCURING], lengths_mm), rule)
+    if structure.lungs and set(structure.lungs) != set(structure.labels):
+        seen = seen & (own_mm >= max(rule.numbers["part_mm"], TOUCHED_MM))
     return smooth_mask(seen, rule.numbers["smooth_mm"], pixel_mm=camera.pixel_mm)
+
+
+def _rendered(
+    structure: Structure, label_volume: Volume, camera: Camera, fields: Fields | None, backend: str
+) -> Tensor:
+    if fields is None:
+        raise UsageError("mask rule 'rendered' needs the fields of the image; give fields=... or another rule")
+    fractions = march_labels(fields, label_volume, camera, structure.labels, backend=backend)
+    return rendered_mask(_union(fractions), **structure.rule.numbers)
 
 
 def any_mask(lengths_mm: Tensor) -> Tensor:
@@ -196,7 +283,7 @@ def _smoothed(mask: Tensor, smooth_mm: float, pixel_mm: tuple[float, float]) -> 
     for axis, pixel in ((2, pixel_mm[0]), (3, pixel_mm[1])):
         radius = min(math.ceil(3 * smooth_mm / pixel), mask.shape[axis] - 1)
         if radius > 0:
-            offsets = torch.arange(-radius, radius + 1, device=mask.device) * pixel / smooth_mm
+            offsets = torch.arange(-radius, radius + 1, device=mask.device, dtype=torch.float32) * pixel / smooth_mm
             kernel = torch.exp(-(offsets**2) / 2)
             sides = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
             shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)

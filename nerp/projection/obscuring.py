@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nerp.devices import SINGLE
 from nerp.errors import GeometryError
 from nerp.volume import Volume
 
@@ -41,11 +42,11 @@ def obscuring_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequenc
     lung = _among(label_volume.values, lungs)
     named = _among(label_volume.values, [label for label in labels if label not in set(lungs)])
     obscuring = (_cage(lung, label_volume.affine) | named) & ~lung
-    return Volume(obscuring[None] * float(OBSCURING), label_volume.affine, "label")
+    return Volume(obscuring[None].to(torch.float32) * float(OBSCURING), label_volume.affine, "label")
 
 
 def _among(values: Tensor, labels: Sequence[int]) -> Tensor:
-    requested = torch.tensor([float(label) for label in labels], device=values.device)
+    requested = torch.tensor([float(label) for label in labels], device=values.device, dtype=torch.float32)
     return torch.isin(values.float(), requested).any(dim=0)
 
 
@@ -68,5 +69,5 @@ def _cage(lung: Tensor, affine: Tensor) -> Tensor:
 
 def _reach(shape: tuple[int, int], sides: Sequence[float], angle_rad: float) -> Tensor:
     """How far each pixel of a slice lies in one direction, mm."""
-    rows, columns = (torch.arange(count) * side for count, side in zip(shape, sides, strict=True))
+    rows, columns = (torch.arange(count, **SINGLE) * side for count, side in zip(shape, sides, strict=True))
     return rows[:, None] * math.cos(angle_rad) + columns * math.sin(angle_rad)

@@ -14,42 +14,67 @@ from nerp.label_names import read_label_names, select_labels
 from nerp.projection import MaskRule
 from nerp.runs import RunFolder
 from nerp.settings import Settings, choice, flatten, number, section
-from nerp.synthesis.settings import LARGEST_SIDE, OF_SETS, TERMS, MaskSettings, PairSettings
+from nerp.synthesis.settings import LARGEST_SIDE, OF_SETS, TERMS, InputSettings, MaskSettings, PairSettings
 from nerp.training.config import load_config
 
 
 @dataclass(frozen=True)
 class MaskConfig(Settings):
-    """The mask, as a person names it.
+    """The masks, as a person names them.
 
     Args:
-        labels:      values or names, such as `lung_*` or `10,11`; none takes what the names call lungs.
-        rule:        `any`, `thickness`, `visible`, `rendered`.
+        labels:      values or names, such as `lung_*` or `10,11`; of several masks each one's, under its name, such as
+                     `{lungs: lung_*, heart: heart}`; none takes what the names call lungs.
+        rule:        `any`, `thickness`, `visible`, `rendered`; none takes `visible` for lungs and parts of lungs, `any`
+                     for everything else.
         numbers:     numbers of the rule that differ from its defaults, such as `{thickness_mm: 15}`.
         obscuring:   labels that obscure lung under the rule `visible`; none takes those whose names tell so.
-        label_names: CSV that names the label values.
+        label_names: table that names the label values, or the names themselves, such as `{10: lung_left}`; none takes
+                     what the label file tells.
+        force:       draw `visible` of what is no lung.
     """
 
     SECTION: ClassVar[str] = "mask"
 
     labels: Any = None
-    rule: str = "visible"
+    rule: str | None = None
     numbers: dict[str, float] = field(default_factory=dict)
     obscuring: Any = None
-    label_names: str | None = None
+    label_names: Any = None
+    force: bool = False
 
     def resolved(self) -> MaskSettings:
-        """The settings by label values.
+        """The settings, by label values where the names are known already.
 
         Raises:
             UsageError: a label that is no value and fits no name, or an unknown rule or number.
             DataError: label names that cannot be read.
         """
-        rule = MaskRule(self.rule, self.numbers)
-        names = read_label_names(self.label_names) if self.label_names else {}
-        labels = _chosen(self.labels, names)
-        obscuring = None if self.obscuring is None else _chosen(self.obscuring, names)
-        return MaskSettings(labels=labels, rule=rule, obscuring=obscuring, label_names=names)
+        names = self._names()
+        rule = {"numbers": self.numbers} if self.rule is None else {"rule": MaskRule(self.rule, self.numbers)}
+        common: dict[str, Any] = {
+            **rule,
+            "obscuring": self._obscuring(names),
+            "label_names": names,
+            "force": self.force,
+        }
+        if isinstance(self.labels, Mapping):
+            return MaskSettings(structures={str(name): _text(one) for name, one in self.labels.items()}, **common)
+        text = _text(self.labels)
+        if text and not names and not _are_values(text):
+            return MaskSettings(structures={"": text}, **common)
+        return MaskSettings(labels=select_labels(text, names) if text else (), **common)
+
+    def _obscuring(self, names: dict[int, str]) -> tuple[int, ...] | str | None:
+        text = _text(self.obscuring)
+        if self.obscuring is None or not (names or _are_values(text)):
+            return None if self.obscuring is None else text
+        return select_labels(text, names) if text else ()
+
+    def _names(self) -> dict[int, str]:
+        if isinstance(self.label_names, Mapping):
+            return {int(value): str(name) for value, name in self.label_names.items()}
+        return read_label_names(self.label_names) if self.label_names else {}
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,7 @@ class ImageConfig(Settings):
         backend: of the projection.
         camera:  the view, and the ranges of the cameras.
         mask:    labels and rule.
+        inputs:  how CTs and labels are read, and what is done about bad ones.
     """
 
     ct: str | None = None
@@ -79,6 +105,7 @@ class ImageConfig(Settings):
     backend: str = choice("auto", "reference", "cpu", "cuda")
     camera: ViewSettings = section(ViewSettings)
     mask: MaskConfig = section(MaskConfig)
+    inputs: InputSettings = section(InputSettings)
 
     def pair_settings(self, **more: Any) -> PairSettings:
         """What decides the images; `more` are the settings of a set.
@@ -91,6 +118,7 @@ class ImageConfig(Settings):
             mode=self.mode or ("drr" if self.run is None else "vrr"),
             camera=self.camera,
             mask=self.mask.resolved(),
+            inputs=self.inputs,
             device=self.device,
             backend=self.backend,
             **shape,
@@ -169,9 +197,12 @@ def load_image_config(
     return read_settings(kind, source, overrides, base=base, options=options, warn=False)
 
 
-def _chosen(labels: Any, names: dict[int, str]) -> tuple[int, ...]:
-    """Label values of a text such as `10,11` or `lung_*`, of a number, or of a list of either; none of nothing."""
-    if labels is None or labels == [] or labels == ():
-        return ()
-    text = ",".join(map(str, labels)) if isinstance(labels, list | tuple) else str(labels)
-    return select_labels(text, names)
+def _text(labels: Any) -> str:
+    """`10,11` or `lung_*` of a text, a number, or a list of either; nothing of nothing."""
+    if labels is None:
+        return ""
+    return ",".join(map(str, labels)) if isinstance(labels, list | tuple) else str(labels)
+
+
+def _are_values(text: str) -> bool:
+    return all(part.strip().isdecimal() for part in text.split(",") if part)

@@ -36,14 +36,14 @@ def label_points(labels: Volume, chosen: Sequence[int], limit: int = 20_000) -> 
     """Centres of the voxels with one of the chosen values, evenly thinned.
 
     Args:
-        labels: `(M, D, H, W)`; the first map is read.
+        labels: `(M, D, H, W)`.
         chosen: label values.
         limit:  points at most.
 
     Returns:
         (N, 3) world mm, float64.
     """
-    values = labels.values[0].cpu()
-    index = torch.isin(values, torch.tensor(list(chosen), dtype=values.dtype)).nonzero()
+    values = labels.values.cpu()
+    index = torch.isin(values, torch.tensor(list(chosen), dtype=values.dtype, device="cpu")).any(dim=0).nonzero()
     index = index[:: max(1, -(-len(index) // limit))].double()
     return labels.to_world(index)

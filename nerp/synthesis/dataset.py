@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nerp import __version__
 from nerp.config.reading import as_yaml
 from nerp.data.pair_writer import PairWriter
-from nerp.data.records import PairRecord
-from nerp.errors import DataError, UsageError
+from nerp.data.records import MaskRecord, PairRecord
+from nerp.errors import DataError, GeometryError, NerpError, UsageError, VolumeError
 from nerp.files import check_folder, write_text
-from nerp.label_maps import read_labels
 from nerp.synthesis.environment import pair_generator, pair_id
 from nerp.synthesis.generator import TrainedGenerator, load_generator
-from nerp.synthesis.matching import Case, cases
+from nerp.synthesis.inputs import Skipped, open_synthesiser, small_masks, usable_cases, with_reading
+from nerp.synthesis.matching import Case
 from nerp.synthesis.renderers import NEEDS_RUN
 from nerp.synthesis.settings import PairSettings, restated
-from nerp.synthesis.synthesiser import Pair, Synthesiser, named
-from nerp.volume import read_volume
+from nerp.synthesis.synthesiser import Pair, named
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
 NOTICE = "Research use; not for diagnosis."
 SETTINGS = "settings.yaml"
 """File beside pairs and single views that `--config` takes to make them again; it names no file."""
+
+LISTED = 10
+"""Faults that one message tells."""
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -56,18 +62,22 @@ def synthesize(
         UsageError, CheckpointError: a run that is missing, not needed, or damaged.
         VolumeError: a file that cannot be read as CT or labels.
     """
-    settings.mask.check_chosen()
     check_folder(out)
     generator = generator_for(settings.mode, run)
-    found = cases(ct, labels)
+    found, skipped = usable_cases(ct, labels, settings.inputs)
     with PairWriter(out, _whole_settings(settings, generator)) as writer:
+        work = _Work(settings, generator, writer, skipped)
         tell, total = progress or _silent, len(found) * settings.views
-        done = sum(settings.views - len(_missing(case, settings, writer)) for case in found)
+        done = sum(settings.views - len(work.missing(case)) for case in found)
         tell(done, total)
-        for n, _ in enumerate(_pairs(found, settings, generator, writer), start=done + 1):
+        for n, _ in enumerate(work.pairs(found), start=done + 1):
             tell(n, total)
+        work.check_failed(found)
         write_text(Path(out) / SETTINGS, as_yaml(restated(settings)))
-        return writer.finish(_facts(writer.records.values(), settings))
+        records = writer.records.values()
+        for line in small_masks(records):
+            _log.warning(line)
+        return writer.finish(_facts(records, settings, skipped))
 
 
 def generator_for(mode: str, run: str | Path | None) -> TrainedGenerator | None:
@@ -96,46 +106,105 @@ def _whole_settings(settings: PairSettings, generator: TrainedGenerator | None) 
     return {**settings.as_json(), **weights}
 
 
-def _missing(case: Case, settings: PairSettings, writer: PairWriter) -> list[int]:
-    return [view for view in range(settings.views) if pair_id(case.ct.sha256, view) not in writer]
+class _Work:
+    """The making of a set: CT by CT, a CT that cannot be used standing in no other's way.
 
+    Args:
+        settings:  of the set.
+        generator: for the modes that need one.
+        writer:    of the folder.
+        skipped:   CTs left out so far; those that fail are added.
+    """
 
-def _pairs(
-    found: list[Case], settings: PairSettings, generator: TrainedGenerator | None, writer: PairWriter
-) -> Iterator[None]:
-    """Make and commit what is missing, CT by CT; yields after each pair."""
-    for case in found:
-        _check_labels_unchanged(case, writer)
-        views = _missing(case, settings, writer)
+    def __init__(
+        self,
+        settings: PairSettings,
+        generator: TrainedGenerator | None,
+        writer: PairWriter,
+        skipped: list[Skipped],
+    ):
+        self.settings, self.generator, self.writer, self.skipped = settings, generator, writer, skipped
+        self.failed: list[NerpError] = []
+        self._told: set[str] = set()
+
+    def missing(self, case: Case) -> list[int]:
+        """The views of a CT that are not made yet."""
+        return [view for view in range(self.settings.views) if pair_id(case.ct.sha256, view) not in self.writer]
+
+    def pairs(self, found: list[Case]) -> Iterator[None]:
+        """Make and commit what is missing; yields after each pair."""
+        for case in found:
+            try:
+                yield from self._pairs_of(case)
+            except (VolumeError, DataError, UsageError, GeometryError) as error:
+                if len(found) == 1 or (isinstance(error, UsageError) and not self.writer.records):
+                    raise
+                self.failed.append(error)
+                self.skipped.append(Skipped.of(case.ct.path, str(error)))
+
+    def check_failed(self, found: list[Case]) -> None:
+        """Refuse to call a set complete that lacks CTs, unless they may be skipped.
+
+        Args:
+            found: the CTs that were to be used.
+
+        Raises:
+            NerpError: what was wrong with each.
+        """
+        if not self.failed:
+            return
+        reasons = "; ".join(map(str, self.failed[:LISTED]))
+        more = f"; and {len(self.failed) - LISTED} more" if len(self.failed) > LISTED else ""
+        told = f"{len(self.failed)} of {len(found)} CTs cannot be used: {reasons}{more}"
+        if self.settings.inputs.skip_bad and len(self.failed) < len(found):
+            _log.warning("skipped: %s", told)
+            return
+        if len(self.failed) == 1:
+            raise self.failed[0]
+        raise DataError(f"{told}; correct them, or go on without them (--skip-bad); all other pairs are made")
+
+    def _pairs_of(self, case: Case) -> Iterator[None]:
+        _check_labels_unchanged(case, self.writer)
+        views = self.missing(case)
         if not views:
-            continue
-        may_be_empty = settings.allow_empty or len(views) < settings.views
-        for pairs in _in_view(_render_views(case, views, settings, generator), case, may_be_empty):
+            return
+        may_be_empty = self.settings.allow_empty or len(views) < self.settings.views
+        for pairs in _in_view(self._render(case, views), case, may_be_empty):
             for record, pair in pairs:
-                assert pair.mask_png is not None, "pairs are made with labels"
-                writer.add(record, pair.image_png, pair.mask_png)
+                self.writer.add(record, pair.image_png, *pair.mask_pngs)
                 yield
 
+    def _render(self, case: Case, views: list[int]) -> Iterator[tuple[PairRecord, Pair]]:
+        settings = self.settings
+        synthesiser = open_synthesiser(case.ct.path, case.labels.path, settings, self.generator)
+        self._tell(synthesiser.plan.remarks())
+        base = settings.base_camera(synthesiser.ct)
+        for view in views:
+            camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
+            pair = synthesiser.pair(camera)
+            files = file_names(pair_id(case.ct.sha256, view), pair.record)
+            record = named(
+                pair.record, files=files, ct=case.ct, labels=case.labels, seed=settings.seed, view_index=view
+            )
+            yield with_reading(record, settings.inputs), pair
 
-def _render_views(
-    case: Case, views: list[int], settings: PairSettings, generator: TrainedGenerator | None
-) -> Iterator[tuple[PairRecord, Pair]]:
-    volume = read_volume(case.ct.path)
-    labels = read_labels(case.labels.path, volume)
-    try:
-        synthesiser = Synthesiser(volume, labels, settings=settings, generator=generator)
-    except DataError as error:
-        raise DataError(f"{case.labels.path}: {error}") from error
-    base = settings.base_camera(volume)
-    for view in views:
-        camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
-        pair = synthesiser.pair(camera)
-        name = pair_id(case.ct.sha256, view)
-        files = (f"images/{name}.png", f"masks/{name}.png")
-        yield (
-            named(pair.record, files=files, ct=case.ct, labels=case.labels, seed=settings.seed, view_index=view),
-            pair,
-        )
+    def _tell(self, remarks: Iterable[str]) -> None:
+        """Say which rules are taken, each once in a set."""
+        for line in remarks:
+            if line not in self._told:
+                _log.info(line)
+                self._told.add(line)
+
+
+def file_names(name: str, record: PairRecord) -> tuple[str, ...]:
+    """The files of a pair: its image's and each mask's.
+
+    Args:
+        name:   of the pair.
+        record: with its masks.
+    """
+    masks = (f"masks/{mask.name}/{name}.png" if mask.name else f"masks/{name}.png" for mask in record.masks)
+    return (f"images/{name}.png", *masks)
 
 
 def _in_view(
@@ -145,7 +214,7 @@ def _in_view(
     waiting = []
     for record, pair in pairs:
         waiting.append((record, pair))
-        may_be_empty = may_be_empty or bool(record.mask_fraction)
+        may_be_empty = may_be_empty or any(mask.fraction for mask in record.masks)
         if may_be_empty:
             yield waiting
             waiting = []
@@ -165,24 +234,47 @@ def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:
             )
 
 
-def _facts(records: Iterable[PairRecord], settings: PairSettings) -> dict:
+def _facts(records: Iterable[PairRecord], settings: PairSettings, skipped: list[Skipped]) -> dict:
     """What `dataset.json` says of a finished set, beside its settings."""
-    records, mask = list(records), settings.mask
+    records = list(records)
     fractions = [record.mask_fraction or 0.0 for record in records]
     outside = [record.mask_outside_fraction or 0.0 for record in records]
     return {
         "counts": {"pairs": len(records), "cts": len({record.ct_sha256 for record in records})},
+        **({"skipped": [one.to_dict() for one in skipped]} if skipped else {}),
         "quality": {
             "mask_fraction_mean": sum(sorted(fractions)) / len(fractions),
             "empty_masks": sum(fraction == 0 for fraction in fractions),
             "mask_outside_fraction_most": max(outside),
         },
-        "label_names": {
-            role: {str(label): mask.label_names.get(label, "") for label in labels}
-            for role, labels in (("mask", mask.labels), ("obscuring", mask.obscuring_labels()))
-        },
+        "masks": [_mask_facts(list(masks)) for masks in zip(*(record.masks for record in records), strict=True)],
+        "label_names": {role: _named_labels(records, role) for role in ("mask", "obscuring")},
         "nerp": __version__,
         "licence": settings.licence,
         "citation": CITATION,
         "use": NOTICE,
     }
+
+
+def _mask_facts(masks: list[MaskRecord]) -> dict:
+    """What `dataset.json` says of one mask of all pairs."""
+    fractions, crossed = [mask.fraction for mask in masks], [mask.any_fraction or 0.0 for mask in masks]
+    return {
+        "name": masks[0].name,
+        "rules": dict(sorted(Counter(f"{mask.rule['name']} ({mask.rule_reason})" for mask in masks).items())),
+        "fraction_mean": sum(sorted(fractions)) / len(fractions),
+        "any_fraction_mean": sum(sorted(crossed)) / len(crossed),
+        "empty": sum(fraction == 0 for fraction in fractions),
+        "outside_fraction_most": max(mask.outside_fraction or 0.0 for mask in masks),
+    }
+
+
+def _named_labels(records: list[PairRecord], role: str) -> dict[str, str]:
+    """The names of all labels that play a role in any mask; of different ones for one value, all."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for mask in record.masks:
+            for label in mask.labels if role == "mask" else mask.obscuring_labels:
+                found.setdefault(str(label), set()).add(record.label_names.get(str(label), ""))
+    ordered = sorted(found.items(), key=lambda item: int(item[0]))
+    return {label: " / ".join(sorted(names - {""})) for label, names in ordered}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -55,7 +56,7 @@ def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:
 
 
 def match(
-    ct: str | Path, labels: str | Path, pattern: str | None = None, *, skip_unlabelled: bool = False
+    ct: str | Path, labels: str | Path, pattern: str | None = None, *, unlabelled: list[Path] | None = None
 ) -> list[tuple[Path, Path]]:
     """Each CT with its labels: a file with a file, else by their names below both folders, whatever the format.
 
@@ -65,11 +66,11 @@ def match(
     `seg.nii.gz` or `segmentations/`.
 
     Args:
-        ct:              a file or a folder.
-        labels:          likewise; may be the CTs' folder.
-        pattern:         where the labels of a CT lie below `labels`, such as `{name}_mask.nii.gz` or
-                         `{folder}/seg.nii.gz`; None goes by the names.
-        skip_unlabelled: leave CTs without labels out, with a warning, instead of refusing.
+        ct:         a file or a folder.
+        labels:     likewise; may be the CTs' folder.
+        pattern:    where the labels of a CT lie below `labels`, such as `{name}_mask.nii.gz` or
+                    `{folder}/seg.nii.gz`; None goes by the names.
+        unlabelled: a list that takes the CTs without labels, as long as others have some; None refuses them.
 
     Raises:
         DataError: something is missing, two files fit one CT, or CTs have no labels (they are listed).
@@ -88,7 +89,7 @@ def match(
         if len(cts) == 1 and (label_sources == [labels] or _is_sole_dicom(cts, ct, label_sources)):
             return [(cts[0], label_sources[0])]
         found = _by_names(cts, ct, label_sources, labels)
-    return _checked(found, ct, labels, skip_unlabelled)
+    return _checked(found, ct, labels, unlabelled)
 
 
 Found: TypeAlias = "dict[Path, list[Path]]"
@@ -162,20 +163,21 @@ def _by_pattern(cts: list[Path], ct: Path, labels: Path, pattern: str) -> Found:
     return found
 
 
-def _checked(found: Found, ct: Path, labels: Path, skip_unlabelled: bool) -> list[tuple[Path, Path]]:
+def _checked(found: Found, ct: Path, labels: Path, unlabelled: list[Path] | None) -> list[tuple[Path, Path]]:
     """One label map for each CT, each of one CT alone."""
     for path, places in found.items():
         if len(places) > 1:
             both = listed([str(below(place, labels)) for place in places])
             raise DataError(f"{path}: {len(places)} label maps fit it ({both}); keep one, or say which by a pattern")
-    unmatched = [str(below(path, ct)) for path, places in found.items() if not places]
+    bare = [path for path, places in found.items() if not places]
+    unmatched = [str(below(path, ct)) for path in bare]
     pairs = [(path, places[0]) for path, places in found.items() if places]
-    if unmatched and (not skip_unlabelled or not pairs):
+    if bare and (unlabelled is None or not pairs):
         used = {place for _, place in pairs}
         spare = [path for path in find_volumes(labels, "labels") if path not in used and path not in found]
         raise DataError(_unmatched(sorted(unmatched), sorted(str(below(path, labels)) for path in spare), labels))
-    if unmatched:
-        log.warning("%d CTs without labels are left out: %s", len(unmatched), listed(sorted(unmatched)))
+    if unlabelled is not None:
+        unlabelled += bare
     owners: dict[Path, Path] = {}
     for path, place in pairs:
         if place in owners:
@@ -203,22 +205,32 @@ def _unmatched(cts: list[str], left_over: list[str], labels: Path) -> str:
     return f"{message}{spare}; give each CT's labels the CT's file name, or a pattern such as {{name}}_mask.nii.gz"
 
 
-def cases(
-    ct: str | Path, labels: str | Path, pattern: str | None = None, *, skip_unlabelled: bool = False
-) -> list[Case]:
+def cases(ct: str | Path, labels: str | Path, pattern: str | None = None, *, series: str | None = None) -> list[Case]:
     """The matched CTs and labels with their hashes, in the order of the CTs' hashes.
 
     Args:
-        ct:              a file or a folder.
-        labels:          likewise.
-        pattern:         as for `match`.
-        skip_unlabelled: as for `match`.
+        ct:      a file or a folder.
+        labels:  likewise.
+        pattern: as for `match`.
+        series:  of DICOM folders that hold several.
 
     Raises:
         DataError: as `match`, or the same CT twice.
     """
-    pairs = match(ct, labels, pattern, skip_unlabelled=skip_unlabelled)
-    found = [Case(SourceFile.of(one), SourceFile.of(other)) for one, other in pairs]
+    return hashed(match(ct, labels, pattern), series=series)
+
+
+def hashed(pairs: Iterable[tuple[Path, Path]], *, series: str | None = None) -> list[Case]:
+    """CTs and labels with their hashes, in the order of the CTs' hashes.
+
+    Args:
+        pairs:  from `match`.
+        series: of DICOM folders that hold several.
+
+    Raises:
+        DataError: the same CT twice.
+    """
+    found = [Case(SourceFile.of(one, series), SourceFile.of(other)) for one, other in pairs]
     found.sort(key=lambda case: case.ct.sha256)
     for case, following in zip(found, found[1:], strict=False):
         if case.ct.sha256[:12] == following.ct.sha256[:12]:
@@ -238,9 +250,10 @@ def find_by_hash(path: str | Path, expected: str, what: str) -> SourceFile:
         DataError: none has it; the hash and how many were looked at are told.
     """
     looked_at = find_volumes(path, what)
-    for candidate in looked_at:
-        found = SourceFile.of(candidate)
-        if found.sha256 == expected:
+    folders = {candidate.parent for candidate in looked_at if what == "labels" and Path(path).is_dir()}
+    for candidate in dict.fromkeys([*looked_at, Path(path), *sorted(folders)]):
+        found = SourceFile.matching(candidate, expected)
+        if found is not None:
             return found
     n = len(looked_at)
     raise DataError(

@@ -3,64 +3,145 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from nerp.camera import Camera, ViewSettings
 from nerp.devices import choose_device
 from nerp.errors import UsageError
-from nerp.label_names import lung_labels, obscuring_labels
+from nerp.label_names import lung_labels, obscuring_labels, select_labels
 from nerp.projection import MaskRule
 from nerp.settings import Settings, choice, number, section
-from nerp.volume import MAX_LABEL, Volume
+from nerp.volume import MAX_LABEL, MAX_VOXELS, Volume
 
 LARGEST_SIDE = 4096
 """Pixels; the largest flat detectors have about as many."""
+BY_LABEL = "by label"
+"""What a set's settings call the rule that is chosen for each mask: `visible` for lungs, else `any`."""
 TERMS = "The terms of the CTs and of the labels they were made from hold for these pairs."
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
 class MaskSettings(Settings):
-    """Which labels make the mask, and when a ray counts as inside.
+    """Which labels make the masks, and when a ray counts as inside.
 
     Args:
-        labels:      label values whose union is the mask; none takes those that `label_names` calls lungs.
-        rule:        with its numbers.
-        obscuring:   label values that obscure lung under rule `visible`; None takes those whose names tell so.
-        label_names: name of each label value, as told in `dataset.json`.
+        labels:      label values whose union is the mask; none takes those that the names call lungs.
+        structures:  instead, several masks: each one's name, and its labels by value or name, such as
+                     `{"lungs": "lung_*", "heart": "heart"}`. A single one may be called "".
+        rule:        with its numbers; None takes `visible` for lungs and parts of lungs, `any` for everything else.
+        numbers:     of the rule `visible`, where it is not stated but taken.
+        obscuring:   label values that obscure lung under rule `visible`, or their names; None takes those whose names
+                     tell so.
+        label_names: name of each label value, before what the label file tells.
+        force:       draw `visible` of what is no lung.
 
     Raises:
-        UsageError: label values that cannot be.
+        UsageError: label values, names of masks or numbers that cannot be.
     """
 
     SECTION: ClassVar[str] = "mask"
 
     labels: tuple[int, ...] = ()
-    rule: MaskRule = field(default_factory=MaskRule)
-    obscuring: tuple[int, ...] | None = None
+    structures: Mapping[str, str] = field(default_factory=dict)
+    rule: MaskRule | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    obscuring: tuple[int, ...] | str | None = None
     label_names: dict[int, str] = field(default_factory=dict)
+    force: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "labels", tuple(self.labels) or tuple(sorted(lung_labels(self.label_names))))
+        known = () if self.structures else tuple(sorted(lung_labels(self.label_names)))
+        object.__setattr__(self, "labels", tuple(self.labels) or known)
         if not all(1 <= label < MAX_LABEL for label in self.labels) or len(set(self.labels)) != len(self.labels):
             expected = f"distinct label values from 1 to {MAX_LABEL - 1}, such as 10,11"
             raise UsageError(f"mask is {list(self.labels)}; expected {expected}")
+        if self.labels and self.structures:
+            raise UsageError(f"mask is {list(self.labels)} and {dict(self.structures)}; expected one of them")
+        for name in self.structures:
+            if not (_NAME.fullmatch(name) or (name == "" and len(self.structures) == 1)):
+                raise UsageError(f"a mask is called {name!r}; expected letters, digits, - and _, such as lungs=lung_*")
+        MaskRule("visible", self.numbers)
 
-    def check_chosen(self) -> None:
-        """Refuse labels without a choice among them, with a UsageError."""
-        if not self.labels:
-            raise UsageError("no mask is chosen; give label values such as 10,11, or label names that tell the lungs")
+    def chosen(self, names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+        """The label values of each mask, under its name; a single mask's may be "".
 
-    def obscuring_labels(self) -> list[int]:
-        """The label values that obscure lung to a reader, for the rule `visible`; of others none."""
-        if self.rule.name != "visible":
+        Args:
+            names: of the label values.
+
+        Raises:
+            UsageError: nothing is chosen, or a name that is none of these.
+        """
+        if self.structures:
+            return {name: select_labels(text, dict(names)) for name, text in self.structures.items()}
+        labels = self.labels or tuple(sorted(lung_labels(names)))
+        if not labels:
+            raise UsageError(
+                "no mask is chosen; give label values such as 10,11, or label names that tell the lungs (--label-names)"
+            )
+        return {"": labels}
+
+    def obscuring_labels(self, names: Mapping[int, str] | None = None) -> list[int]:
+        """The label values that obscure lung to a reader, for the rule `visible`; of other rules none.
+
+        Args:
+            names: of the label values; None takes `label_names`.
+        """
+        if self.rule is not None and self.rule.name != "visible":
             return []
-        return sorted(obscuring_labels(self.label_names) if self.obscuring is None else self.obscuring)
+        names = self.label_names if names is None else names
+        if isinstance(self.obscuring, str):
+            return sorted(select_labels(self.obscuring, dict(names)))
+        return sorted(obscuring_labels(names) if self.obscuring is None else self.obscuring)
 
     def as_json(self) -> dict[str, Any]:
         """What decides the masks, as JSON values."""
-        return {"labels": list(self.labels), "rule": self.rule.to_dict(), "obscuring": self.obscuring_labels()}
+        obscuring = self.obscuring if isinstance(self.obscuring, str) else self.obscuring_labels()
+        chosen = {"labels": dict(self.structures) or list(self.labels), "obscuring": obscuring}
+        if self.rule is None:
+            return {**chosen, "rule": {"name": BY_LABEL, **self.numbers}}
+        return {**chosen, "rule": self.rule.to_dict(), **({"force": True} if self.force else {})}
+
+
+@dataclass(frozen=True)
+class InputSettings(Settings):
+    """How the CTs and labels are read, and what is done about those that are not as they should be.
+
+    Args:
+        series:            of a DICOM folder: its number, UID or description.
+        orientation:       of the CT's index axes, such as `LPS`, where its file does not tell or tells wrong.
+        spacing_mm:        likewise its voxel size along each index axis.
+        max_voxels:        a header that promises more is refused.
+        labels_pattern:    how the labels of a CT are called, such as `{name}_mask.nii.gz`.
+        labels_on_ct_grid: lay labels of the CT's shape on its grid, whatever place their file gives.
+        strict:            refuse what is otherwise warned of.
+        skip_bad:          go on without the CTs that cannot be used, and list them.
+    """
+
+    SECTION: ClassVar[str] = "inputs"
+
+    series: str | None = None
+    orientation: str | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    max_voxels: int = number(MAX_VOXELS, 1)
+    labels_pattern: str | None = None
+    labels_on_ct_grid: bool = False
+    strict: bool = False
+    skip_bad: bool = False
+
+    def ct_reading(self) -> dict[str, Any]:
+        """What is stated of a CT's place, as its record keeps it; its series is known by the CT's hash."""
+        stated = {"orientation": self.orientation, "spacing_mm": self.spacing_mm}
+        return json.loads(json.dumps({name: value for name, value in stated.items() if value is not None}))
+
+    def as_json(self) -> dict[str, Any]:
+        """What of it decides the pairs, where anything is stated."""
+        return {**self.ct_reading(), **({"labels_on_ct_grid": True} if self.labels_on_ct_grid else {})}
 
 
 @dataclass(frozen=True)
@@ -72,6 +153,7 @@ class PairSettings(Settings):
         shape:       (H, W) pixels.
         camera:      the view, and the ranges that cameras are drawn from.
         mask:        labels and rule.
+        inputs:      how CTs and labels are read.
         views:       cameras for each CT.
         seed:        of the cameras; each pair draws from (seed, hash of its CT, view index) alone.
         device:      `auto` takes a GPU where there is one.
@@ -87,6 +169,7 @@ class PairSettings(Settings):
     shape: tuple[int, int] = number((256, 256), 1, LARGEST_SIDE)
     camera: ViewSettings = section(ViewSettings)
     mask: MaskSettings = section(MaskSettings)
+    inputs: InputSettings = section(InputSettings)
     views: int = number(10, 1)
     seed: int = number(0, 0)
     device: str = choice("auto", "cpu", "cuda")
@@ -98,7 +181,7 @@ class PairSettings(Settings):
         if self.mode == "physics":
             raise UsageError("mode physics is not yet available; use drr, or vrr with a trained run")
         super().__post_init__()
-        if self.mask.rule.name == "rendered" and self.mode != "vrr":
+        if self.mask.rule is not None and self.mask.rule.name == "rendered" and self.mode != "vrr":
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
 
     def as_json(self) -> dict[str, Any]:
@@ -109,7 +192,9 @@ class PairSettings(Settings):
         camera = {**asdict(self.camera), "angle_deg": self.camera.turn_deg}
         values = {name: getattr(self, name) for name in ("mode", "views", "seed", "shape", "backend")}
         device = choose_device(self.device).type
-        return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": self.mask.as_json()}))
+        stated = {"inputs": self.inputs.as_json()} if self.inputs.as_json() else {}
+        mask = self.mask.as_json()
+        return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": mask, **stated}))
 
     def base_camera(self, ct: Volume) -> Camera:
         """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64."""
@@ -121,15 +206,21 @@ OF_SETS = ("views", "seed", "allow_empty", "licence")
 
 
 def restated(settings: PairSettings) -> dict[str, Any]:
-    """Settings as a YAML file states them, without paths and names: `--config` of it makes the same pairs again."""
+    """Settings as a YAML file states them, without paths: `--config` of it makes the same pairs again."""
     mask = settings.mask
     camera = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings.camera).items()}
     names = ("mode", "device", "backend", *OF_SETS)
     values = {name: getattr(settings, name) for name in names}
     stated = {
-        "labels": list(mask.labels),
-        "rule": mask.rule.name,
-        "numbers": dict(mask.rule.numbers),
-        "obscuring": mask.obscuring_labels(),
+        "labels": dict(mask.structures) or list(mask.labels),
+        "rule": None if mask.rule is None else mask.rule.name,
+        "numbers": dict(mask.numbers if mask.rule is None else mask.rule.numbers),
+        "obscuring": mask.obscuring
+        if mask.obscuring is None or isinstance(mask.obscuring, str)
+        else list(mask.obscuring),
+        "label_names": dict(mask.label_names) or None,
+        "force": mask.force,
     }
-    return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated}
+    inputs = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings.inputs).items()}
+    del inputs["series"]  # its UID, or what it is called, may tell of a patient
+    return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated, "inputs": inputs}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,20 @@ from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
-from nerp.label_maps import read_labels
-from nerp.projection import MaskRule
 from nerp.runs import find_run
 from nerp.synthesis.dataset import SETTINGS, generator_for
 from nerp.synthesis.environment import here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
+from nerp.synthesis.inputs import open_ct, open_labels, open_synthesiser, plan_of, small_masks, with_reading
 from nerp.synthesis.matching import find_by_hash
 from nerp.synthesis.renderers import NEEDS_RUN
-from nerp.synthesis.settings import OF_SETS, MaskSettings, PairSettings, restated
+from nerp.synthesis.settings import OF_SETS, InputSettings, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
-from nerp.volume import read_volume
 
 RECORD = "record.json"
 FILES = ("image.png", "image.npy", "mask.png")
+
+_log = logging.getLogger(__name__)
 
 
 def render(
@@ -45,8 +47,8 @@ def render(
     Args:
         ct:       a CT file or a DICOM series' folder.
         out:      DIR; gets image.png (8 bit, as displayed), image.npy (float32 H x W, as projected),
-                  mask.png (0 or 255, with labels alone), record.json, and settings.yaml, which `--config` takes.
-                  All of them or none.
+                  mask.png (0 or 255, with labels alone; mask_NAME.png where masks have names), record.json, and
+                  settings.yaml, which `--config` takes. All of them or none.
         settings: mode, camera, shape, mask; its `views` and `seed` are not read.
         labels:   the CT's labels.
         run:      RUN, for mode `vrr` alone.
@@ -60,19 +62,27 @@ def render(
     """
     _check_place(out)
     generator = generator_for(settings.mode, run)
-    volume = read_volume(ct)
-    label_volume = None if labels is None else read_labels(labels, volume)
-    synthesiser = Synthesiser(volume, label_volume, settings=settings, generator=generator)
-    source, camera = SourceFile.of(ct), settings.base_camera(volume)
+    synthesiser = open_synthesiser(ct, labels, settings, generator)
+    source, camera = SourceFile.of(ct, settings.inputs.series), settings.base_camera(synthesiser.ct)
     if seed is not None:
         camera = settings.camera.sample(camera, 1, pair_generator(seed, source.sha256, 0))
     pair = synthesiser.pair(camera)
-    files = ("image.png", None if labels is None else "mask.png")
+    files = ("image.png", *(mask_name(mask.name) for mask in pair.record.masks))
     label_source = None if labels is None else SourceFile.of(labels)
     record = named(pair.record, files=files, ct=source, labels=label_source, seed=seed, view_index=0)
+    record = with_reading(record, settings.inputs)
     stated = {key: value for key, value in restated(settings).items() if key not in OF_SETS}
     write_single(out, pair, record, settings_yaml=as_yaml({**stated, "seed": seed}))
+    for line in synthesiser.plan.remarks():
+        _log.info(line)
+    for line in small_masks([record]):
+        _log.warning(line)
     return record
+
+
+def mask_name(name: str) -> str:
+    """The file of a single view's mask: `mask.png`, or `mask_NAME.png` where masks have names."""
+    return f"mask_{name}.png" if name else "mask.png"
 
 
 def replay(
@@ -116,10 +126,11 @@ def replay(
     with repeatable(record.threads):
         pair = synthesiser.pair(camera)
         place = here(synthesiser.device, synthesiser.renderer.backend)
-    files, index = (record.file_name, record.mask_file_name), record.view_index
+    files, index = (record.file_name, *(mask.file_name for mask in record.masks)), record.view_index
     made = named(pair.record, files=files, ct=source, labels=label_source, seed=record.seed, view_index=index)
-    write_single(out, pair, made)
-    identical = (made.image_sha256, made.mask_sha256) == (record.image_sha256, record.mask_sha256)
+    made = replace(made, ct_reading=record.ct_reading, labels_on_ct_grid=record.labels_on_ct_grid)
+    write_single(out, pair, replace(made, label_names=record.label_names))
+    identical = made.hashes == record.hashes
     return {"identical": identical, "id": record.id, "differences": [] if identical else place.differences(record)}
 
 
@@ -133,13 +144,15 @@ def _opened(
 ) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
     """The synthesiser of the CT and the labels that a record names, and where they were found."""
     source = find_by_hash(ct, record.ct_sha256, "CT")
-    volume, label_volume, label_source = read_volume(source.path), None, None
+    inputs = replace(settings.inputs, series=source.series)
+    volume, label_volume, label_source = open_ct(source.path, inputs), None, None
     if record.labels_sha256 is not None:
         if labels is None:
             raise UsageError(f"pair {record.id} has a mask; give its labels, a file or a folder to search")
         label_source = find_by_hash(labels, record.labels_sha256, "labels")
-        label_volume = read_labels(label_source.path, volume)
-    return Synthesiser(volume, label_volume, settings=settings, generator=generator), source, label_source
+        label_volume = open_labels(label_source.path, volume, inputs).volume
+    made = Synthesiser(volume, label_volume, settings=settings, generator=generator, plan=plan_of(record))
+    return made, source, label_source
 
 
 def write_single(out: str | Path, pair: Pair, record: PairRecord, *, settings_yaml: str | None = None) -> None:
@@ -158,8 +171,7 @@ def write_single(out: str | Path, pair: Pair, record: PairRecord, *, settings_ya
     out, raw = Path(out), io.BytesIO()
     np.save(raw, pair.raw)
     files = {"image.png": pair.image_png, "image.npy": raw.getvalue()}
-    if pair.mask_png is not None:
-        files["mask.png"] = pair.mask_png
+    files |= {mask_name(mask.name): png for mask, png in zip(record.masks, pair.mask_pngs, strict=True)}
     if settings_yaml is not None:
         files[SETTINGS] = settings_yaml.encode()
     _remove(out)
@@ -172,15 +184,20 @@ def write_single(out: str | Path, pair: Pair, record: PairRecord, *, settings_ya
 
 
 def _remove(out: Path) -> None:
-    for name in (RECORD, SETTINGS, *FILES):
-        (out / name).unlink(missing_ok=True)
+    for path in (out / RECORD, out / SETTINGS, *_images(out)):
+        path.unlink(missing_ok=True)
+
+
+def _images(out: Path) -> list[Path]:
+    """The images in a folder that a rendering may have left there."""
+    return [path for path in (*(out / name for name in FILES), *sorted(out.glob("mask_*.png"))) if path.exists()]
 
 
 def _check_place(out: str | Path) -> None:
     check_folder(out)
-    foreign = [name for name in FILES if (Path(out) / name).exists()]
+    foreign = _images(Path(out))
     if foreign and not (Path(out) / RECORD).exists():
-        raise DataError(f"{out} holds {foreign[0]} and no {RECORD}: nerp did not finish it; choose another folder")
+        raise DataError(f"{out} holds {foreign[0].name} and no {RECORD}: nerp did not finish it; choose another folder")
 
 
 def read_record(path: Path, index: int = 0) -> PairRecord:
@@ -210,15 +227,20 @@ def _whole(path: Path) -> PairRecord:
 
 
 def _settings_of(record: PairRecord, device: str) -> PairSettings:
-    """The settings that matter to one recorded pair."""
+    """The settings that matter to one recorded pair; what its masks show is told by `plan_of`."""
     try:
-        rule = MaskRule.from_dict(record.rule)
-        obscuring = tuple(record.obscuring_labels)
-        mask = MaskSettings(labels=tuple(record.mask_labels), rule=rule, obscuring=obscuring)
-        return PairSettings(mode=record.mode, mask=mask, device=device, backend=record.backend, allow_empty=True)
+        reading = {name: record.ct_reading.get(name) for name in ("orientation", "spacing_mm")}
+        spacing = reading["spacing_mm"]
+        inputs = InputSettings(
+            orientation=reading["orientation"],
+            spacing_mm=None if spacing is None else tuple(spacing),
+            labels_on_ct_grid=record.labels_on_ct_grid,
+            max_voxels=2**40,
+        )
+        return PairSettings(mode=record.mode, inputs=inputs, device=device, backend=record.backend, allow_empty=True)
     except ConfigError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"record {record.id} is damaged ({error}); restore the records") from error
 
 

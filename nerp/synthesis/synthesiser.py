@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,22 +13,22 @@ from torch import Tensor
 
 from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
-from nerp.data.records import PairRecord
+from nerp.data.records import MaskRecord, PairRecord, mask_fields
 from nerp.data.source_files import SourceFile
 from nerp.devices import choose_device
 from nerp.display import HIGH, LOW, display_image
-from nerp.errors import DataError, GeometryError
-from nerp.projection import obscuring_tissue, project_mask
+from nerp.errors import GeometryError
+from nerp.projection import obscuring_tissue, project_masks
 from nerp.synthesis.coverage import label_points, outside_fraction
 from nerp.synthesis.environment import here, pair_id, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.renderers import RENDERERS, Scene
 from nerp.synthesis.settings import PairSettings
+from nerp.synthesis.structures import MaskPlan, check_present, plan_masks
 from nerp.volume import Volume
 
 UNNAMED: dict[str, Any] = {
     "file_name": "",
-    "mask_file_name": None,
     "id": "",
     "ct_sha256": "",
     "labels_sha256": None,
@@ -35,43 +36,57 @@ UNNAMED: dict[str, Any] = {
     "view_index": 0,
 }
 """What a record says of files before `named` fills it in."""
+NO_MASKS = MaskPlan((), (), (), ())
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A radiograph with its mask, each with its file's bytes.
+    """A radiograph with its masks, each with its file's bytes.
 
     Args:
         raw:       (H, W) float32, as projected, not scaled for display.
         image:     (H, W) uint8, the display image.
-        mask:      (H, W) uint8, 0 or 255; None without labels.
+        masks:     (H, W) uint8 each, 0 or 255; none without labels.
         image_png: the image's file.
-        mask_png:  the mask's file; None without labels.
+        mask_pngs: the masks' files; none without labels.
         record:    what renders the pair again on the same CT; its files and hashes of CT and labels are filled in
             by `named`.
     """
 
     raw: np.ndarray
     image: np.ndarray
-    mask: np.ndarray | None
+    masks: tuple[np.ndarray, ...]
     image_png: bytes
-    mask_png: bytes | None
+    mask_pngs: tuple[bytes, ...]
     record: PairRecord
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """(H, W) uint8, the first mask; None without labels."""
+        return self.masks[0] if self.masks else None
+
+    @property
+    def mask_png(self) -> bytes | None:
+        """The first mask's file; None without labels."""
+        return self.mask_pngs[0] if self.mask_pngs else None
 
 
 class Synthesiser:
     """Renders pairs of one CT; holds what all its views share: attenuation or mapped fields.
 
     Args:
-        ct:        `(1, D, H, W)` HU.
-        labels:    the same grid, unit `label`; None for images without masks.
-        settings:  mode, mask, device and backend; its views, seed and camera are not read.
-        generator: a trained one, from `load_generator`, for mode `vrr`.
+        ct:          `(1, D, H, W)` HU.
+        labels:      `(M, D, H, W)` on the same grid, unit `label`; None for images without masks.
+        settings:    mode, masks, device and backend; its views, seed and camera are not read.
+        generator:   a trained one, from `load_generator`, for mode `vrr`.
+        label_names: of the label values, as the labels' file tells; the settings' own come first.
+        plan:        what the masks show, where a record states it; None chooses by the settings.
 
     Raises:
-        DataError:     none of the mask's label values is in `labels`.
+        DataError:     none of the masks' label values is in `labels`.
         GeometryError: CT and labels are not on one grid.
-        UsageError:    labels and no mask chosen, `vrr` without a generator, or a device that is not there.
+        UsageError:    labels and no mask chosen, a rule that does not fit its labels, `vrr` without a generator, or a
+            device that is not there.
     """
 
     def __init__(
@@ -81,11 +96,15 @@ class Synthesiser:
         *,
         settings: PairSettings | None = None,
         generator: TrainedGenerator | None = None,
+        label_names: Mapping[int, str] | None = None,
+        plan: MaskPlan | None = None,
     ):
         self.ct, self.settings = ct, settings or PairSettings()
         self.device = choose_device(self.settings.device)
-        self.labels = None if labels is None else self._checked(labels).to(self.device)
-        self._points = torch.empty(0, 3) if labels is None else label_points(labels, self.settings.mask.labels)
+        self.label_names = {**(label_names or {}), **self.settings.mask.label_names}
+        self.plan = NO_MASKS if labels is None else self._planned(labels, plan)
+        self.labels = None if labels is None else labels.to(self.device)
+        self._points = [] if labels is None else [label_points(labels, one.labels) for one in self.plan.structures]
         with repeatable():
             scene = Scene(ct, self.device, self.settings.backend, generator)
             self.renderer = RENDERERS[self.settings.mode](scene)
@@ -96,82 +115,88 @@ class Synthesiser:
         with repeatable():
             camera = camera.to(torch.float64)
             raw = self.renderer.render(camera)
-            mask = None if self.labels is None else self._mask(self.labels, camera)
+            masks, crossed = self._masks(camera)
             image = _bytes(display_image(raw, self.renderer.display))
-        image_png, mask_png = png_bytes(image), None if mask is None else png_bytes(mask)
-        record = self._record(camera, image_png, mask_png, mask)
-        return Pair(raw[0, 0].float().cpu().numpy(), image, mask, image_png, mask_png, record)
+        image_png, mask_pngs = png_bytes(image), tuple(map(png_bytes, masks))
+        facts = [
+            {
+                "sha256": hashlib.sha256(png).hexdigest(),
+                "fraction": float((mask > 0).mean()),
+                "any_fraction": any_fraction,
+                "outside_fraction": outside_fraction(points, camera),
+            }
+            for png, mask, any_fraction, points in zip(mask_pngs, masks, crossed, self._points, strict=True)
+        ]
+        record = self._record(camera, image_png, facts)
+        return Pair(raw[0, 0].float().cpu().numpy(), image, masks, image_png, mask_pngs, record)
 
-    def _checked(self, labels: Volume) -> Volume:
-        self.settings.mask.check_chosen()
+    def _planned(self, labels: Volume, plan: MaskPlan | None) -> MaskPlan:
         if labels.shape != self.ct.shape or not torch.allclose(labels.affine, self.ct.affine, atol=1e-3):
             raise GeometryError(
                 f"labels are {labels.shape} voxels on another grid than the CT's {self.ct.shape}; "
                 "read them with read_labels(path, like=ct)"
             )
-        values, chosen = labels.values.unique(), self.settings.mask.labels
-        if not self.settings.allow_empty and not torch.isin(values, torch.tensor(chosen).to(values)).any():
-            there = ", ".join(f"{value:g}" for value in values[values > 0][:20].tolist())
-            raise DataError(
-                f"the labels hold {there} and none of the mask's {', '.join(map(str, chosen))}; choose --mask among "
-                "them, or allow empty masks (--allow-empty)"
-            )
-        return labels
+        if plan is None:
+            plan = plan_masks(self.settings.mask, self.ct, labels, self.label_names)
+            if not self.settings.allow_empty:
+                check_present(plan, labels, self.label_names)
+        return plan
 
     def _obscuring_tissue(self) -> Volume | None:
-        mask = self.settings.mask
-        if self.labels is None or mask.rule.name != "visible":
+        visible = [one for one in self.plan.structures if one.rule.name == "visible"]
+        if self.labels is None or not visible:
             return None
-        return obscuring_tissue(self.labels, mask.labels, mask.obscuring_labels())
+        return obscuring_tissue(self.labels, visible[0].all_lungs(), self.plan.obscuring)
 
-    def _mask(self, labels: Volume, camera: Camera) -> np.ndarray:
-        """(H, W) 0 or 255."""
-        mask = self.settings.mask
+    def _masks(self, camera: Camera) -> tuple[tuple[np.ndarray, ...], list[float]]:
+        """Masks (H, W), 0 or 255, and the fraction of the image that each structure's rays cover."""
+        if self.labels is None:
+            return (), []
         options: dict[str, Any] = {"obscuring": self._obscuring, "fields": self.renderer.fields}
-        return _bytes(project_mask(mask.rule, labels, camera, mask.labels, backend=self.settings.backend, **options))
+        structures, backend = self.plan.structures, self.settings.backend
+        masks, crossed = project_masks(structures, self.labels, camera, backend=backend, **options)
+        return tuple(map(_bytes, masks.split(1, dim=1))), crossed[0].double().mean(dim=(1, 2)).tolist()
 
-    def _record(self, camera: Camera, image_png: bytes, mask_png: bytes | None, mask: np.ndarray | None) -> PairRecord:
-        settings = self.settings.mask
-        unnamed: dict[str, Any] = {
-            "file_name": "",
-            "mask_file_name": None,
-            "id": "",
-            "ct_sha256": "",
-            "labels_sha256": None,
-        }
-        facts: dict[str, Any] = {
-            "mode": self.settings.mode,
-            "view": view_names(camera)[0],
-            "mask_labels": list(settings.labels),
-            "rule": settings.rule.to_dict(),
-            "obscuring_labels": settings.obscuring_labels(),
-            "camera": camera.to_dict(),
-            "display": {"name": self.renderer.display, "low": LOW, "high": HIGH},
-            "ct_shape": list(self.ct.shape),
-            "ct_spacing_mm": list(self.ct.spacing_mm),
-            "weights_sha256": self.renderer.weights_sha256,
-            "config_sha256": self.renderer.config_sha256,
-            "image_sha256": hashlib.sha256(image_png).hexdigest(),
-        }
-        place = vars(here(self.device, self.renderer.backend))
+    def _record(self, camera: Camera, image_png: bytes, facts: list[dict[str, Any]]) -> PairRecord:
+        masks = [
+            MaskRecord(
+                name=one.name,
+                file_name="",
+                labels=list(one.labels),
+                rule=one.rule.to_dict(),
+                lung_labels=list(one.lungs),
+                obscuring_labels=list(self.plan.obscuring) if one.rule.name == "visible" else [],
+                rule_reason=reason,
+                **fact,
+            )
+            for one, reason, fact in zip(self.plan.structures, self.plan.reasons, facts, strict=True)
+        ]
         return PairRecord(
-            **unnamed, **facts, **place, **self._mask_facts(camera, mask_png, mask), seed=None, view_index=0
+            mode=self.settings.mode,
+            view=view_names(camera)[0],
+            camera=camera.to_dict(),
+            display={"name": self.renderer.display, "low": LOW, "high": HIGH},
+            ct_shape=list(self.ct.shape),
+            ct_spacing_mm=list(self.ct.spacing_mm),
+            weights_sha256=self.renderer.weights_sha256,
+            config_sha256=self.renderer.config_sha256,
+            image_sha256=hashlib.sha256(image_png).hexdigest(),
+            **vars(here(self.device, self.renderer.backend)),
+            label_names={str(label): self.label_names[label] for label in self._named(masks)},
+            **UNNAMED,
+            **mask_fields(masks),
         )
 
-    def _mask_facts(self, camera: Camera, mask_png: bytes | None, mask: np.ndarray | None) -> dict[str, Any]:
-        if mask is None or mask_png is None:
-            return {"mask_sha256": None, "mask_fraction": None, "mask_outside_fraction": None}
-        return {
-            "mask_sha256": hashlib.sha256(mask_png).hexdigest(),
-            "mask_fraction": float((mask > 0).mean()),
-            "mask_outside_fraction": outside_fraction(self._points, camera),
-        }
+    def _named(self, masks: Sequence[MaskRecord]) -> list[int]:
+        """The label values of some masks whose names are known."""
+        told = {label for mask in masks for label in (*mask.labels, *mask.lung_labels, *mask.obscuring_labels)}
+        return sorted(told & self.label_names.keys())
 
 
 def named(
     record: PairRecord,
     *,
-    files: tuple[str, str | None],
+    files: Sequence[str],
     ct: SourceFile,
     labels: SourceFile | None,
     seed: int | None,
@@ -181,16 +206,17 @@ def named(
 
     Args:
         record:     of `Pair`.
-        files:      names of image and mask, relative to the record's folder.
+        files:      names of the image and of each mask, relative to the record's folder.
         ct:         the CT.
         labels:     its labels.
         seed:       that the camera was drawn by.
         view_index: which of the CT's views.
     """
+    masks = [replace(mask, file_name=name) for mask, name in zip(record.masks, files[1:], strict=True)]
     return replace(
         record,
+        **mask_fields(masks),
         file_name=files[0],
-        mask_file_name=files[1],
         id=pair_id(ct.sha256, view_index),
         ct_sha256=ct.sha256,
         labels_sha256=None if labels is None else labels.sha256,

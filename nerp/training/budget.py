@@ -46,7 +46,7 @@ class Budget:
         """Seconds spent and steps that fit, where the time is limited; else nothing."""
         if math.isinf(self._limit):
             return {}
-        return {"budget": torch.tensor([self.seconds, self.total], dtype=torch.float64)}
+        return {"budget": torch.tensor([self.seconds, self.total], dtype=torch.float64, device="cpu")}
 
     def restore(self, tensors: State) -> None:
         """Put back what `state` gave; the time since then does not count."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nerp.devices import single
 from nerp.errors import CheckpointError
 from nerp.files import replacing
 
@@ -189,7 +190,7 @@ def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> State:
     """
     state = optimizer.state_dict()["state"]
     return {
-        f"{name}/{index}/{key}": torch.as_tensor(value)
+        f"{name}/{index}/{key}": value if isinstance(value, Tensor) else single(value)
         for index, entry in state.items()
         for key, value in entry.items()
     }

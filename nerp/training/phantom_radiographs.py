@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from nerp.camera import chest_camera
 from nerp.data.images import png_bytes
+from nerp.devices import SINGLE
 from nerp.display import display_image
 from nerp.files import write_bytes, write_text
 from nerp.phantom import LUNG_LABELS, OBSCURING_LABELS, thorax
@@ -111,7 +112,7 @@ def phantom_radiograph(seed: int, spacing_mm: float, *, shape: tuple[int, int]) 
     density = -torch.log(primary + film.scatter * primary.mean())
     density = density + film.sharpness * (density - blurred(density, sigma))
     curve = torch.sigmoid(film.contrast * (display_image(density) - 0.5))
-    grain = torch.randn(curve.shape, generator=stream(seed, 0, "grain"))
+    grain = torch.randn(curve.shape, generator=stream(seed, 0, "grain"), **SINGLE)
     return display_image(curve + film.noise * grain)[0, 0], mask[0, 0].float()
 
 
@@ -126,7 +127,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
         (B, 1, H, W); differentiable in the images.
     """
     reach = math.ceil(3 * sigma)
-    offsets = torch.arange(-reach, reach + 1, dtype=images.dtype)
+    offsets = torch.arange(-reach, reach + 1, dtype=images.dtype, device="cpu")
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()
     padded = functional.pad(images, (reach,) * 4, mode="replicate")

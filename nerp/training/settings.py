@@ -138,6 +138,8 @@ class SegmenterConfig(Settings):
 
     Args:
         train:     folder of pairs to learn from.
+        mask_name: which of their masks, where they have several.
+        skip_bad:  go on without the files that cannot be read, and list them.
         out:       folder of the run; none: nothing is written.
         seed:      of the first weights, of the order and of the augmentation.
         device:    `auto` takes a GPU where there is one.
@@ -146,6 +148,8 @@ class SegmenterConfig(Settings):
     """
 
     train: str | None = None
+    mask_name: str | None = None
+    skip_bad: bool = False
     out: str | None = None
     seed: int = number(0, 0, 2**63 - 1)
     device: str = choice("auto", "cpu", "cuda")

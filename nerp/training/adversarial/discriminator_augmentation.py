@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nerp.devices import SINGLE
+
 
 def zoom_shift(images: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
     """Zoom and shift images about their centre, borders repeated.
@@ -40,5 +42,5 @@ def sample_zoom_shift(n: int, zoom: float, shift: float, generator: torch.Genera
     Returns:
         (n,) zooms and (n, 2) shifts, on the CPU.
     """
-    uniform = 2.0 * torch.rand(n, 3, generator=generator) - 1.0
+    uniform = 2.0 * torch.rand(n, 3, generator=generator, **SINGLE) - 1.0
     return 1.0 + zoom * uniform[:, 0], shift * uniform[:, 1:]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nerp.config import upgraded
+from nerp.data.checking import write_skipped
 from nerp.errors import CheckpointError, ConfigError
 from nerp.networks.discriminator import Discriminator
 from nerp.networks.mapper import Mapper
@@ -35,7 +36,9 @@ MAY_CHANGE = (
     "device",
     "backend",
     "data.cached_volumes",
+    "data.cached_radiographs",
     "data.cache_dir",
+    "data.skip_bad",
     "trainer.steps",
     "trainer.log_every",
     "trainer.sample_every",
@@ -75,7 +78,10 @@ def train(config: Config, *, progress: Bars | None = None) -> Path:
             shape, task = config.viewer.shape, partial(show, "data")
             prepare(config.data, config.phantom, folder=run.data, shape=shape, progress=task)
         fabric.barrier()
-        sources = open_sources(config.data, config.camera, shape=config.viewer.shape, made=run.data)
+        shape = config.viewer.shape
+        sources, skipped = open_sources(config.data, config.camera, shape=shape, made=run.data, cache=run.cache)
+        if fabric.is_global_zero:
+            write_skipped(run.skipped, skipped)
         _loop(config, run, sources, fabric=fabric).run(partial(show, "training"))
     return run.path
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerp.camera import ViewSettings
+from nerp.data.checking import Bad, check_inputs
 from nerp.data.ct import CTDataset, find_cts
-from nerp.data.radiographs import RadiographDataset
+from nerp.data.folders import find_radiographs
+from nerp.data.radiographs import RadiographDataset, check_radiograph
 from nerp.data.settings import DataSettings
 from nerp.phantom import write_phantoms
 from nerp.phantom.settings import PhantomSettings
@@ -15,7 +17,7 @@ from nerp.training.adversarial.trainer import Sources
 from nerp.training.adversarial.training_volumes import TrainingVolumes
 from nerp.training.loop import Progress
 from nerp.training.phantom_radiographs import is_phantom, make_radiographs
-from nerp.volume import Volume
+from nerp.volume import Volume, check_volume
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,29 @@ def prepare(
         )
 
 
-def open_sources(data: DataSettings, view: ViewSettings, *, shape: tuple[int, int], made: Path) -> Sources:
-    """The data of a run; files are read when first used.
+def open_sources(
+    data: DataSettings, view: ViewSettings, *, shape: tuple[int, int], made: Path, cache: Path | None = None
+) -> tuple[Sources, list[Bad]]:
+    """The data of a run, and what of it cannot be used; files are checked now and read when first used.
 
     Args:
         data:  its folders and the mapper's grid.
         view:  the cameras.
         shape: (H, W) of every image.
         made:  where `prepare` made what the data's settings do not name.
+        cache: keeps the radiographs that do not stay in memory, where the data's settings name no folder for it.
 
     Raises:
-        DataError: a folder is missing or holds nothing of use.
+        DataError: a folder is missing or holds nothing of use, or files are bad and may not be skipped.
     """
     paths = find_cts(data.ct_dir or made / "ct", pattern=data.ct_pattern)
+    paths, bad_cts = check_inputs(paths, check_volume, what="CTs", skip_bad=data.skip_bad)
     volumes = TrainingVolumes(
         GridVolumes(paths, data), view, shape=shape, window_hu=data.window_hu, n_kept=data.cached_volumes
     )
-    folder = Path(data.radiographs_dir or made / "radiographs")
-    radiographs = RadiographDataset(folder, shape)
-    return Sources(volumes, radiographs, view, "phantom" if is_phantom(folder) else "real")
+    source = data.radiographs_dir or made / "radiographs"
+    files, bad = check_inputs(find_radiographs(source), check_radiograph, what="radiographs", skip_bad=data.skip_bad)
+    kept = data.cache_dir or cache
+    radiographs = RadiographDataset(files, shape, n_kept=data.cached_radiographs, cache_folder=kept)
+    kind = "phantom" if is_phantom(Path(source)) else "real"
+    return Sources(volumes, radiographs, view, kind), [*bad_cts, *bad]

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nerp.devices import SINGLE
+
 SCALE = (0.75, 1.25)
 """Zoom of the picture: above 1 crops it, below 1 leaves a black surround."""
 SHIFT = 0.10
@@ -93,7 +95,7 @@ def shade(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     n, _, height, width = images.shape
     for cells in (4, 10):
-        field = torch.randn(n, 1, cells, cells, generator=generator)
+        field = torch.randn(n, 1, cells, cells, generator=generator, **SINGLE)
         strength = _between(0.0, 0.15, n, generator).view(n, 1, 1, 1)
         field = F.interpolate(field, size=(height, width), mode="bicubic", align_corners=False)
         images = images + strength * field
@@ -127,7 +129,7 @@ def grain(images: Tensor, generator: torch.Generator) -> Tensor:
         (B, 1, H, W), not clamped.
     """
     strength = _between(0.0, 0.06, len(images), generator).view(-1, 1, 1, 1)
-    return images + strength * torch.randn(images.shape, generator=generator)
+    return images + strength * torch.randn(images.shape, generator=generator, **SINGLE)
 
 
 def border(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -142,15 +144,15 @@ def border(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[T
         images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W).
     """
     n, _, height, width = images.shape
-    used = (torch.rand(n, 4, generator=generator) < 0.25).float()
+    used = (torch.rand(n, 4, generator=generator, **SINGLE) < 0.25).float()
     depth = used * _between(0.0, 0.08, 4 * n, generator).view(n, 4)
-    grey = torch.rand(n, generator=generator).square().view(n, 1, 1, 1)
-    y = ((torch.arange(height) + 0.5) / height).view(1, 1, height, 1)
-    x = ((torch.arange(width) + 0.5) / width).view(1, 1, 1, width)
+    grey = torch.rand(n, generator=generator, **SINGLE).square().view(n, 1, 1, 1)
+    y = ((torch.arange(height, **SINGLE) + 0.5) / height).view(1, 1, height, 1)
+    x = ((torch.arange(width, **SINGLE) + 0.5) / width).view(1, 1, 1, width)
     top, bottom, left, right = (depth[:, side].view(n, 1, 1, 1) for side in range(4))
     open_field = ((y >= top) & (y <= 1 - bottom) & (x >= left) & (x <= 1 - right)).float()
     return images * open_field + grey * (1 - open_field), masks * open_field
 
 
 def _between(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(n, generator=generator)
+    return low + (high - low) * torch.rand(n, generator=generator, **SINGLE)

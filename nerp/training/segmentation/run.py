@@ -78,7 +78,7 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
         raise UsageError("no pairs to train a segmenter on; give train=… a folder with images/ and masks/")
     fabric = launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
-        pairs = load_pairs(config.train, config.segmenter.side)
+        pairs = load_pairs(config.train, config.segmenter.side, mask_name=config.mask_name, skip_bad=config.skip_bad)
         network = first_weights(config.segmenter, config.seed)
         settings = config.segmenter
         budget = Budget(settings.steps(len(pairs[0])), settings.minutes)
@@ -128,7 +128,9 @@ def _loop(
 
 def _deciding(config: SegmenterConfig, n_pairs: int) -> dict[str, Any]:
     settings = {key: value for key, value in _flat(config.segmenter).items() if key not in MAY_CHANGE}
-    return {"train": config.train, "seed": config.seed, "precision": config.precision, "pairs": n_pairs, **settings}
+    chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
+    learned = {"train": config.train, **chosen, "pairs": n_pairs}
+    return {**learned, "seed": config.seed, "precision": config.precision, **settings}
 
 
 def _check(found: Checkpoint, deciding: dict[str, Any], run: RunFolder) -> None:

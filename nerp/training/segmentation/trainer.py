@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nerp.devices import WHOLE
 from nerp.networks.segmenter import Segmenter
 from nerp.randomness import stream
 from nerp.training.budget import Budget
@@ -67,7 +68,7 @@ class SegmenterTrainer:
 
     def state(self) -> State:
         """Weights, the optimiser's tensors, and the last loss."""
-        loss = torch.tensor(self.loss, dtype=torch.float64)
+        loss = torch.tensor(self.loss, dtype=torch.float64, device="cpu")
         return {**pack_module("segmenter", self.network), **self._optimisation.state(), "loss": loss}
 
     def restore(self, tensors: State, /) -> None:
@@ -94,7 +95,7 @@ class SegmenterTrainer:
         """Indices of a step's pairs: each epoch goes once through all of them, in an order of its own."""
         count, size = len(self._images), self._settings.batch_size
         epoch, place = divmod(step - 1, math.ceil(count / size))
-        order = torch.randperm(count, generator=stream(self._seed, epoch, "segmenter order"))
+        order = torch.randperm(count, generator=stream(self._seed, epoch, "segmenter order"), **WHOLE)
         return order[place * size : (place + 1) * size]
 
 

@@ -39,7 +39,7 @@ def _structure(vectors, to_index, shape, image_shape) -> library.CameraBatch:
     rows, columns = image_shape
     counts = (len(vectors[0]), rows, columns, torch.get_num_threads())
     matrix = (c_double * 12)(*to_index[:3].flatten().tolist())
-    places = [library.address(part) for part in vectors]
+    places = [library.doubles(part, counts[0], 3) for part in vectors]
     return library.CameraBatch((c_int32 * 3)(*shape), *counts, matrix, *places)
 
 
@@ -58,7 +58,7 @@ def _cast(
     starts, directions = (source.new_empty(n_views, n_rays, 3) for _ in range(2))
     lengths_mm = source.new_empty(n_views, n_rays)
     cameras = _structure((source, centre, right, down), to_index, shape, image_shape)
-    to = library.RayGradient(*map(library.address, (starts, directions, lengths_mm)))
+    to = library.RayGradient(*library.ray_addresses((starts, directions, lengths_mm), n_views * n_rays))
     library.call("nerp_cast_rays", cameras, to)
     return starts, directions, lengths_mm
 
@@ -84,10 +84,11 @@ def _cast_backward(
     image_shape: list[int],
 ) -> Tensor:
     """(B, 4, 3) gradients of source, centre, and the steps right and down."""
-    gradient = torch.zeros(len(source), 4, 3, dtype=torch.float64)
+    gradient = torch.zeros(len(source), 4, 3, dtype=torch.float64, device="cpu")
     cameras = _structure((source, centre, right, down), to_index, shape, image_shape)
-    upstream = library.RayGradient(*map(library.address, (starts, directions, lengths_mm)))
-    library.call("nerp_cast_rays_backward", cameras, upstream, gradient)
+    n_rays = len(source) * image_shape[0] * image_shape[1]
+    upstream = library.RayGradient(*library.ray_addresses((starts, directions, lengths_mm), n_rays))
+    library.call("nerp_cast_rays_backward", cameras, upstream, library.doubles(gradient, len(source), 4, 3))
     return gradient
 
 

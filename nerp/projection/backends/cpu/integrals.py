@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from nerp.devices import SINGLE
 from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cpu import library
 from nerp.projection.backends.cpu.operators import keep
@@ -26,11 +27,18 @@ def siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tenso
 
     Source: Siddon 1985, Med. Phys. 12(2):252-255.
     """
-    image = torch.empty(len(values), *lengths_mm.shape)
+    image = torch.empty(len(values), *lengths_mm.shape, **SINGLE)
     if image.numel():
         scene = library.scene(values.shape[1:], (starts, directions, lengths_mm), image_shape)
-        library.call("nerp_siddon", scene, len(values), values, image)
+        library.call(
+            "nerp_siddon", scene, len(values), library.floats(values, *values.shape), _image(image, lengths_mm)
+        )
     return image
+
+
+def _image(image: Tensor, lengths_mm: Tensor, n_channels: int | None = None) -> int | None:
+    """Where the numbers of an image (C, F, R) lie."""
+    return library.floats(image, n_channels or len(image), lengths_mm.numel())
 
 
 @siddon.register_fake
@@ -63,7 +71,8 @@ def siddon_to_volume(
     gradient = library.zeros(len(grad_image), *shape)
     if grad_image.numel():
         scene = library.scene(shape, (starts, directions, lengths_mm), image_shape)
-        library.call("nerp_siddon_to_volume", scene, len(grad_image), grad_image, gradient)
+        read, written = _image(grad_image, lengths_mm), library.floats(gradient, len(grad_image), *shape)
+        library.call("nerp_siddon_to_volume", scene, len(grad_image), read, written)
     return gradient
 
 
@@ -97,8 +106,9 @@ def siddon_to_rays(
     grads = torch.zeros_like(starts), torch.zeros_like(directions), torch.zeros_like(lengths_mm)
     if grad_image.numel():
         scene = library.scene(values.shape[1:], (starts, directions, lengths_mm), image_shape)
-        to = library.RayGradient(*map(library.address, grads))
-        library.call("nerp_siddon_to_rays", scene, len(values), values, grad_image, to)
+        to = library.RayGradient(*library.ray_addresses(grads, lengths_mm.numel()))
+        read = library.floats(values, *values.shape), _image(grad_image, lengths_mm, len(values))
+        library.call("nerp_siddon_to_rays", scene, len(values), *read, to)
     return grads
 
 

@@ -1,6 +1,7 @@
 """The compiled kernels: where they are, why they may be missing, and what crosses their C interface."""
 
 import ctypes
+import math
 import os
 from collections.abc import Sequence
 from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_void_p
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from nerp.errors import GeometryError
 
 ABI = 2
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
@@ -139,12 +142,12 @@ def choose_instruction_set(name: str) -> bool:
     return bool(_loaded().nerp_choose_isa(name.encode()))
 
 
-def call(name: str, *arguments: Structure | int | Tensor) -> None:
+def call(name: str, *arguments: Structure | int | None) -> None:
     """Run a kernel.
 
     Args:
         name:      one of `SIGNATURES`.
-        arguments: its structures, integers, and dense tensors on the CPU, of any shape as the structures say.
+        arguments: its structures, integers, and addresses from `floats`, `doubles` and `ints`.
 
     Raises:
         MemoryError: the kernel found no memory for its own buffers.
@@ -159,9 +162,7 @@ def _loaded() -> ctypes.CDLL:
     return found
 
 
-def _plain(argument: Structure | int | Tensor) -> Any:
-    if isinstance(argument, Tensor):
-        return address(argument)
+def _plain(argument: Structure | int | None) -> Any:
     return byref(argument) if isinstance(argument, Structure) else argument
 
 
@@ -170,12 +171,58 @@ def zeros(*shape: int) -> Tensor:
     return torch.from_numpy(np.zeros(shape, np.float32))
 
 
-def address(tensor: Tensor | None) -> int | None:
-    """Where the numbers of a dense tensor of any shape lie; null for None and for an empty tensor."""
-    if tensor is None or tensor.numel() == 0:
-        return None
-    assert tensor.is_contiguous() and tensor.device.type == "cpu"
-    return tensor.data_ptr()
+def floats(tensor: Tensor, *shape: int) -> int | None:
+    """Where the float32 numbers of a tensor lie.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        shape:  that the kernel walks over; errors as `address`.
+    """
+    return address(tensor, torch.float32, shape)
+
+
+def doubles(tensor: Tensor, *shape: int) -> int | None:
+    """Where the float64 numbers of a tensor lie.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        shape:  that the kernel walks over; errors as `address`.
+    """
+    return address(tensor, torch.float64, shape)
+
+
+def ints(tensor: Tensor, *shape: int) -> int | None:
+    """Where the int32 numbers of a tensor lie.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        shape:  that the kernel walks over; errors as `address`.
+    """
+    return address(tensor, torch.int32, shape)
+
+
+def address(tensor: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int | None:
+    """Where the numbers of a tensor lie, once it is proven to be what a kernel will take it for.
+
+    Args:
+        tensor: of any shape with as many numbers as `shape`.
+        dtype:  that the kernel reads or writes.
+        shape:  that the kernel walks over.
+
+    Returns:
+        The address; null of an empty tensor.
+
+    Raises:
+        GeometryError: another type, number of numbers or device, or numbers that do not lie one after another.
+    """
+    expected = math.prod(shape)
+    is_dense = tensor.layout == torch.strided and tensor.is_contiguous()
+    if tensor.dtype != dtype or tensor.numel() != expected or tensor.device.type != "cpu" or not is_dense:
+        kind = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device.type}{'' if is_dense else ', not contiguous'}"
+        raise GeometryError(
+            f"a compiled kernel was given {kind}; expected {expected} contiguous {dtype} numbers on the cpu"
+        )
+    return tensor.data_ptr() if expected else None
 
 
 def scene(shape: Sequence[int], rays: Sequence[Tensor], image_shape: Sequence[int], *, n_volumes: int = 1) -> Scene:
@@ -188,6 +235,19 @@ def scene(shape: Sequence[int], rays: Sequence[Tensor], image_shape: Sequence[in
         n_volumes:   volumes in the batch.
     """
     rows, columns = image_shape
-    n_views = rays[2].numel() // (rows * columns)
-    lines = [address(part) for part in rays]
-    return Scene((c_int32 * 3)(*shape), n_volumes, n_views, rows, columns, torch.get_num_threads(), *lines)
+    n_rays = rays[2].numel()
+    if rows < 1 or columns < 1 or n_rays % (rows * columns):
+        raise GeometryError(f"{n_rays} rays fill no images of {rows} x {columns} pixels; give the images' own shape")
+    counts = (n_volumes, n_rays // (rows * columns), rows, columns, torch.get_num_threads())
+    return Scene((c_int32 * 3)(*shape), *counts, *ray_addresses(rays, n_rays))
+
+
+def ray_addresses(rays: Sequence[Tensor], n_rays: int) -> list[int | None]:
+    """Where the numbers of rays, or of gradients laid out as they are, lie.
+
+    Args:
+        rays:   starts and directions (F, R, 3), and lengths_mm (F, R), float64, dense.
+        n_rays: F times R.
+    """
+    starts, directions, lengths_mm = rays
+    return [doubles(starts, n_rays, 3), doubles(directions, n_rays, 3), doubles(lengths_mm, n_rays)]

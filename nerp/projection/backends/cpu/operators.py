@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from nerp.devices import SINGLE, WHOLE
 from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cpu import library
 from nerp.projection.rays import Rays
 
 _NOTHING = (0,)
+_NO_RAYS = (None, None, None)
 
 
 @custom_op("nerp::march_cpu", mutates_args=(), device_types="cpu")
@@ -46,12 +48,17 @@ def march(
 
     Source: Max 1995, eq. 10.
     """
-    image = torch.empty(lengths_mm.shape)
+    image = torch.empty(lengths_mm.shape, **SINGLE)
     if image.numel():
         scene = library.scene(matter.shape[1:], (starts, directions, lengths_mm), image_shape, n_volumes=len(matter))
-        task = library.March(n_samples, per_sample, library.address(matter), library.address(opacity))
-        library.call("nerp_march", scene, task, image)
+        task = _task(matter, opacity, n_samples, per_sample)
+        library.call("nerp_march", scene, task, library.floats(image, lengths_mm.numel()))
     return image
+
+
+def _task(matter: Tensor, opacity: Tensor, n_samples: int, per_sample: bool) -> library.March:
+    shape = matter.shape
+    return library.March(n_samples, per_sample, library.floats(matter, *shape), library.floats(opacity, *shape))
 
 
 @march.register_fake
@@ -98,10 +105,11 @@ def march_backward(
     rays = [torch.zeros_like(part) if to_rays else starts.new_empty(_NOTHING) for part in lines]
     if image.numel():
         scene = library.scene(matter.shape[1:], lines, image_shape, n_volumes=len(matter))
-        task = library.March(n_samples, per_sample, library.address(matter), library.address(opacity))
-        to = [library.address(part) for part in (image, grad_image, *fields)]
-        requested = library.MarchGradient(*to, library.RayGradient(*map(library.address, rays)))
-        library.call("nerp_march_backward", scene, task, requested)
+        task, n_rays = _task(matter, opacity, n_samples, per_sample), lengths_mm.numel()
+        lit = [library.floats(part, n_rays) for part in (image, grad_image)]
+        to_grids = [library.floats(part, *matter.shape) if to_fields else None for part in fields]
+        to_lines = library.RayGradient(*(library.ray_addresses(rays, n_rays) if to_rays else _NO_RAYS))
+        library.call("nerp_march_backward", scene, task, library.MarchGradient(*lit, *to_grids, to_lines))
     return fields[0], fields[1], rays[0], rays[1], rays[2]
 
 
@@ -185,11 +193,12 @@ def label_lengths(
     lengths = library.zeros(n_views * n_images, len(labels), n_pixels)
     if lengths.numel():
         lowest = min(labels)
-        table = torch.full((max(labels) - lowest + 1,), -1, dtype=torch.int32)
-        table[torch.tensor(labels) - lowest] = torch.arange(len(labels), dtype=torch.int32)
+        table = torch.full((max(labels) - lowest + 1,), -1, dtype=torch.int32, device="cpu")
+        table[torch.tensor(labels, **WHOLE) - lowest] = torch.arange(len(labels), dtype=torch.int32, device="cpu")
         scene = library.scene(maps.shape[1:], (starts, directions, lengths_mm), image_shape)
-        channels = library.Labels(lowest, len(table), len(labels), library.address(table))
-        library.call("nerp_label_lengths", scene, len(maps), maps, channels, lengths)
+        channels = library.Labels(lowest, len(table), len(labels), library.ints(table, len(table)))
+        read, written = library.floats(maps, *maps.shape), library.floats(lengths, *lengths.shape)
+        library.call("nerp_label_lengths", scene, len(maps), read, channels, written)
     return lengths.reshape(n_views, n_images, len(labels), n_pixels).movedim(1, 2).flatten(2)
 
 

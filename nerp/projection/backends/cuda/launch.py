@@ -6,6 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
+from nerp.devices import WHOLE
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.backends.cuda import interpreted
 from nerp.projection.backends.cuda.labelling import label_lengths as label_lengths_kernel
@@ -197,8 +198,8 @@ def label_weights(
 
 def _column_of(labels: list[int], device: torch.device) -> Tensor:
     """The place of each integer between the lowest and the highest label among them, or -1."""
-    columns = torch.full((max(labels) - min(labels) + 1,), -1, dtype=torch.int32)
-    columns[torch.tensor(labels) - min(labels)] = torch.arange(len(labels), dtype=torch.int32)
+    columns = torch.full((max(labels) - min(labels) + 1,), -1, dtype=torch.int32, device="cpu")
+    columns[torch.tensor(labels, **WHOLE) - min(labels)] = torch.arange(len(labels), dtype=torch.int32, device="cpu")
     return columns.to(device)
 
 

@@ -34,7 +34,7 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
             total = total.scatter_add(1, gather(label_map, index).long(), lengths_mm)
         return total[None, :, :n_labels]
 
-    rays = rays.to(torch.empty(0, device=maps.device))
+    rays = rays.to(torch.empty(0, device=maps.device, dtype=torch.float32))
     result = over_rays(collect, rays.reshape(1, -1), bytes_per_ray(shape, channels=len(flat)) + 8 * n_labels)
     return result.reshape(*rays.lengths_mm.shape, n_labels)
 
@@ -81,7 +81,7 @@ def _slots(maps: Tensor, labels: list[int]) -> Tensor:
 
 def _nearest(label_map: Tensor, points: Tensor, *, outside: int) -> Tensor:
     """(F, r, N) integers of the voxels that points (F, r, N, 3) lie in."""
-    sizes = torch.tensor(label_map.shape, device=points.device)
+    sizes = torch.tensor(label_map.shape, device=points.device, dtype=torch.int64)
     voxels = (points.detach() + 0.5).floor().long()
     within = ((voxels >= 0) & (voxels < sizes)).all(dim=-1)
     d, h, w = torch.minimum(voxels.clamp(min=0), sizes - 1).unbind(-1)

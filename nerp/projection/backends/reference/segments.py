@@ -35,7 +35,7 @@ def segments(rays: Rays, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     walk = _climb(rays, shape)
     edges = _slab_edges(walk, rays.lengths_mm)
     before, after = edges[:, :-1], edges[:, 1:]
-    slab = _floor(walk.starts[:, :1]) + torch.arange(before.shape[1], device=edges.device)
+    slab = _floor(walk.starts[:, :1]) + torch.arange(before.shape[1], device=edges.device, dtype=torch.int64)
     driving = walk.number(0, slab) + walk.base[:, None]
     (cut_one, here_one, next_one), (cut_two, here_two, next_two) = (_crossing(walk, k, before, after) for k in (1, 2))
     middle = torch.where(cut_one <= cut_two, next_one + here_two, here_one + next_two)
@@ -102,13 +102,13 @@ class _Climb:
 
 def _climb(rays: Rays, shape: tuple[int, int, int]) -> _Climb:
     device = rays.starts.device
-    counts = torch.tensor(shape, device=device)
-    strides = torch.tensor([shape[1] * shape[2], shape[2], 1], device=device)
+    counts = torch.tensor(shape, device=device, dtype=torch.int64)
+    strides = torch.tensor([shape[1] * shape[2], shape[2], 1], device=device, dtype=torch.int64)
     mirrored = rays.directions < 0
     speeds = rays.directions.abs()
-    starts = torch.where(mirrored, counts - 0.5 - rays.starts, rays.starts + 0.5)
+    starts = torch.where(mirrored, counts.to(rays.starts) - 0.5 - rays.starts, rays.starts + 0.5)
     fastest = speeds.argmax(dim=-1, keepdim=True)
-    order = (fastest + torch.arange(3, device=device)) % 3
+    order = (fastest + torch.arange(3, device=device, dtype=torch.int64)) % 3
     signed = torch.where(mirrored, -strides, strides)
     base = (mirrored * (counts - 1) * strides).sum(dim=-1)
     starts, speeds, counts, signed = (
@@ -122,7 +122,7 @@ def _slab_edges(walk: _Climb, lengths_mm: Tensor) -> Tensor:
     start, speed = walk.starts[:, :1], walk.speeds[:, :1]
     climbs = (speed[:, 0] * lengths_mm).detach()
     n_slabs = math.ceil(float(climbs.amax())) + 1 if len(climbs) else 1
-    planes = _floor(start) + torch.arange(1, n_slabs + 1, device=start.device)
+    planes = _floor(start) + torch.arange(1, n_slabs + 1, device=start.device, dtype=torch.int64)
     edges = torch.minimum((planes - start) / speed, lengths_mm[:, None])
     return torch.cat([torch.zeros_like(start), edges], dim=1)
 

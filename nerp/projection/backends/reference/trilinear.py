@@ -85,7 +85,7 @@ def _by_corners(values: Tensor, points: Tensor) -> Tensor:
     _, height, width = values.shape[2:]
     total = values.new_zeros(())
     for corner in product((0, 1), repeat=3):
-        offset = torch.tensor(corner, device=points.device)
+        offset = torch.tensor(corner, device=points.device, dtype=torch.int64)
         weight = torch.where(offset == 1, above, 1 - above).prod(dim=-1)
         d, h, w = torch.minimum(low + offset, sizes - 1).long().unbind(-1)
         index = ((d * height + h) * width + w)[:, None].expand(-1, values.shape[1], -1)

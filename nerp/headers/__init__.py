@@ -1,0 +1,1 @@
+"""What the headers of NIfTI, NRRD and MetaImage files promise, read and proven before any voxel is."""
