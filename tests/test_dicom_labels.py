@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from nerp.errors import VolumeError
-from nerp.label_maps import check_label_map, read_label_map
+from nerp.label_maps import check_label_map, check_references, read_label_map
 from nerp.label_maps.rtstruct import fill
 from nerp.volume import Volume, read_volume
 
@@ -247,6 +247,24 @@ def test_structure_sets_without_reference_or_numbered_from_zero_are_told(tmp_pat
     found = read_label_map(path, like=ct())
     assert found.names == {1: "a"} and places(found, 1) == {(2, 2, 0)}
     assert "does not say which images it belongs to" in caplog.text and "from 0" in caplog.text
+
+
+def test_contours_outside_the_ct_are_told_and_those_about_it_are_not(tmp_path, caplog):
+    read_label_map(write_rtstruct(tmp_path / "a.dcm", {"a": [square(-50, 60, 30), square(-50, 60, 32.5)]}), like=ct())
+    assert not caplog.records
+    read_label_map(write_rtstruct(tmp_path / "b.dcm", {"a": [square(1, 3, 30), square(1, 3, 60)]}), like=ct())
+    assert "1 of 2 contours lie outside the CT" in caplog.text
+
+
+@pytest.mark.parametrize(("frame", "n_findings"), [("1.2.3", 0), ("1.2.4", 1), ("", 0)])
+def test_labels_of_another_frame_of_reference_are_told(tmp_path, frame, n_findings):
+    folder = tmp_path / "ct"
+    saved(folder / "1.dcm", dataset(Modality="CT", FrameOfReferenceUID=frame))
+    labels = write_rtstruct(tmp_path / "rt" / "rt.dcm", {"a": [square(1, 3, 30)]})
+    assert len(check_references(labels, folder)) == len(check_references(labels.parent, folder)) == n_findings
+    seg = write_seg(tmp_path / "seg.dcm", ONE, FrameOfReferenceUID="1.2.3")
+    assert len(check_references(seg, folder)) == n_findings
+    assert check_references(folder, folder) == []
 
 
 OBLIQUE = [10, 20, 30, 12, 20, 33, 12, 22, 33]

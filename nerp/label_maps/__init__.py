@@ -3,11 +3,13 @@
 from nerp.label_maps.checks import check_labels_on_ct
 from nerp.label_maps.folder import is_structure_folder, label_files
 from nerp.label_maps.reading import LabelMap, check_label_map, read_label_map, read_labels
+from nerp.label_maps.references import check_references
 
 __all__ = [
     "LabelMap",
     "check_label_map",
     "check_labels_on_ct",
+    "check_references",
     "is_structure_folder",
     "label_files",
     "read_label_map",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nerp.errors import VolumeError
-from nerp.label_maps.stored import one_line
+from nerp.errors import NerpError, VolumeError
+from nerp.label_maps.stored import CONVERT, one_line
 
 TAGS = ["Modality", "SOPClassUID"]
 BEGINNINGS = tuple(
@@ -24,9 +26,28 @@ BEGINNINGS = tuple(
 def dicom_kind(path: Path) -> str | None:
     """The modality of a DICOM file, such as `SEG`, `RTSTRUCT` or `CT`; None of any other file."""
     try:
-        return str(dicom_header(path, tags=TAGS).get("Modality") or "") if _looks_like_dicom(path) else None
+        with understood(path, "file"):
+            return str(dicom_header(path, tags=TAGS).get("Modality") or "") if _looks_like_dicom(path) else None
     except VolumeError:
         return None
+
+
+@contextmanager
+def understood(path: Path, what: str) -> Iterator[None]:
+    """Whatever goes wrong with a header within, told in one line: its elements are parsed when they are asked for.
+
+    Args:
+        path: of the file.
+        what: it is, such as `SEG`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # anonymised archives are full of harmless invalid fields
+            yield
+    except (NerpError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises whatever its parsers meet
+        raise VolumeError(f"{path}: DICOM {what} lacks what it needs ({one_line(error)}); {CONVERT}") from error
 
 
 def _looks_like_dicom(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nerp.errors import VolumeError
 from nerp.formats import RAS_FROM_LPS
-from nerp.label_maps.dicom_kind import dicom_header
+from nerp.label_maps.dicom_kind import dicom_header, understood
 from nerp.label_maps.stored import CONVERT, StoredMaps, Structure, check_voxels, one_line, pack, placed
 from nerp.volume import MAX_LABEL, Volume
 
@@ -55,13 +55,11 @@ def read_dicom_seg(path: Path, like: Volume | None = None, *, max_voxels: int) -
         VolumeError: damaged, frames without a place or at uneven distances, or pixels that cannot be decoded.
     """
     header = dicom_header(path, pixels=True)
-    try:
+    with understood(path, "SEG"):
         groups = _groups(path, header)
         frames = _frames(path, header, groups, like, max_voxels)
         names = _names(header)
         maps = _maps(path, header, groups, frames, max_voxels)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"{path}: DICOM SEG lacks what it needs ({one_line(error)}); {CONVERT}") from error
     return StoredMaps(maps, frames.affine, names)
 
 
@@ -73,10 +71,8 @@ def check_dicom_seg(path: Path, *, max_voxels: int) -> None:
         max_voxels: a header that promises more is refused.
     """
     header = dicom_header(path)
-    try:
+    with understood(path, "SEG"):
         _frames(path, header, _groups(path, header), None, max_voxels)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"{path}: DICOM SEG lacks what it needs ({one_line(error)}); {CONVERT}") from error
 
 
 def _groups(path: Path, header: Any) -> list[Any]:
@@ -217,7 +213,7 @@ def _maps(path: Path, header: Any, groups: list[Any], frames: Frames, max_voxels
 
 def _structures(path: Path, header: Any, frames: Frames, numbers: list[int], least: float) -> Iterator[Structure]:
     for number in sorted(set(numbers)):
-        mask = np.zeros(frames.shape, bool)
+        mask = np.zeros(frames.shape, bool, order="F")
         for frame in (frame for frame, own in enumerate(numbers) if own == number):
             mask[:, :, frames.slices[frame]] |= least <= _pixels(path, header, frame).T
         yield number, mask
@@ -225,7 +221,7 @@ def _structures(path: Path, header: Any, frames: Frames, numbers: list[int], lea
 
 def _label_map(path: Path, header: Any, frames: Frames) -> np.ndarray:
     """Values are segment numbers; those of the padding are background, as are slices without a frame."""
-    values = np.zeros(frames.shape, np.uint16)
+    values = np.zeros(frames.shape, np.uint16, order="F")
     padding, seen = header.get("PixelPaddingValue"), set()
     for frame, at in enumerate(frames.slices):
         if at in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,12 @@ def nifti_header(path: Path) -> tuple[tuple[int, ...], dict[int, str]]:
 def _opened(path: Path) -> Any:
     import nibabel
 
+    damaged = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError)
     try:
-        return nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
-    except nibabel.spatialimages.HeaderDataError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # extensions of odd lengths
+            return nibabel.load(path)
+    except (*damaged, ValueError, zlib.error) as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
 
 
@@ -71,7 +73,7 @@ def _voxels(path: Path, image: Any) -> np.ndarray:
     try:
         proxy = image.dataobj
         return proxy.get_unscaled() if (proxy.slope, proxy.inter) == (1, 0) else image.get_fdata(dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({one_line(error)}); fetch or write it again") from error
 
 

@@ -90,7 +90,8 @@ def segments_of(path: Path, header: Any) -> list[Segment]:
     Raises:
         VolumeError: a value or layer that is no whole number.
     """
-    fields = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys() if key.startswith("Segment")}
+    keys = [key for key in header.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()]
+    fields = {key: header.GetMetaData(key) for key in keys}
     numbers = {int(match[1]) for key in fields if (match := re.match(r"Segment(\d{1,6})_", key))}
     if len(numbers) > MOST_SEGMENTS:
         raise VolumeError(f"{path}: its header names {len(numbers)} segments, the limit is {MOST_SEGMENTS}")

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 SAME_VOXELS = 0.1
 """Grids of one shape that lie less apart, in voxels, are one grid whose affine was rounded."""
+FAR = 2**31
+"""Beyond any index; places further out lie there."""
 BESIDE_VOXELS = 0.5
 """Grids of one shape that lie up to so far apart give labels that are right to one voxel; a warning tells them."""
 
@@ -91,7 +93,8 @@ def _nearest(stored: np.ndarray, matrix: np.ndarray, shape: tuple[int, int, int]
     plane = [row[1] * rows + row[2] * columns + row[3] + 0.5 for row in matrix[:3]]
     values = np.zeros(shape, np.float32)
     for slab in range(shape[0]):
-        index = [np.floor(part + row[0] * slab).astype(np.int64) for part, row in zip(plane, matrix, strict=False)]
+        places = [np.floor(part + row[0] * slab) for part, row in zip(plane, matrix, strict=False)]
+        index = [np.clip(place, -1, FAR).astype(np.int64) for place in places]
         inside = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index, stored.shape, strict=True)])
         values[slab][inside] = stored[tuple(i[inside] for i in index)]
     return values

@@ -11,8 +11,8 @@ import numpy as np
 
 from nerp.errors import VolumeError
 from nerp.formats import RAS_FROM_LPS
-from nerp.label_maps.dicom_kind import dicom_header
-from nerp.label_maps.stored import CONVERT, StoredMaps, Structure, one_line, pack
+from nerp.label_maps.dicom_kind import dicom_header, understood
+from nerp.label_maps.stored import CONVERT, StoredMaps, Structure, pack
 from nerp.volume import MAX_LABEL, Volume
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,10 @@ def read_rtstruct(path: Path, like: Volume | None, *, max_voxels: int) -> Stored
     """
     if like is None:
         raise VolumeError(f"{path}: is an RTSTRUCT, contours without voxels; give its CT with it (like=)")
-    try:
+    with understood(path, "RTSTRUCT"):
         header = dicom_header(path)
         names = _names(path, header)
         contours = _contours(path, header, names)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"{path}: RTSTRUCT lacks what it needs ({one_line(error)}); {CONVERT}") from error
     index_from_lps = np.linalg.inv(like.affine.numpy()) @ RAS_FROM_LPS
     placed = {
         value: [points @ index_from_lps[:3, :3].T + index_from_lps[:3, 3] for points in lines]
@@ -60,11 +58,9 @@ def read_rtstruct(path: Path, like: Volume | None, *, max_voxels: int) -> Stored
 
 def check_rtstruct(path: Path) -> None:
     """Refuse a structure set without a filled contour, or with damaged ones."""
-    try:
+    with understood(path, "RTSTRUCT"):
         header = dicom_header(path)
         _contours(path, header, _names(path, header, tell=False), tell=False)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"{path}: RTSTRUCT lacks what it needs ({one_line(error)}); {CONVERT}") from error
 
 
 def _names(path: Path, header: Any, *, tell: bool = True) -> dict[int, str]:
@@ -140,10 +136,12 @@ def _axis(path: Path, contours: list[np.ndarray]) -> int:
 
 
 def _tell_outside(path: Path, placed: Mapping[int, list[np.ndarray]], like: Volume) -> None:
-    points = np.concatenate([points for lines in placed.values() for points in lines])
-    inside = ((points >= -0.5) & (points <= np.array(like.shape) - 0.5)).all(axis=1)
-    if (share := 1 - inside.mean()) > MOST_OUTSIDE:
-        log.warning("%s: %.0f %% of its contours' points lie outside the CT; is it of this patient?", path, 100 * share)
+    contours = [points for lines in placed.values() for points in lines]
+    ends = np.array(like.shape) - 0.5
+    far = [points for points in contours if (points.max(axis=0) < -0.5).any() or (points.min(axis=0) > ends).any()]
+    if len(far) > MOST_OUTSIDE * len(contours):
+        counts = f"{len(far)} of {len(contours)}"
+        log.warning("%s: %s contours lie outside the CT; check that both are of one patient", path, counts)
 
 
 def _structures(

@@ -51,20 +51,19 @@ def pack(path: Path, structures: Iterable[Structure], shape: tuple[int, ...], *,
     Raises:
         VolumeError: a value too large, or structures that overlap in too many layers.
     """
-    maps: list[np.ndarray] = [np.zeros(shape, np.uint8)]
+    maps: list[np.ndarray] = [np.zeros(math.prod(shape), np.uint8)]
     for value, mask in structures:
         if not 1 <= value < MAX_LABEL:
             raise VolumeError(f"{path}: has the label value {value}; expected 1 to {MAX_LABEL - 1}")
-        if not mask.any():
-            continue
-        at = next((n for n, one in enumerate(maps) if not one[mask].any()), len(maps))
+        where = np.flatnonzero(mask.ravel(order="F"))  # first axis fastest, as files mostly are
+        at = next((n for n, one in enumerate(maps) if not one[where].any()), len(maps))
         if at == len(maps):
             check_voxels(path, (*shape, len(maps) + 1), max_voxels)
-            maps.append(np.zeros(shape, np.uint8))
+            maps.append(np.zeros_like(maps[0], np.uint8))
         if value > np.iinfo(maps[at].dtype).max:
             maps[at] = maps[at].astype(np.min_scalar_type(value))
-        maps[at][mask] = value
-    return maps
+        maps[at][where] = value
+    return [one.reshape(shape, order="F") for one in maps]
 
 
 def check_voxels(path: Path, counts: Iterable[int], max_voxels: int) -> None:
@@ -90,11 +89,11 @@ def check_voxels(path: Path, counts: Iterable[int], max_voxels: int) -> None:
 
 
 def placed(path: Path, affine: np.ndarray) -> np.ndarray:
-    """The affine (4, 4), RAS+ mm, where it is one.
+    """The affine where it is one.
 
     Args:
         path:   as the message names it.
-        affine: (4, 4).
+        affine: (4, 4) to RAS+ mm.
 
     Raises:
         VolumeError: not finite, or singular.
