@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from nerp.data import radiographs
 from nerp.data.kept_images import KEY_BYTES, LEVELS, KeptImages
 from nerp.data.radiographs import RadiographDataset, read_radiograph
-from nerp.errors import DataError
+from nerp.errors import DataError, UsageError
 
 SHAPE = (16, 16)
 STRIDE = KEY_BYTES + 4 + 2 * 16 * 16
@@ -47,7 +47,8 @@ def test_what_does_not_fit_is_kept_on_disk(tmp_path, films, monkeypatch):
         torch.testing.assert_close(image, exact, rtol=0, atol=0 if index < 2 else 0.51 / LEVELS)
     monkeypatch.setattr(radiographs, "read_radiograph", never)
     assert all(torch.equal(found[index], first[index]) for index in range(8))
-    assert found[2] is not first[2] and found[0] is first[0], "what is on disk does not stay in memory"
+    assert found[2].data_ptr() != first[2].data_ptr(), "what is on disk does not stay in memory"
+    assert found[0].data_ptr() == first[0].data_ptr()
     again = images(films, tmp_path / "cache", n_kept=0)
     assert all(torch.equal(again[index], first[index]) for index in range(2, 8))
     with pytest.raises(DataError, match="read again"):
@@ -139,6 +140,12 @@ def test_whatever_goes_wrong_names_the_file(films, monkeypatch):
         images(films, None)[3]
 
 
+def test_more_than_the_memory_holds_is_refused(films):
+    paths = [films / "0.png"] * 100_000
+    with pytest.raises(UsageError, match=r"need \d+\.\d GiB, more than there is; keep fewer in memory"):
+        RadiographDataset(paths, (200_000, 200_000), n_kept=100_000)
+
+
 def test_places_are_kept_apart(tmp_path):
     kept = KeptImages(tmp_path / "file.bin", (1, 2))
     image = torch.tensor([[[0.0, 1.0]]])
@@ -150,5 +157,5 @@ def test_places_are_kept_apart(tmp_path):
 def test_a_training_bounds_its_radiographs(tmp_path, training_data):
     config = tiny(tmp_path, *training_data, f"data.cache_dir={tmp_path}/grids", "data.cached_radiographs=1")
     found = sources_of(config).radiographs
-    assert found[0] is found[0] and found[1] is not found[1] and torch.equal(found[1], found[1])
+    assert found[0].data_ptr() == found[0].data_ptr() and torch.equal(found[1], found[1])
     assert len(list((tmp_path / "grids").glob("radiographs-*.bin"))) == 1

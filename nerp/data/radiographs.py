@@ -150,7 +150,8 @@ class RadiographDataset(Dataset):
     ):
         self.paths = find_radiographs(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
         self.shape, self.fit, self.n_kept = (shape[0], shape[1]), fit, n_kept
-        self._images: dict[int, Tensor] = {}
+        self._images = _room(min(n_kept, len(self.paths)), self.shape)
+        self._is_read = [False] * len(self._images)
         is_kept = cache_folder is not None and len(self.paths) > n_kept
         self._kept = KeptImages(self._file(Path(cache_folder)), self.shape) if cache_folder and is_kept else None
 
@@ -161,8 +162,9 @@ class RadiographDataset(Dataset):
         index = range(len(self.paths))[index]
         if index >= self.n_kept:
             return self._read(index) if self._kept is None else self._from_disk(self._kept, index)
-        if index not in self._images:
+        if not self._is_read[index]:
             self._images[index] = self._read(index)
+            self._is_read[index] = True
         return self._images[index]
 
     def _read(self, index: int) -> Tensor:
@@ -183,6 +185,18 @@ class RadiographDataset(Dataset):
         names = "\n".join(str(path.resolve()) for path in self.paths)
         key = hashlib.sha256(f"{self.shape} {self.fit}\n{names}".encode()).hexdigest()[:16]
         return folder / f"radiographs-{key}.bin"
+
+
+def _room(count: int, shape: tuple[int, int]) -> Tensor:
+    """(count, 1, H, W) float32, of which the system gives no memory before something is written."""
+    try:
+        return torch.empty(count, 1, *shape, dtype=torch.float32, device="cpu")
+    except RuntimeError:
+        n_bytes = 4 * count * shape[0] * shape[1]
+        raise UsageError(
+            f"{count} radiographs of {shape[0]}x{shape[1]} need {n_bytes / 2**30:.1f} GiB, more than there is; keep "
+            "fewer in memory: data.cached_radiographs"
+        ) from None
 
 
 def _identity(path: Path, shape: tuple[int, int], fit: str) -> bytes:
