@@ -76,7 +76,7 @@ def test_views_stand_as_the_table_says(chest, view, source, touches, sdd_mm, col
     assert torch.equal(-view.image_right[0], torch.tensor(column_0, dtype=torch.float64))
     assert view.image_down[0].tolist() == [0, 0, -1]
     detector_mm = ((view.detector_centre - view.isocentre) @ (beam[0] / sdd_mm)).item()
-    assert touches - 3 <= detector_mm <= touches + 6
+    assert touches - 5 <= detector_mm <= touches + 6
     assert view.source.dtype == torch.float64
 
 
@@ -284,7 +284,7 @@ def test_noise_an_offset_and_another_slice_move_the_camera_by_as_little(patient)
         assert moved_mm(chest_camera(Volume(patient.values + noise, patient.affine, "hu")), first) < 0.5
     assert moved_mm(chest_camera(Volume(patient.values + 1.0, patient.affine, "hu")), first) < 0.5
     more = torch.cat([patient.values, patient.values[..., -1:]], dim=3)
-    assert moved_mm(chest_camera(Volume(more, patient.affine, "hu")), first) < patient.spacing_mm[2] + 1
+    assert moved_mm(chest_camera(Volume(more, patient.affine, "hu")), first) < 2 * patient.spacing_mm[2]
 
 
 def test_a_shifted_patient_is_seen_by_a_shifted_camera(patient):

@@ -15,7 +15,8 @@ TIGHTEST_FILL = 0.92
 """Fraction up to which the detector may shrink so as not to show what the CT did not scan."""
 NEAR_DETECTOR = 1.3
 """Body this many times beyond the detector's half still counts for where the detector touches it."""
-EDGE = 2e-4
+LUNG_EDGE = 2e-4
+BODY_EDGE = 2e-5
 """Part of a tissue that may lie beyond its edge: so that no edge hangs on a single voxel."""
 
 
@@ -50,16 +51,18 @@ def frame(anatomy: Anatomy, axes: Tensor, shape: tuple[int, int], *, sdd_mm: flo
     """
     thorax = anatomy.thorax()
     target, fill = (anatomy.body, 1.0) if thorax is None else (thorax, LUNG_FILL)
-    box = torch.stack([_ends(target, axis, anatomy.voxel_mm) for axis in axes], dim=1)
+    edge = BODY_EDGE if thorax is None else LUNG_EDGE
+    box = torch.stack([_ends(target, axis, anatomy.voxel_mm, edge) for axis in axes], dim=1)
     sides = box[1] - box[0]
     pixel = max(float(side) / count for side, count in zip(sides, shape, strict=False))
-    scanned = _ends(anatomy.body, axes[0], anatomy.voxel_mm)
+    scanned = _ends(anatomy.body, axes[0], anatomy.voxel_mm, BODY_EDGE)
     widest = max(float(scanned[1] - scanned[0]) / shape[0], pixel / max(TIGHTEST_FILL, fill))
     pixel = min(pixel / fill, widest)
     middle = box.mean(dim=0)
     middle[0] = _slide(middle[0], pixel * shape[0] / 2, box[:, 0], scanned)
     half = pixel * torch.tensor(shape, dtype=torch.float64, device="cpu") / 2 * NEAR_DETECTOR
-    touch_mm = float(_ends(_near(anatomy, axes, middle, half), axes[2], anatomy.voxel_mm)[1] - middle[2])
+    near = _near(anatomy, axes, middle, half)
+    touch_mm = float(_ends(near, axes[2], anatomy.voxel_mm, BODY_EDGE)[1] - middle[2])
     return Frame(middle @ axes, touch_mm, pixel * sdd_mm / (sdd_mm - touch_mm))
 
 
@@ -70,8 +73,8 @@ def _near(anatomy: Anatomy, axes: Tensor, middle: Tensor, half: Tensor) -> Tissu
     return Tissue(body.points, body.weights * (0.5 - beyond / fade_mm).clamp(0.0, 1.0))
 
 
-def _ends(tissue: Tissue, axis: Tensor, voxel_mm: float) -> Tensor:
-    """(2,) where a tissue begins and ends along an axis, mm, but for `EDGE` of it on either side.
+def _ends(tissue: Tissue, axis: Tensor, voxel_mm: float, edge: float) -> Tensor:
+    """(2,) where a tissue begins and ends along an axis, mm, but for the part `edge` of it on either side.
 
     Each voxel's weight is spread evenly over its width.
     """
@@ -83,7 +86,7 @@ def _ends(tissue: Tissue, axis: Tensor, voxel_mm: float) -> Tensor:
     whole = float(weights.sum())
     zero = weights.new_zeros(1)
     mass, moment = (torch.cat([zero, part.cumsum(0)]) for part in (weights, weights * places))
-    ends = [_quantile(share * whole, places, mass, moment, voxel_mm) for share in (EDGE, 1.0 - EDGE)]
+    ends = [_quantile(share * whole, places, mass, moment, voxel_mm) for share in (edge, 1.0 - edge)]
     return torch.tensor(ends, dtype=torch.float64, device="cpu")
 
 
