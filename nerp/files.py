@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     the former file or the new one, never a part. On an error the temporary file is removed; what a
     killed process leaves is found by `remove_partial`. The temporary name ends as the file's does,
     since many writers choose their format by it.
+
+    Raises:
+        OSError: the file cannot be written, whichever way its writer said so; names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,8 +36,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except Exception as error:
+        code = _system_code(error)
+        if code is None:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _system_code(error: Exception) -> int | None:
+    """The system's number of an error of writing, which libraries in Rust tell in their text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

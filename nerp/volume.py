@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerp.arguments import tensor_of
 from nerp.errors import GeometryError, VolumeError
 from nerp.formats import ITK, MAX_VOXELS, NIFTI, check_grid, extension, read_placed, write_grid
 from nerp.headers.place import Place, check_spacing, extent_doubt, stated
@@ -27,7 +28,7 @@ class Volume:
     """Values on a regular grid, with the affine that places it in the patient.
 
     Args:
-        values: (C, D, H, W) floating point; HU, 1/mm, or integer-valued labels.
+        values: (C, D, H, W) tensor or array, floating point; HU, 1/mm, or integer-valued labels.
         affine: (4, 4) float64, from voxel index (d, h, w) to world RAS+ mm.
         unit:   `hu`, `1/mm` or `label`.
 
@@ -40,6 +41,7 @@ class Volume:
     unit: str = "1/mm"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tensor_of("volume values", self.values))
         if self.values.ndim != 4:
             found = tuple(self.values.shape)
             raise GeometryError(f"volume values have shape {found}; expected (C, D, H, W): add the missing axis")
@@ -92,6 +94,8 @@ class Fields:
     affine: Tensor
 
     def __post_init__(self) -> None:
+        for name in ("matter", "opacity"):
+            object.__setattr__(self, name, tensor_of(name, getattr(self, name)))
         if self.matter.ndim != 4 or self.matter.shape != self.opacity.shape:
             found = f"matter {tuple(self.matter.shape)}, opacity {tuple(self.opacity.shape)}"
             raise GeometryError(f"fields have shapes {found}; expected two equal (B, D, H, W)")
@@ -110,7 +114,7 @@ def as_affine(affine: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor
     Raises:
         GeometryError: another shape, not finite, or not invertible.
     """
-    affine = torch.as_tensor(affine, dtype=torch.float64).cpu()
+    affine = tensor_of("affine", affine).detach().to("cpu", torch.float64)
     if affine.shape != (4, 4):
         raise GeometryError(f"affine has shape {tuple(affine.shape)}; expected (4, 4)")
     if not torch.isfinite(affine).all() or affine[:3, :3].det().abs() < 1e-9:

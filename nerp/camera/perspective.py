@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nerp.arguments import image_shape, tensor_of
 from nerp.camera.rotation import apply_rotation
 from nerp.errors import GeometryError
 
@@ -47,15 +48,25 @@ class Camera:
     isocentre: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if not torch.compiler.is_compiling():
+            self._take_in()
         places = [part for part in (self.source, self.detector_centre, self.isocentre) if part is not None]
         shapes = {tuple(part.shape) for part in (*places, self.image_right, self.image_down)}
         if len(shapes) != 1 or self.source.ndim != 2 or self.source.shape[1] != 3:
             raise GeometryError(f"camera vectors have shapes {sorted(shapes)}; expected all (B, 3) with one B")
-        if len(self.shape) != 2 or min(self.shape) < 1:
-            raise GeometryError(f"camera shape is {tuple(self.shape)}; expected (H, W), both at least 1")
         object.__setattr__(self, "pixel_mm", _each_pixel(self.pixel_mm, like=self.source))
         for name in ("image_right", "image_down"):
             _check_unit(name, getattr(self, name))
+
+    def _take_in(self) -> None:
+        """Arrays and lists become tensors of the source's type and device; other tensors stay as they are."""
+        source = tensor_of("camera source", self.source)
+        object.__setattr__(self, "source", source)
+        for name in ("detector_centre", "image_right", "image_down", "isocentre"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Tensor):
+                object.__setattr__(self, name, tensor_of(f"camera {name}", value).to(source))
+        object.__setattr__(self, "shape", image_shape(self.shape))
 
     def __len__(self) -> int:
         return self.source.shape[0]
@@ -165,7 +176,8 @@ def pixel_centres(centre: Tensor, row_step_mm: Tensor, column_step_mm: Tensor, s
 
 def _each_pixel(pixel_mm: Any, *, like: Tensor) -> Tensor:
     """(B, 2) distances of (B, 2), or of one pair for all views."""
-    pixels = torch.as_tensor(pixel_mm, dtype=like.dtype, device=like.device)
+    pixels = pixel_mm if isinstance(pixel_mm, Tensor) else tensor_of("camera pixel_mm", pixel_mm)
+    pixels = pixels.to(like)
     pixels = pixels.expand(len(like), 2) if pixels.shape == (2,) else pixels
     if torch.compiler.is_compiling():  # of a camera that was checked when it was made
         return pixels

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nerp.anatomy import find_anatomy
+from nerp.arguments import image_shape
 from nerp.camera.framing import frame
 from nerp.camera.perspective import Camera
 from nerp.camera.rotation import apply_rotation, view_rotation
@@ -36,7 +37,7 @@ VIEWS = {
 
 
 def chest_camera(
-    volume: Volume, view: str = "pa", *, shape: tuple[int, int] = (256, 256), angle_deg: float = 0.0
+    volume: Volume, view: str = "pa", *, shape: tuple[int, int] | int = (256, 256), angle_deg: float = 0.0
 ) -> Camera:
     """One camera that frames a chest as a radiograph does.
 
@@ -54,7 +55,7 @@ def chest_camera(
     Args:
         volume:    `(C, D, H, W)` in HU or 1/mm; anything else is framed by its box.
         view:      `pa`, `ap`, `lateral` or `oblique`.
-        shape:     (H, W) detector pixels.
+        shape:     (H, W) detector pixels; one number is both.
         angle_deg: of `oblique` alone; positive brings the left front side to the detector (LAO).
 
     Returns:
@@ -63,6 +64,7 @@ def chest_camera(
     Raises:
         UsageError: an unknown view, or an angle with a view that does not turn.
     """
+    shape = image_shape(shape)
     if view not in VIEWS:
         raise UsageError(f"unknown view {view!r}; expected one of {', '.join(VIEWS)}")
     if angle_deg and view != "oblique":

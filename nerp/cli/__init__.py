@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -47,4 +49,19 @@ app.add_typer(scores, name="evaluate")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, by default the process's own; returns the exit code."""
-    return guarded(lambda: app(arguments, standalone_mode=False))
+    with terminable():
+        return guarded(lambda: app(arguments, standalone_mode=False))
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: with a word, and whatever is open closed."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,9 @@ from nerp.errors import NerpError
 if TYPE_CHECKING:
     from nerp.training.loop import Bars
 
+INTERRUPTED = "interrupted; run the same command again to go on where it stopped"
+INTERRUPTED_CODE = 130
+
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # its public name differs between releases
 
 
@@ -24,7 +27,8 @@ def guarded(command: Callable[[], int | None]) -> int:
     """Call a command; one line and exit code 1 or 2 for whatever a user can repair."""
     logging.basicConfig(format="nerp: %(message)s", level=logging.WARNING)
     try:
-        return command() or 0
+        code = command() or 0
+        return complain(INTERRUPTED, code) if code == INTERRUPTED_CODE else code  # typer's word for an interrupt
     except NerpError as error:
         return complain(str(error), error.exit_code)
     except CommandLineError as error:
@@ -38,8 +42,8 @@ def guarded(command: Callable[[], int | None]) -> int:
         if "allocate memory" not in str(error) and "out of memory" not in str(error):
             raise
         return complain("not enough memory; give a smaller --shape or CT, or end other programs", 1)
-    except KeyboardInterrupt:
-        return complain("interrupted; run the same command again to go on where it stopped", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        return complain(INTERRUPTED, INTERRUPTED_CODE)
 
 
 def complain(message: str, code: int) -> int:

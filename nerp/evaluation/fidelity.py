@@ -10,6 +10,7 @@ normal data.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,30 @@ def compare(
     mmds = squared_mmd(fake, real, counts=(_counts(drawn[0], len(fake)), _counts(drawn[1], len(real))))
     distances = [frechet_by_images(fake[rows], real[columns]) for rows, columns in zip(*drawn, strict=True)]
     return {
-        "fid": _with_interval(frechet(fake, real), distances, len(fake)).to_dict(),
+        "fid": _not_below_zero(_with_interval(frechet(fake, real), distances, len(fake))).to_dict(),
         "kid": _with_interval(kernel(fake, real, seed=seed), mmds.tolist(), len(fake)).to_dict(),
         "isc": _isc(logits, drawn[0], len(fake)),
         "n_fake": len(fake),
         "n_real": len(real),
         "n_resamples": n_resamples,
-        "warnings": _warnings(len(fake), len(real), fake.shape[1], logits is not None),
+        "warnings": _same(fake, real) + _warnings(len(fake), len(real), fake.shape[1], logits is not None),
     }
+
+
+def _not_below_zero(score: Score) -> Score:
+    """A distance's interval, cut where no distance can lie."""
+    return score if score.ci95 is None else replace(score, ci95=(max(score.ci95[0], 0.0), score.ci95[1]))
+
+
+def _same(fake: Tensor, real: Tensor) -> list[str]:
+    """A word on images that stand in both sets, by their features."""
+    shared = len({row.tobytes() for row in fake.numpy()} & {row.tobytes() for row in real.numpy()})
+    if not shared:
+        return []
+    which = (
+        "the two sets are the same images" if shared == len(fake) == len(real) else f"{shared} images are in both sets"
+    )
+    return [f"{which}: their scores do not tell how close generated images are to real ones"]
 
 
 def _isc(logits: Tensor | None, drawn: list[Tensor], count: int) -> dict[str, Any]:

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nerp.arguments import label_values
 from nerp.camera import Camera
-from nerp.errors import GeometryError, UsageError
+from nerp.errors import GeometryError
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.integrals import as_images, check_march
 from nerp.volume import Fields, Volume
 
 
-def project_labels(label_volume: Volume, camera: Camera, labels: Sequence[int], *, backend: str = "auto") -> Tensor:
+def project_labels(
+    label_volume: Volume, camera: Camera, labels: Sequence[int] | int, *, backend: str = "auto"
+) -> Tensor:
     """Path length through every label on every ray, from one traversal of the label map.
 
     The rays are those of `siddon` and `march` with the same camera. Overlapping structures come as
@@ -24,7 +27,7 @@ def project_labels(label_volume: Volume, camera: Camera, labels: Sequence[int], 
     Args:
         label_volume: `(M, D, H, W)` in 'label', integer valued.
         camera:       B views of (H, W) pixels.
-        labels:       K integers; one that no voxel has gives zeros.
+        labels:       K integers, or one; one that no voxel has gives zeros.
         backend:      `auto`, `reference`, `cpu` or `cuda`.
 
     Returns:
@@ -47,7 +50,7 @@ def march_labels(
     fields: Fields,
     label_volume: Volume,
     camera: Camera,
-    labels: Sequence[int],
+    labels: Sequence[int] | int,
     *,
     n_samples: int = 512,
     backend: str = "auto",
@@ -85,14 +88,13 @@ def march_labels(
     return _in_order(as_images(fractions, camera), places)
 
 
-def _ascending(label_volume: Volume, labels: Sequence[int]) -> tuple[list[int], list[int]]:
+def _ascending(label_volume: Volume, labels: Sequence[int] | int) -> tuple[list[int], list[int]]:
     """The distinct labels in ascending order, and the place of each asked-for label among them."""
     if label_volume.unit != "label":
         raise GeometryError(f"expected a volume in 'label', found {label_volume.unit!r}; read it with read_labels")
-    requested = sorted({int(label) for label in labels})
-    if not requested:
-        raise UsageError("no labels are asked for; expected at least one integer")
-    return requested, [requested.index(int(label)) for label in labels]
+    values = label_values(labels)
+    requested = sorted(set(values))
+    return requested, [requested.index(label) for label in values]
 
 
 def _in_order(images: Tensor, places: list[int]) -> Tensor:

@@ -17,6 +17,7 @@ from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.projection import available_backends
 from nerp.runs import find_run
 from nerp.synthesis.dataset import SETTINGS, generator_for
 from nerp.synthesis.environment import here, pair_generator, repeatable
@@ -237,11 +238,21 @@ def _settings_of(record: PairRecord, device: str) -> PairSettings:
             labels_on_ct_grid=record.labels_on_ct_grid,
             max_voxels=2**40,
         )
-        return PairSettings(mode=record.mode, inputs=inputs, device=device, backend=record.backend, allow_empty=True)
+        backend = _live_backend(record)
+        return PairSettings(mode=record.mode, inputs=inputs, device=device, backend=backend, allow_empty=True)
     except ConfigError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"record {record.id} is damaged ({error}); restore the records") from error
+
+
+def _live_backend(record: PairRecord) -> str:
+    """The recorded backend where it is live, else the reference, which is told."""
+    why = available_backends().get(record.backend, "unknown")
+    if why == "live" or record.backend == "auto":
+        return record.backend
+    _log.warning("backend %r of the record is not live (%s); rendered by 'reference'", record.backend, why)
+    return "reference"
 
 
 def _check_weights(record: PairRecord, generator: TrainedGenerator | None, run: str | Path | None) -> None:
