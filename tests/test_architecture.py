@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS: list[set[str]] = [
     {"nerp.errors", "nerp.randomness"},
     {
+        "nerp.arguments",
         "nerp.devices",
         "nerp.display",
         "nerp.files",

@@ -202,7 +202,7 @@ def test_warnings_say_what_few_images_cost():
     assert any("FID: 6 images are no more than the 8 features" in line for line in few)
     assert any("KID: subsets of 6 images" in line for line in few)
     assert any("ISC: 6 images in 1 split" in line for line in few)
-    enough = compare(gaussians(1000, width=2), gaussians(1000, width=2), logits=torch.eye(1000), n_resamples=0)
+    enough = compare(gaussians(1000, width=2), gaussians(1000, width=2, seed=1), logits=torch.eye(1000), n_resamples=0)
     assert enough["warnings"] == []
 
 
@@ -363,3 +363,15 @@ def test_bad_folders_and_names_are_refused(tmp_path):
     (good / "000.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="000.png cannot be read as an image"):
         evaluate_fidelity(good, good, extractor=means())
+
+
+def test_the_same_images_are_told_and_no_interval_reaches_below_zero():
+    features = torch.randn(24, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    result = compare(features, features.clone(), n_resamples=20)
+    assert result["fid"]["value"] == pytest.approx(0.0, abs=1e-6) and result["fid"]["ci95"][0] >= 0.0
+    assert "the two sets are the same images" in result["warnings"][0]
+    other = torch.cat([features[:5], features[5:] + 1.0])
+    assert "5 images are in both sets" in compare(features, other, n_resamples=0)["warnings"][0]
+    assert not any(
+        "images are in both" in text for text in compare(features, features + 1.0, n_resamples=0)["warnings"]
+    )

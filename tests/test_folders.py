@@ -209,3 +209,29 @@ def test_pairs_with_records_list_their_images(tmp_path):
     image = next((tmp_path / "images").iterdir())
     (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": f"images/{image.name}"}) + "\n")
     assert [one for one, _ in find_pairs(tmp_path)[0]] == [image]
+
+
+def test_the_settings_of_folders_are_read_by_key(nerp):
+    keys = ["masks_pattern='{name}_x.png'", "mask_name=lungs", "skip_bad=true"]
+    code, out, _ = nerp("evaluate", "segmentation", "train=a", "test=b", *keys, "--dry-run")
+    assert code == 0 and "mask_name: lungs" in out
+    code, out, _ = nerp("train", "demo", "data.skip_bad=true", "--dry-run")
+    assert code == 0 and "skip_bad: true" in out
+
+
+def test_bad_radiographs_and_cts_are_known_before_the_first_step(tmp_path, training_data):
+    from nerp.training.adversarial.sources import open_sources
+    from nerp.training.config import load_config
+
+    config = load_config(None, training_data)
+    folder = tmp_path / "radiographs"
+    for number in range(3):
+        picture(folder / f"{number}.png")
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:-20])
+    config = load_config(None, [*training_data, f"data.radiographs_dir={folder}"])
+    made = tmp_path / "made"
+    with pytest.raises(DataError, match=r"1 of 3 radiographs cannot be used: .*1\.png"):
+        open_sources(config.data, config.camera, shape=(16, 16), made=made)
+    config = load_config(None, [*training_data, f"data.radiographs_dir={folder}", "data.skip_bad=true"])
+    sources, bad = open_sources(config.data, config.camera, shape=(16, 16), made=made)
+    assert len(sources.radiographs) == 2 and [one.path.name for one in bad] == ["1.png"]

@@ -29,6 +29,8 @@ def guarded(command: Callable[[], int | None]) -> int:
     try:
         code = command() or 0
         return complain(INTERRUPTED, code) if code == INTERRUPTED_CODE else code  # typer's word for an interrupt
+    except (KeyboardInterrupt, typer.Abort):
+        return complain(INTERRUPTED, INTERRUPTED_CODE)
     except NerpError as error:
         return complain(str(error), error.exit_code)
     except CommandLineError as error:
@@ -42,8 +44,6 @@ def guarded(command: Callable[[], int | None]) -> int:
         if "allocate memory" not in str(error) and "out of memory" not in str(error):
             raise
         return complain("not enough memory; give a smaller --shape or CT, or end other programs", 1)
-    except (KeyboardInterrupt, typer.Abort):
-        return complain(INTERRUPTED, INTERRUPTED_CODE)
 
 
 def complain(message: str, code: int) -> int:
