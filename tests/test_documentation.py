@@ -17,7 +17,7 @@ from ellipses import write_pairs
 from small_chests import chest, write_chests, write_run, write_series
 
 from nerp.cli import main
-from nerp.volume import write_volume
+from nerp.volume import Volume, write_volume
 
 TINY_TRAINING = [
     *("data.ct_dir=ct", "data.radiographs_dir=radiographs", "data.size=32", "precision=32-true", "device=cpu"),
@@ -88,6 +88,7 @@ def small_data(tmp_path_factory) -> Path:
     (folder / "labels.csv").write_text("value,name\n10,lung_left\n11,lung_right\n51,heart\n")
     write_chests(folder)
     write_series(folder / "dicom", ct)
+    write_segmentations(folder, ct, labels)
     for name in ("shenzhen", "cxr-shenzhen"):
         write_pairs(folder / name, 4)
     for number, name in enumerate(("radiographs", "fake", "real")):
@@ -96,6 +97,23 @@ def small_data(tmp_path_factory) -> Path:
         "ct: ct/\nlabels: labels/\nout: given_pairs/\nmask: {labels: lung_*, label_names: labels.csv}\n"
     )
     return folder
+
+
+def write_segmentations(folder: Path, ct: Volume, labels: Volume) -> None:
+    """The chest's labels as TotalSegmentator and as 3D Slicer write them."""
+    import SimpleITK as sitk
+
+    (folder / "segmentations").mkdir()
+    for name, value in (("lung_upper_lobe_left", 10), ("lung_upper_lobe_right", 11), ("heart", 51)):
+        one = Volume((labels.values == value).float(), labels.affine, "label")
+        write_volume(folder / "segmentations" / f"{name}.nii.gz", one)
+    write_volume(folder / "CTChest.nrrd", ct)
+    write_volume(folder / "Segmentation.seg.nrrd", labels)
+    image = sitk.ReadImage(str(folder / "Segmentation.seg.nrrd"))
+    for number, (name, value) in enumerate((("left lung", 10), ("right lung", 11), ("heart", 51))):
+        for key, text in (("Name", name), ("LabelValue", value), ("Layer", 0)):
+            image.SetMetaData(f"Segment{number}_{key}", str(text))
+    sitk.WriteImage(image, str(folder / "Segmentation.seg.nrrd"))
 
 
 @pytest.fixture
