@@ -26,6 +26,7 @@ _HOMES = {
     "Volume": "nerp.volume",
     "Fields": "nerp.volume",
     "read_volume": "nerp.volume",
+    "read_label_map": "nerp.label_maps",
     "read_labels": "nerp.label_maps",
     "write_volume": "nerp.volume",
     "attenuation": "nerp.volume",
