@@ -87,7 +87,16 @@ def prepared(scene):
     anatomy = find_anatomy(ct)
     obscuring = obscuring_tissue(labels, [10, 11]).values
     interval = torch.tensor(percentile_interval([0.1, 0.5, 0.7]), dtype=torch.float64)
-    return [again.ct.values, again.labels.values, grid.values, augmented, masks, anatomy.body.points, obscuring, interval]
+    return [
+        again.ct.values,
+        again.labels.values,
+        grid.values,
+        augmented,
+        masks,
+        anatomy.body.points,
+        obscuring,
+        interval,
+    ]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import nerp
 
 PUBLIC = (
     "Camera CameraDistribution Discriminator Fields Mapper Synthesiser Viewer Volume attenuation chest_camera march "
-    "project_labels read_labels read_volume siddon write_volume"
+    "project_labels read_label_map read_labels read_volume siddon write_volume"
 )
 
 

@@ -26,6 +26,7 @@ CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # its public 
 def guarded(command: Callable[[], int | None]) -> int:
     """Call a command; one line and exit code 1 or 2 for whatever a user can repair."""
     logging.basicConfig(format="nerp: %(message)s", level=logging.WARNING)
+    logging.getLogger("pydicom").setLevel(logging.ERROR)  # anonymised files are full of harmless invalid fields
     try:
         code = command() or 0
         return complain(INTERRUPTED, code) if code == INTERRUPTED_CODE else code  # typer's word for an interrupt

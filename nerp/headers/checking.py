@@ -47,12 +47,13 @@ def extension(path: Path) -> str:
     return next((end for end in FORMATS if name.endswith(end)), path.suffix.lower())
 
 
-def read_header(path: Path, *, max_voxels: int = MAX_VOXELS) -> Header:
+def read_header(path: Path, *, max_voxels: int = MAX_VOXELS, layers: bool = False) -> Header:
     """The header of a file, proven as far as that goes without its voxels.
 
     Args:
         path:       NIfTI, NRRD or MetaImage.
         max_voxels: a header that promises more is refused.
+        layers:     whether further axes may count layers.
 
     Raises:
         VolumeError: missing, unknown, damaged, cut short, not three-dimensional, empty or too large.
@@ -70,7 +71,7 @@ def read_header(path: Path, *, max_voxels: int = MAX_VOXELS) -> Header:
     try:
         _check_content(path, name)
         header = parse(path)
-        checked_shape(path, header.shape, max_voxels=max_voxels)
+        checked_shape(path, header.shape[:3] if layers else header.shape, max_voxels=max_voxels)
         _check_size(path, header)
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]

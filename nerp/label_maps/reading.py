@@ -10,6 +10,7 @@ import torch
 
 from nerp.errors import VolumeError
 from nerp.formats import ITK, MAX_VOXELS, NIFTI, checked_shape, extension
+from nerp.headers.checking import read_header
 from nerp.label_maps.dicom_kind import dicom_kind
 from nerp.label_maps.dicom_seg import check_dicom_seg, read_dicom_seg
 from nerp.label_maps.folder import check_structures, holds_several, read_structures, shape_of, structure_files
@@ -123,6 +124,7 @@ def check_label_map(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> None:
     elif kind == "RTSTRUCT":
         check_rtstruct(path)
     elif kind == "NIFTI":
+        read_header(path, max_voxels=max_voxels, layers=True)
         shape, _ = nifti_header(path)
         check_voxels(path, shape, max_voxels)
         checked_shape(path, shape[:3], max_voxels=max_voxels)
@@ -140,6 +142,8 @@ def _stored(path: Path, like: Volume | None, max_voxels: int) -> StoredMaps:
         return read_dicom_seg(path, like, max_voxels=max_voxels)
     if kind == "RTSTRUCT":
         return read_rtstruct(path, like, max_voxels=max_voxels)
+    if kind == "NIFTI":
+        read_header(path, max_voxels=max_voxels, layers=True)
     read = read_nifti_labels if kind == "NIFTI" else read_itk_labels
     return read(path, max_voxels=max_voxels)
 
