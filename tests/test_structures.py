@@ -41,7 +41,7 @@ def plan(names, chosen, **settings):
         (NAMES, (10, 11), "visible", "lungs by name"),
         ({**NAMES, 12: "lung_lower_lobe_right"}, (12,), "visible", "lungs by name"),
         (NAMES, (HEART,), "any", "no lungs by name"),
-        (NAMES, (10, HEART), "any", "no lungs by name"),
+        (NAMES, (10, HEART), "any", "no lungs by name: 51"),
         (NAMES, (16,), "any", "no lungs by name"),
         ({}, (10, 11, 12), "visible", "lungs by HU"),
         ({}, (12,), "visible", "lungs by HU"),

@@ -84,7 +84,9 @@ def _rule_of(
     by = "name" if all(names.get(label) for label in labels) else "HU"
     are_lungs = set(labels) <= set(lungs)
     if settings.rule is None:
-        reason = f"{'' if are_lungs else 'no '}lungs by {by}"
+        others = sorted(set(labels) - set(lungs))
+        which = f": {', '.join(map(str, others))}" if 0 < len(others) < len(labels) else ""
+        reason = f"{'' if are_lungs else 'no '}lungs by {by}{which}"
         return MaskRule("visible", settings.numbers) if are_lungs else MaskRule("any"), reason
     if settings.rule.name == "visible" and not are_lungs and not settings.force:
         which = ", ".join(names.get(label) or str(label) for label in labels)
