@@ -312,3 +312,17 @@ def test_real_layers_of_slicer_overlap(real_data):
     single = read_label_map(folder / "Segmentation.seg.nrrd")
     assert len(found.volume.values) == 2 and set(single.names.items()) <= set(found.names.items())
     assert torch.equal(found.volume.values[0], single.volume.values[0])
+
+
+def test_labels_that_tell_no_place_are_told_when_they_are_carried_onto_a_ct(tmp_path, caplog):
+    path = tmp_path / "bare.nii"
+    image = nib.Nifti1Image(np.ones((9, 9, 9), np.int16), None)
+    image.header.set_sform(None, 0)
+    image.header.set_qform(None, 0)
+    image.to_filename(path)
+    grid = Volume(torch.zeros(1, 4, 4, 4), torch.eye(4, dtype=torch.float64), "hu")
+    read_label_map(path, like=grid)
+    assert "the labels' place is unknown (neither sform nor qform); state it in their file" in caplog.text
+    caplog.clear()
+    read_label_map(path)
+    assert not caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from nerp.errors import VolumeError
-from nerp.formats import ITK, MAX_VOXELS, NIFTI, checked_shape, extension
+from nerp.formats import ITK, MAX_VOXELS, NIFTI, checked_shape, extension, read_place
 from nerp.headers.checking import read_header
 from nerp.label_maps.dicom_kind import dicom_kind
 from nerp.label_maps.dicom_seg import check_dicom_seg, read_dicom_seg
@@ -20,6 +21,8 @@ from nerp.label_maps.placing import is_same_grid, on_grid_of, refuse_outside, sh
 from nerp.label_maps.rtstruct import check_rtstruct, read_rtstruct
 from nerp.label_maps.stored import CONVERT, StoredMaps, check_voxels, placed
 from nerp.volume import Volume, as_affine, check_label_values
+
+log = logging.getLogger(__name__)
 
 KINDS = f"{', '.join((*NIFTI, *ITK))}, DICOM SEG, RTSTRUCT, or a folder of one binary file a structure"
 
@@ -74,11 +77,25 @@ def read_label_map(
         affine = as_affine(stored.affine)
         return LabelMap(Volume(torch.from_numpy(values), affine, "label"), stored.names)
     check_voxels(path, (*like.shape, len(stored.maps)), max_voxels)
+    _tell_place(path)
     values = on_grid_of(stored, like)
     if not values.any():
         raise refuse_outside(path, stored, like)
     volume = Volume(torch.from_numpy(values), like.affine, "label")
     return LabelMap(volume, stored.names, shares_outside(stored, like))
+
+
+def _tell_place(path: Path) -> None:
+    """Warn of labels that are carried onto a CT from a place that their file does not tell."""
+    if extension(path) not in (*NIFTI, *ITK):
+        return
+    try:
+        place = read_place(path)
+    except VolumeError:  # of layers, which are placed by their own header
+        return
+    if place.unknown:
+        reason = place.reason or "its header does not tell"
+        log.warning("%s: the labels' place is unknown (%s); state it in their file, as the CT's has it", path, reason)
 
 
 def read_labels(
