@@ -202,7 +202,10 @@ def _unmatched(cts: list[str], left_over: list[str], labels: Path) -> str:
         f"{len(cts)} CT{'s have' if len(cts) > 1 else ' has'} no labels of the same name in {labels}: {listed(cts)}"
     )
     spare = f" (labels without a CT: {listed(left_over)})" if left_over else ""
-    return f"{message}{spare}; give each CT's labels the CT's file name, or a pattern such as {{name}}_mask.nii.gz"
+    return (
+        f"{message}{spare}; give each CT's labels the CT's file name, say how they are called (--labels-pattern "
+        "'{name}_mask.nii.gz'), or go on without them (--skip-bad)"
+    )
 
 
 def cases(ct: str | Path, labels: str | Path, pattern: str | None = None, *, series: str | None = None) -> list[Case]:
