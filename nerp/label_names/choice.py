@@ -28,6 +28,14 @@ PLACE_WORDS = (
 FILLING_WORDS = frozenset({"of", "the", "and", "mask", "parenchyma", "structure", "organ", "segmentation", "roi"})
 """Words that leave a lung a lung; any other, as in `lung nodule`, makes it something else."""
 
+WITHIN_WORDS = frozenset(
+    {
+        *("vessel", "vessels", "arteries", "veins", "bronchi", "bronchioles", "airways", "fissure", "fissures"),
+        *("nodule", "nodules", "lesion", "lesions", "tumor", "tumour", "consolidation", "opacity", "emphysema"),
+    }
+)
+"""Words of what lies within lungs, and belongs to them where it is masked together with them."""
+
 N_NAMED = 8
 """As many names stand in a message."""
 MOST_DIGITS = 9
@@ -98,6 +106,13 @@ def is_lung(name: str) -> bool:
 def obscuring_labels(names: Mapping[int, str]) -> list[int]:
     """The labels whose names tell of heart, great vessels, spine or abdominal organs."""
     return [label for label, name in names.items() if any(word in _joined(name) for word in OBSCURING_WORDS)]
+
+
+def is_within_lung(name: str) -> bool:
+    """Whether a name tells of vessels, airways or findings that lungs hold: no lung alone, but a part beside one."""
+    return bool(WITHIN_WORDS & set(_joined(name).split("_"))) and not any(
+        word in name.lower() for word in OBSCURING_WORDS
+    )
 
 
 def lung_labels(names: Mapping[int, str]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nerp.errors import DataError, UsageError
-from nerp.label_names import lung_labels
+from nerp.label_names import is_within_lung, lung_labels
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.settings import MaskSettings
 from nerp.volume import Volume
@@ -82,10 +82,10 @@ def _rule_of(
 ) -> tuple[MaskRule, str]:
     """The rule of a mask, and why it has it."""
     by = "name" if all(names.get(label) for label in labels) else "HU"
-    are_lungs = set(labels) <= set(lungs)
+    others = sorted(label for label in labels if label not in lungs)
+    are_lungs = len(others) < len(labels) and all(is_within_lung(names.get(label, "")) for label in others)
     if settings.rule is None:
-        others = sorted(set(labels) - set(lungs))
-        which = f": {', '.join(map(str, others))}" if 0 < len(others) < len(labels) else ""
+        which = f": {', '.join(map(str, others))}" if not are_lungs and len(others) < len(labels) else ""
         reason = f"{'' if are_lungs else 'no '}lungs by {by}{which}"
         return MaskRule("visible", settings.numbers) if are_lungs else MaskRule("any"), reason
     if settings.rule.name == "visible" and not are_lungs and not settings.force:
