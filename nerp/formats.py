@@ -81,7 +81,7 @@ def read_place(path: Path) -> Place:
         VolumeError: as `read_grid`, but for damaged voxels.
     """
     header = read_header(path)
-    return header.place if header.place is not None else _itk_place(path, header, _itk_reader(path))
+    return header.place if header.place is not None else _itk_place(path, header, itk_reader(path))
 
 
 def check_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> None:
@@ -96,7 +96,7 @@ def check_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> None:
     """
     header = read_header(path, max_voxels=max_voxels)
     if header.format != "NIfTI":
-        _itk_reader(path)
+        itk_reader(path)
 
 
 def _read_nifti(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray, Place]:
@@ -130,7 +130,7 @@ def _read_itk(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray, 
     """A NRRD or MetaImage file. ITK's LPS world becomes RAS."""
     import SimpleITK as sitk
 
-    reader = _itk_reader(path)
+    reader = itk_reader(path)
     shape = checked_shape(path, reader.GetSize(), max_voxels=max_voxels)
     if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise VolumeError(f"{path}: holds several numbers a voxel; expected one real number each")
@@ -141,8 +141,8 @@ def _read_itk(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray, 
     return sitk.GetArrayFromImage(image).T.reshape(shape), _itk_place(path, header, reader)
 
 
-def _itk_reader(path: Path) -> ImageFileReader:
-    """A reader that has read the header."""
+def itk_reader(path: Path) -> ImageFileReader:
+    """SimpleITK's reader of a file, its header read; a VolumeError where that fails."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -167,13 +167,6 @@ def _itk_place(path: Path, header: Header, reader: ImageFileReader) -> Place:
     affine = RAS_FROM_LPS @ lps
     affine[:3] *= header.mm_per_unit
     return Place(affine, header.unknown, header.reason) if header.unknown else identity_place(affine)
-
-
-def read_slice(path: Path) -> np.ndarray:
-    """(rows, columns) HU of one DICOM slice through GDCM, which decompresses and rescales it."""
-    import SimpleITK as sitk
-
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
 
 
 def read_stored(path: Path) -> np.ndarray:

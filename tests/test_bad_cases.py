@@ -103,3 +103,19 @@ def test_the_command_skips(nerp, folders, tmp_path):
     code, out, err = nerp("synthesize", *stated, "-o", tmp_path / "pairs", "--skip-bad", "--json")
     assert code == 0, err
     assert np.isclose(json.loads(out)["masks"][0]["empty"], 0) and len(json.loads(out)["skipped"]) == 1
+
+
+def test_a_folder_of_several_series_is_skipped_and_told(folders, tmp_path):
+    from small_chests import write_series
+
+    write_series(folders[0] / "two", chest()[0])
+    for path in sorted((folders[0] / "two").iterdir()):
+        import pydicom
+
+        slice_ = pydicom.dcmread(path)
+        slice_.SeriesInstanceUID = "1.2.826.0.1.79"
+        slice_.save_as(path.with_name(f"other_{path.name}"))
+    (folders[1] / "two.nii.gz").write_bytes((folders[1] / "anna.nii.gz").read_bytes())
+    dataset = synthesize(*folders, out=tmp_path / "pairs", settings=SKIPPING)
+    assert dataset["counts"]["cts"] == 5 and dataset["skipped"][0]["sha256"] is None
+    assert "2 series" in dataset["skipped"][0]["reason"]

@@ -254,3 +254,10 @@ def test_points_of_every_map_count_for_what_is_cut_off():
     both = Volume(torch.cat([labels.values, other]), labels.affine, "label")
     pair = Synthesiser(ct, both, settings=changed(mask_labels=(7,), rule=None)).pair(chest_camera(ct, shape=(24, 20)))
     assert pair.record.mask_outside_fraction == 0.0 and np.any(pair.mask)
+
+
+def test_one_lung_with_its_vessels_is_a_part_of_both_lungs():
+    names = {10: "lung_right", 12: "lung_left", HEART: "lung_vessels"}
+    found = plan(names, (10, HEART)).structures[0]
+    assert found.rule == VISIBLE and found.lungs == (10, 11, 12, HEART)
+    assert plan(names, (10, 11, 12, HEART)).structures[0].lungs == ()

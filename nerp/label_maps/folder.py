@@ -12,7 +12,7 @@ from nerp.errors import VolumeError
 from nerp.formats import ITK, NIFTI, checked_shape, extension, read_grid
 from nerp.label_maps.dicom_kind import dicom_kind
 from nerp.label_maps.nifti import nifti_header
-from nerp.label_maps.nrrd import itk_header
+from nerp.label_maps.nrrd import itk_reader
 from nerp.label_maps.stored import StoredMaps, Structure, pack
 from nerp.volume import check_label_values
 
@@ -190,7 +190,7 @@ def holds_several(path: Path, *, max_voxels: int) -> bool:
         shape, names = nifti_header(path)
         is_layered = len(shape) > 3 and set(shape[3:]) != {1}
     else:
-        header = itk_header(path)
+        header = itk_reader(path)
         names = {key: "" for key in header.GetMetaDataKeys() if key.startswith("Segment0_")}
         is_layered = header.GetNumberOfComponents() > 1
     if names or is_layered:
@@ -217,4 +217,4 @@ def check_structures(files: list[Path], *, max_voxels: int) -> None:
 
 def shape_of(path: Path) -> tuple[int, ...]:
     """Counts along all axes of a NIfTI, NRRD or MetaImage file, by its header alone."""
-    return nifti_header(path)[0] if extension(path) in NIFTI else tuple(itk_header(path).GetSize())
+    return nifti_header(path)[0] if extension(path) in NIFTI else tuple(itk_reader(path).GetSize())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nerp.errors import VolumeError
-from nerp.formats import RAS_FROM_LPS, read_grid
+from nerp.formats import RAS_FROM_LPS, itk_reader, read_grid
 from nerp.label_maps.layers import free_values, from_layers
 from nerp.label_maps.stored import StoredMaps, Structure, check_voxels, one_line, pack
 from nerp.volume import check_label_values
@@ -51,7 +51,7 @@ def read_itk_labels(path: Path, *, max_voxels: int) -> StoredMaps:
     Raises:
         VolumeError: as `read_grid`, a header that contradicts itself, or layers that cannot be told apart.
     """
-    header = itk_header(path)
+    header = itk_reader(path)
     n_layers, segments = header.GetNumberOfComponents(), segments_of(path, header)
     _check_segments(path, segments, n_layers)
     if n_layers == 1 and (header.GetDimension() <= 3 or set(header.GetSize()[3:]) == {1}):
@@ -67,25 +67,12 @@ def read_itk_labels(path: Path, *, max_voxels: int) -> StoredMaps:
     return StoredMaps(maps, affine, _names(segments, values_of))
 
 
-def itk_header(path: Path) -> Any:
-    """SimpleITK's reader of a file, its header read; a VolumeError where that fails."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise VolumeError(f"{path}: cannot be read ({one_line(error)}); fetch or write it again") from error
-    return reader
-
-
 def segments_of(path: Path, header: Any) -> list[Segment]:
     """The segments that a header describes, in its order; those of files before Slicer 4.11 one a layer.
 
     Args:
         path:   as messages name it.
-        header: as of `itk_header`.
+        header: as of `itk_reader`.
 
     Raises:
         VolumeError: a value or layer that is no whole number.

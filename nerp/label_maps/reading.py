@@ -16,7 +16,7 @@ from nerp.label_maps.dicom_kind import dicom_kind
 from nerp.label_maps.dicom_seg import check_dicom_seg, read_dicom_seg
 from nerp.label_maps.folder import check_structures, holds_several, read_structures, shape_of, structure_files
 from nerp.label_maps.nifti import nifti_header, read_nifti_labels
-from nerp.label_maps.nrrd import itk_header, read_itk_labels, segments_of
+from nerp.label_maps.nrrd import itk_reader, read_itk_labels, segments_of
 from nerp.label_maps.placing import is_same_grid, on_grid_of, refuse_outside, shares_outside
 from nerp.label_maps.rtstruct import check_rtstruct, read_rtstruct
 from nerp.label_maps.stored import CONVERT, StoredMaps, check_voxels, placed
@@ -146,7 +146,7 @@ def check_label_map(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> None:
         check_voxels(path, shape, max_voxels)
         checked_shape(path, shape[:3], max_voxels=max_voxels)
     else:
-        header = itk_header(path)
+        header = itk_reader(path)
         segments_of(path, header)
         checked_shape(path, shape_of(path)[:3], max_voxels=max_voxels)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nerp import __version__
 from nerp.config.reading import as_yaml
+from nerp.data.checking import listing
 from nerp.data.pair_writer import PairWriter
 from nerp.data.records import MaskRecord, PairRecord
 from nerp.errors import DataError, GeometryError, NerpError, UsageError, VolumeError
@@ -25,9 +26,6 @@ CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2
 NOTICE = "Research use; not for diagnosis."
 SETTINGS = "settings.yaml"
 """File beside pairs and single views that `--config` takes to make them again; it names no file."""
-
-LISTED = 10
-"""Faults that one message tells."""
 
 _log = logging.getLogger(__name__)
 
@@ -153,9 +151,7 @@ class _Work:
         """
         if not self.failed:
             return
-        reasons = "; ".join(map(str, self.failed[:LISTED]))
-        more = f"; and {len(self.failed) - LISTED} more" if len(self.failed) > LISTED else ""
-        told = f"{len(self.failed)} of {len(found)} CTs cannot be used: {reasons}{more}"
+        told = f"{len(self.failed)} of {len(found)} CTs cannot be used: {listing(list(map(str, self.failed)))}"
         if self.settings.inputs.skip_bad and len(self.failed) < len(found):
             _log.warning("skipped: %s", told)
             return

@@ -45,7 +45,7 @@ class Skipped:
         """
         try:
             known: str | None = SourceFile.of(ct).sha256
-        except OSError:
+        except (OSError, NerpError):  # gone, or a folder of several series
             known = None
         return cls(known, _PATH.sub("", reason).strip())
 

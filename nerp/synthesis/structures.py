@@ -98,8 +98,9 @@ def _rule_of(
 
 
 def _all_lungs(labels: tuple[int, ...], lungs: Collection[int]) -> tuple[int, ...]:
-    """All lungs where `labels` are a part of them; nothing where they are all, or no lung."""
-    return tuple(sorted(lungs)) if set(labels) < set(lungs) else ()
+    """All lungs where `labels` hold a part of them alone; nothing where they hold all, or none."""
+    own, every = set(labels), set(lungs)
+    return tuple(sorted(every | own)) if own & every and every - own else ()
 
 
 def _values(labels: Volume) -> set[int]:
