@@ -354,18 +354,18 @@ def test_no_name_and_no_path_reaches_any_output(tmp_path):
     """A NIfTI whose header, file name and folder tell of a patient."""
     import nibabel
 
-    source = tmp_path / "Jane_Doe_1970"
+    source = tmp_path / "Jane_Doe_19700101"
     ct, labels = write_chests(source, names=("Doe^Jane",))
     for path in (ct / "Doe^Jane.nii.gz", labels / "Doe^Jane.nii.gz"):
         image = nibabel.load(path)
         image.header["descrip"] = NAME.encode()
-        image.header["aux_file"] = b"Jane 1970"
+        image.header["aux_file"] = b"Jane 19700101"
         nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), path)
     assert_nothing_told(ct / "Doe^Jane.nii.gz", labels / "Doe^Jane.nii.gz", tmp_path / "out")
 
 
 def test_no_dicom_field_reaches_any_output(tmp_path):
-    source = tmp_path / "Jane_Doe_1970"
+    source = tmp_path / "Jane_Doe_19700101"
     labels = write_chests(source, names=("Doe^Jane",))[1]
     write_series(source / "series", read_volume(source / "ct" / "Doe^Jane.nii.gz"))
     assert_nothing_told(source / "series", labels / "Doe^Jane.nii.gz", tmp_path / "out")
@@ -380,6 +380,6 @@ def assert_nothing_told(ct: Path, labels: Path, out: Path):
     outputs = contents(out)
     assert len(outputs) == 6 + 5
     for name, data in outputs.items():
-        for secret in (b"Doe", b"Jane", b"1970", b"secret", b"1.2.826.0.1", str(ct.parent).encode()):
+        for secret in (b"Doe", b"Jane", b"19700101", b"secret", b"1.2.826.0.1", str(ct.parent).encode()):
             assert secret not in data, name
             assert secret.decode() not in name
