@@ -99,16 +99,18 @@ class Kept:
         self.task, self.kept = task, kept
 
 
-def matter_task(matter: Matter, tables: PhotonTables) -> Kept:
+def matter_task(matter: Matter, tables: PhotonTables, *, with_majorant: bool = True) -> Kept:
     """The volume and its tables.
 
     Args:
-        matter: densities (M, D, H, W), g/cm³.
-        tables: of its materials.
+        matter:        densities (M, D, H, W), g/cm³.
+        tables:        of its materials.
+        with_majorant: whether the largest attenuation of all is asked for.
     """
     n_materials, n_transfers = tables.binding.shape
     voxels = matter.densities.detach().to("cpu", torch.float32).permute(1, 2, 3, 0).contiguous()
-    most = majorant(voxels.reshape(-1, n_materials), tables)
+    flat = voxels.reshape(-1, n_materials)
+    most = majorant(flat, tables) if with_majorant else torch.zeros(N_ENERGIES, dtype=torch.float64, device="cpu")
     to_index = torch.linalg.inv(matter.affine.to("cpu", torch.float64))[:3].flatten().tolist()
     by_energy = [tables.total, tables.coherent, tables.incoherent, tables.coherent_norm, tables.incoherent_norm]
     by_transfer = [tables.form_cumulative, tables.binding]
@@ -154,7 +156,7 @@ def radiation_task(arrangement: Arrangement, spectrum: Spectrum, response: Tenso
         raster:      rows and columns of the tally.
     """
     kev = spectrum.energies_kev.detach().to("cpu", torch.float64).contiguous()
-    _check(kev)
+    check_energies(kev)
     share = spectrum.photons.detach().to("cpu", torch.float64)
     return radiation_task_of(arrangement, kev, share, torch.ones_like(share), response, raster)
 
@@ -200,7 +202,20 @@ def strips_task(grid: Grid) -> Kept:
     return Kept(StripsTask(*sizes, *(library.doubles(part, N_ENERGIES) for part in both)), *both)
 
 
-def _check(kev: Tensor) -> None:
+def tally_task(n_photons: int, seed: int, sums: Tensor) -> TallyTask:
+    """Where a transport adds up.
+
+    Args:
+        n_photons: sent out.
+        seed:      of their random numbers.
+        sums:      (..., 3, h, w) float64, that is added to.
+    """
+    address = library.doubles(sums, *sums.shape)
+    return TallyTask(n_photons, seed % (1 << 64), torch.get_num_threads(), 0, address, None, None)
+
+
+def check_energies(kev: Tensor) -> None:
+    """Refuse, with a UsageError, energies (E,) in keV that the tables do not hold."""
     if not bool(((kev >= LOWEST_PHOTON_KEV) & (kev <= HIGHEST_KEV)).all()):
         found = f"{float(kev.min()):g} to {float(kev.max()):g} keV"
         raise UsageError(f"scatter is asked for at {found}; expected {LOWEST_PHOTON_KEV:g} to {HIGHEST_KEV:.0f} keV")

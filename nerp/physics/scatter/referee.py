@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ctypes import Structure
 from dataclasses import dataclass
 
 import torch
@@ -100,7 +99,7 @@ def transport(
     beam = native.radiation_task(arrangement, spectrum, table, effort.raster)
     strips = native.strips_task(grid) if grid else None
     sums = torch.zeros(len(KINDS), 3, *effort.raster, dtype=torch.float64, device="cpu")
-    tally = tally_task(effort.n_photons, effort.seed, sums)
+    tally = native.tally_task(effort.n_photons, effort.seed, sums)
     library.call("nerp_transport", volume.task, beam.task, strips and strips.task, tally)
     return Tallies(sums, open_signal(arrangement, spectrum, table, effort.raster) * effort.n_photons)
 
@@ -109,18 +108,6 @@ def check_kernels() -> None:
     """Refuse, with a UsageError, where there are no compiled kernels: photons are followed by them alone."""
     if reason := library.missing():
         raise UsageError(f"scatter needs the compiled kernels: {reason}")
-
-
-def tally_task(n_photons: int, seed: int, sums: Tensor) -> Structure:
-    """Where a transport adds up.
-
-    Args:
-        n_photons: sent out.
-        seed:      of their random numbers.
-        sums:      (..., 3, h, w) float64, that is added to.
-    """
-    address = library.doubles(sums, *sums.shape)
-    return native.TallyTask(n_photons, seed % (1 << 64), torch.get_num_threads(), 0, address, None, None)
 
 
 def open_signal(arrangement: Arrangement, spectrum: Spectrum, response: Tensor, raster: tuple[int, int]) -> Tensor:

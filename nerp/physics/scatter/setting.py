@@ -20,6 +20,7 @@ class Matter:
         densities: (M, D, H, W) g/cm³, float32, 0 or more.
         affine:    (4, 4) from voxel index to world mm, float64.
         materials: M names of `COMPOSITIONS`.
+        groups:    (D, H, W) whole numbers from 0, -1 for none: structures whose density scatter is differentiated by.
 
     Raises:
         GeometryError: shapes that do not fit together, or densities that are negative or not finite.
@@ -29,6 +30,7 @@ class Matter:
     densities: Tensor
     affine: Tensor
     materials: tuple[str, ...]
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.densities.shape)
@@ -38,6 +40,8 @@ class Matter:
             )
         if not bool((self.densities >= 0).all() and torch.isfinite(self.densities).all()):
             raise GeometryError("densities are negative or not finite; expected g/cm³ of 0 or more")
+        if self.groups is not None and tuple(self.groups.shape) != shape[1:]:
+            raise GeometryError(f"groups have shape {tuple(self.groups.shape)}; expected that of the voxels, {shape[1:]}")
         for name in self.materials:
             composition(name)
 
