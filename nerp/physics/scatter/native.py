@@ -79,6 +79,8 @@ class TallyTask(Structure):
     _fields_ = [
         ("n_photons", c_int64),
         ("seed", c_uint64),
+        ("reference_kev", c_double),
+        ("relative", c_void_p),
         ("threads", c_int32),
         ("n_groups", c_int32),
         ("sums", c_void_p),
@@ -211,7 +213,7 @@ def tally_task(n_photons: int, seed: int, sums: Tensor) -> TallyTask:
         sums:      (..., 3, h, w) float64, that is added to.
     """
     address = library.doubles(sums, *sums.shape)
-    return TallyTask(n_photons, seed % (1 << 64), torch.get_num_threads(), 0, address, None, None)
+    return TallyTask(n_photons, seed % (1 << 64), 0.0, None, torch.get_num_threads(), 0, address, None, None)
 
 
 def check_energies(kev: Tensor) -> None:

@@ -104,6 +104,8 @@ struct NerpStrips {
 struct NerpTally {
     int64_t n_photons;
     uint64_t seed;
+    double reference_kev;        // what is ahead of photons is looked up at
+    const double* relative;      // (n_energies), attenuation relative to that at this energy
     int32_t threads, n_groups;
     double* sums;          // (kinds, 3, rows, columns)
     const int32_t* groups; // (D, H, W), 0 to n_groups - 1, or -1 for none; null without groups
