@@ -7,7 +7,9 @@
 
 namespace nerp {
 
-constexpr int most_orders = 40;
+typedef float Four __attribute__((vector_size(16)));
+
+constexpr int most_orders = 60;
 constexpr double towards_detector = 0.25; // part of the photons that are sent to a random point of it
 constexpr double depth_worth = 0.8;       // how fast, per optical depth, photons count for more on their way to it
 constexpr int most_copies = 8, most_waiting = 64, n_pilots = 256;
@@ -19,7 +21,7 @@ struct Depth {
     Depth(double rate, double whole, double u) {
         const double norm = rate * whole > 1e-6 ? -std::expm1(-rate * whole) / rate : whole;
         at = rate * whole > 1e-6 ? -std::log1p(-u * rate * norm) / rate : u * whole;
-        at = std::fmin(at, whole);
+        at = std::min(at, whole);
         weight = norm * std::exp(-(1 - rate) * at);
     }
 };
@@ -37,6 +39,7 @@ public:
     FastScatter(const NerpMatter& matter, const NerpRadiation& radiation, const NerpStrips* strips,
                 const NerpTally& tally)
         : m_(matter), r_(radiation), strips_(strips), t_(tally), plane_(radiation), frame_(matter) {
+        fill_fours();
         look_ahead();
         usual_ = usual();
     }
@@ -61,7 +64,7 @@ private:
     public:
         Course(const FastScatter& all, double* sums)
             : all_(all), m_(all.m_), r_(all.r_), plane_(all.plane_), stroll_(all.frame_), raster_(all.r_, sums),
-              derivatives_(sums + size_t(6) * r_.rows * r_.columns), mu_(m_.n_materials), score_(all.t_.n_groups),
+              derivatives_(sums + size_t(6) * r_.rows * r_.columns), mu_((m_.n_materials + 3) / 4), score_(all.t_.n_groups),
               passed_(all.t_.n_groups), waiting_(most_waiting) {}
 
         void run(int64_t index) {
@@ -85,13 +88,16 @@ private:
 
         void walk(const Photon& photon) {
             const Energy energy(photon.kev, m_.n_energies);
-            for (int m = 0; m < m_.n_materials; ++m) mu_[m] = energy.in(m_.total + size_t(m) * m_.n_energies);
+            for (int m = 0; m < m_.n_materials; ++m)
+                mu_[m / 4][m % 4] = float(energy.in(m_.total + size_t(m) * m_.n_energies));
             const double reach = plane_.distance(photon.at, photon.along);
+            const Four* const fours = all_.fours_.data();
+            const size_t n = mu_.size();
             stroll_.walk(photon.at, photon.along, reach, [&](int voxel) {
-                const float* const density = densities(voxel);
-                double sum = 0;
-                for (int m = 0; m < m_.n_materials; ++m) sum += density[m] * mu_[m];
-                return sum;
+                const Four* const density = fours + voxel * n;
+                Four sum = density[0] * mu_[0];
+                for (size_t i = 1; i < n; ++i) sum += density[i] * mu_[i];
+                return double((sum[0] + sum[1]) + (sum[2] + sum[3]));
             });
         }
 
@@ -128,7 +134,8 @@ private:
         // Photons that count for little end by chance, those that count for much become several.
         int copies(Random& random) {
             const double ratio = weight_ * importance() / target_;
-            const int n = ratio < 1 ? random.next() < ratio : std::min(int(ratio + random.next()), most_copies);
+            const int room = std::min(most_copies, most_waiting - n_waiting_);
+            const int n = ratio < 1 ? random.next() < ratio : std::min(int(ratio + random.next()), room);
             if (n > 0) weight_ /= ratio < 1 ? ratio : n;
             return n;
         }
@@ -157,7 +164,6 @@ private:
         }
 
         void put() {
-            if (n_waiting_ == most_waiting) return;
             Waiting& to = waiting_[n_waiting_++];
             to.photon = photon_, to.weight = weight_, to.voxel = voxel_, to.order = order_, to.score = score_;
         }
@@ -198,7 +204,7 @@ private:
                 const double cosine = draw_cosine(m_, how, photon.kev, random);
                 photon.along = turned(before, cosine, 2 * pi * random.next());
             }
-            const double cosine = std::fmin(1.0, std::fmax(-1.0, dot(before, photon.along)));
+            const double cosine = std::min(1.0, std::max(-1.0, dot(before, photon.along)));
             const double nature = how.is_coherent ? coherent_density(m_, how.material, energy, cosine)
                                                   : incoherent_density(m_, how.material, energy, cosine);
             weight_ *= nature / ((1 - towards_detector) * nature + towards_detector * detector_density(photon));
@@ -263,12 +269,22 @@ private:
         Stroll stroll_;
         Raster raster_;
         double* derivatives_;
-        std::vector<double> mu_, score_, passed_;
+        std::vector<Four> mu_;
+        std::vector<double> score_, passed_;
         Photon photon_{};
         double weight_ = 0, target_ = 0;
         int voxel_ = 0, order_ = 0, n_waiting_ = 0;
         std::vector<Waiting> waiting_;
     };
+
+    // Densities with their materials filled up to a multiple of four.
+    void fill_fours() {
+        const size_t n_voxels = size_t(m_.shape[0]) * m_.shape[1] * m_.shape[2], n = (m_.n_materials + 3) / 4;
+        fours_.assign(n_voxels * n, Four{});
+        for (size_t voxel = 0; voxel < n_voxels; ++voxel)
+            for (int m = 0; m < m_.n_materials; ++m)
+                fours_[voxel * n + m / 4][m % 4] = m_.densities[voxel * m_.n_materials + m];
+    }
 
     // Optical depth at one energy from the middle of each voxel straight to the detector's plane.
     void look_ahead() {
@@ -303,6 +319,7 @@ private:
     const NerpTally& t_;
     Plane plane_;
     Frame frame_;
+    std::vector<Four> fours_;
     std::vector<float> depths_;
     double usual_ = 0;
 };

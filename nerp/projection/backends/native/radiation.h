@@ -66,7 +66,7 @@ inline double through(const NerpStrips& g, const Plane& plane, Vector along, dou
     if (aside < 1e-6 * g.pitch_mm)
         return std::exp(-other * length) * (gap + g.lead_mm * std::exp(-more)) / g.pitch_mm;
     const double periods = std::floor(aside / g.pitch_mm), rest = aside - periods * g.pitch_mm;
-    const double least = std::fmax(0.0, rest - gap), most = std::fmin(rest, g.lead_mm), rate = more / aside;
+    const double least = std::max(0.0, rest - gap), most = std::min(rest, g.lead_mm), rate = more / aside;
     const double low = std::exp(-rate * least), high = std::exp(-rate * most);
     const double ramps = rate * (most - least) > 1e-9 ? (low - high) / rate : most - least;
     const double mean = (std::fabs(g.lead_mm - rest) * high + std::fabs(gap - rest) * low + 2 * ramps) / g.pitch_mm;

@@ -91,7 +91,7 @@ private:
                 continue;
             }
             const double a = -place[i] / speed[i], b = (frame_.shape[i] - place[i]) / speed[i];
-            enter = std::fmax(enter, std::fmin(a, b)), leave = std::fmin(leave, std::fmax(a, b));
+            enter = std::max(enter, std::min(a, b)), leave = std::min(leave, std::max(a, b));
         }
         if (!(enter < leave)) return false;
         voxel_ = 0;
