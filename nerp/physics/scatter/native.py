@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerp.errors import UsageError
 from nerp.physics.beam import Spectrum
-from nerp.physics.grid import Grid, attenuation_per_mm
+from nerp.physics.grid import Grid, passage
 from nerp.physics.scatter.setting import Arrangement, Matter
 from nerp.physics.scatter.tables import HIGHEST_KEV, N_ENERGIES, STEP_KEV, PhotonTables, energies_kev
 from nerp.projection.backends.cpu import library
@@ -70,6 +70,7 @@ class StripsTask(Structure):
         ("focus_mm", c_double),
         ("lead", c_void_p),
         ("interspace", c_void_p),
+        ("glow", c_void_p),
     ]
 
 
@@ -199,9 +200,10 @@ def radiation_task_of(
 
 def strips_task(grid: Grid) -> Kept:
     """The grid in front of the detector; its strips run along `down` and are focused before the detector's centre."""
-    both = [part.contiguous() for part in attenuation_per_mm(grid, energies_kev())]
+    how = passage(grid, energies_kev())
+    rows = [part.contiguous() for part in (how.lead, how.interspace, how.glow)]
     sizes = (grid.pitch_mm, grid.lead_um / 1000, grid.height_mm, grid.focus_mm or 0.0)
-    return Kept(StripsTask(*sizes, *(library.doubles(part, N_ENERGIES) for part in both)), *both)
+    return Kept(StripsTask(*sizes, *(library.doubles(part, N_ENERGIES) for part in rows)), *rows)
 
 
 def tally_task(n_photons: int, seed: int, sums: Tensor) -> TallyTask:

@@ -98,6 +98,7 @@ struct NerpStrips {
     double pitch_mm, lead_mm, height_mm, focus_mm;  // focus 0: parallel strips
     const double* lead;        // (n_energies), 1/mm
     const double* interspace;  // (n_energies), 1/mm
+    const double* glow;        // (n_energies), what leaves for each photon that does not get through
 };
 
 // How many photons, and where what is counted goes: counts, energy and response of each kind, kinds first.
