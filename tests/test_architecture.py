@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
         "nerp.label_names",
         "nerp.settings",
     },
-    {"nerp.config", "nerp.formats", "nerp.runs"},
+    {"nerp.config", "nerp.formats", "nerp.physics", "nerp.runs"},
     {"nerp.dicom"},
     {"nerp.volume"},
     {"nerp.anatomy", "nerp.label_maps", "nerp.phantom"},
@@ -53,7 +53,9 @@ HOMES = {
     "torch.utils.tensorboard": {"nerp.training"},
     "torch_fidelity": {"nerp.evaluation"},
     "triton": {"nerp.projection"},
+    "spekpy": {"nerp.physics"},
     "typer": {"nerp.cli"},
+    "xraydb": {"nerp.physics"},
     "yaml": {"nerp.config", "nerp.report"},
 }
 """Third-party packages and the only rooms that may import them; torch and numpy are everywhere."""

@@ -1,0 +1,1 @@
+"""Physical radiographs: the beam, what it meets, and what the detector makes of it."""
