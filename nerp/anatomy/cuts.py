@@ -78,14 +78,22 @@ def find_cuts(body: BodyMap) -> Cuts:
     )
 
 
+def find_lungs(body: BodyMap) -> np.ndarray | None:
+    """(Z, Y, X) bool, aerated lung with the airways that open into it; None where there is none.
+
+    Args:
+        body: of a CT, (Z, Y, X) coarse voxels.
+    """
+    air = body.inside & (body.hu < LUNG_HU)
+    lungs = large_pieces_of_air(air, SMALLEST_LUNG_MM3 / float(np.prod(body.spacing_mm)))
+    return None if lungs is None else _joined_to(lungs, air)
+
+
 def _lung_areas(body: BodyMap) -> np.ndarray:
     """(Z,) mm² of lung in each slice."""
-    voxel_mm3 = float(np.prod(body.spacing_mm))
-    air = body.inside & (body.hu < LUNG_HU)
-    lungs = large_pieces_of_air(air, SMALLEST_LUNG_MM3 / voxel_mm3)
+    lungs = find_lungs(body)
     if lungs is None:
         return np.zeros(len(body.hu))
-    lungs = _joined_to(lungs, air)
     columns = np.flatnonzero(lungs.any(axis=(0, 1)))
     middle = (columns[0] + columns[-1]) / 2
     return np.array([_lung_area(part, middle, body) for part in lungs])
