@@ -6,8 +6,9 @@ import numpy as np
 
 from nerp.anatomy.body import BodyMap
 
-WINDPIPE_HU = -500.0
-AREAS_MM2 = (60.0, 900.0)
+WINDPIPE_HU = -900.0
+"""Room air, nearly: lung, which a thin wall divides from the windpipe, is denser."""
+AREAS_MM2 = (30.0, 700.0)
 OFF_MIDLINE_MM = 40.0
 STEP_MM = 14.0
 """So far the middle may lie from that of the slice above."""
