@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"nerp.anatomy", "nerp.label_maps", "nerp.phantom"},
     {"nerp.camera"},
     {"nerp.data", "nerp.projection"},
-    {"nerp.networks"},
+    {"nerp.networks", "nerp.physics"},
     {"nerp.evaluation", "nerp.training"},
     {"nerp.experiments", "nerp.report", "nerp.synthesis"},
     {"nerp.cli"},

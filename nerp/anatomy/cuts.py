@@ -118,7 +118,12 @@ def _contacts(body: BodyMap) -> dict[str, np.ndarray]:
     y = (np.arange(n_rows)[:, None] - (n_rows - 1) / 2) / n_rows
     x = (np.arange(n_columns)[None, :] - (n_columns - 1) / 2) / n_columns
     lateral = np.abs(x) >= np.abs(y)
-    ways = {"left": lateral & (x < 0), "right": lateral & (x > 0), "front": ~lateral & (y > 0), "back": ~lateral & (y < 0)}
+    ways = {
+        "left": lateral & (x < 0),
+        "right": lateral & (x > 0),
+        "front": ~lateral & (y > 0),
+        "back": ~lateral & (y < 0),
+    }
     return {side: along & way for side, way in ways.items()}
 
 

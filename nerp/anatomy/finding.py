@@ -180,7 +180,15 @@ def _between(body: np.ndarray) -> np.ndarray:
 
 
 def large_pieces_of_air(air: np.ndarray, smallest: float) -> np.ndarray | None:
-    """The large pieces of enclosed air; stomach and bowel gas are smaller by far."""
+    """The large pieces of enclosed air; stomach and bowel gas are smaller by far.
+
+    Args:
+        air:      (Z, Y, X) bool.
+        smallest: voxels of which the largest has at least to be.
+
+    Returns:
+        (Z, Y, X) bool, opened; None where all are smaller.
+    """
     from scipy import ndimage
 
     pieces, _ = ndimage.label(ndimage.binary_opening(air))

@@ -59,7 +59,9 @@ class Landmarks:
         """z of the lungs' lowest point."""
         return float(self.lungs_mm[:, 0, 2].min())
 
-    def skin(self, x_mm: float, z_mm: float, *, above_mm: float = 0.0, back: bool = False) -> tuple[float, float, float]:
+    def skin(
+        self, x_mm: float, z_mm: float, *, above_mm: float = 0.0, back: bool = False
+    ) -> tuple[float, float, float]:
         """A point on the skin, or above it; beside the body at the height of its side.
 
         Args:
@@ -139,7 +141,9 @@ def _boxes(body: BodyMap, lungs: np.ndarray | None, middle: float) -> np.ndarray
         found = None if lungs is None else np.argwhere(lungs[part])
         if found is None or len(found) == 0:
             found = np.argwhere(body.inside[part])
-            found = found[(found > np.quantile(found, 0.2, axis=0)).all(1) & (found < np.quantile(found, 0.8, axis=0)).all(1)]
+            found = found[
+                (found > np.quantile(found, 0.2, axis=0)).all(1) & (found < np.quantile(found, 0.8, axis=0)).all(1)
+            ]
         found = found + np.array([0, 0, round(middle) if number == 0 else 0])
         points = world(body, found.astype(float))
         boxes.append([points.min(axis=0), points.max(axis=0)])
@@ -168,7 +172,9 @@ def _with_sternum(place: Landmarks, body: BodyMap, middle: float) -> Landmarks:
     usual = np.nanmedian(depths) if np.isfinite(depths).any() else SKIN_TO_STERNUM_MM
     behind = np.where(np.isfinite(depths), depths, usual)
     smooth = np.convolve(np.pad(behind, 2, mode="edge"), np.ones(5) / 5, mode="valid")
-    points = [place.skin(place.midline_mm, float(z), above_mm=-float(deep)) for z, deep in zip(heights, smooth, strict=True)]
+    points = [
+        place.skin(place.midline_mm, float(z), above_mm=-float(deep)) for z, deep in zip(heights, smooth, strict=True)
+    ]
     return Landmarks(**{**vars(place), "sternum": np.array(points)})
 
 
@@ -179,4 +185,6 @@ def _interpolated(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, row
     above, left = min(int(i), len(rows) - 2), min(int(j), len(columns) - 2)
     s, t = i - above, j - left
     corner = values[above : above + 2, left : left + 2]
-    return float((1 - s) * ((1 - t) * corner[0, 0] + t * corner[0, 1]) + s * ((1 - t) * corner[1, 0] + t * corner[1, 1]))
+    return float(
+        (1 - s) * ((1 - t) * corner[0, 0] + t * corner[0, 1]) + s * ((1 - t) * corner[1, 0] + t * corner[1, 1])
+    )

@@ -30,7 +30,7 @@ def scanned_field(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     value = float(np.median(corners))
     if (np.abs(corners - value) > 0.01).mean() > 0.3:
         return whole, np.zeros(hu.shape, bool)
-    filled = (np.abs(hu - value) > 0.01).any(axis=0)
+    filled = np.any(np.abs(hu - value) > 0.01, axis=0)
     field = _circle(filled)
     padding = (np.abs(hu - value) <= 0.01) & ~field
     return field, padding

@@ -65,7 +65,9 @@ class PlacedObject:
         """
         try:
             parts = tuple(
-                Part(part["material"], *(tuple(shape_from_dict(one) for one in part[key]) for key in ("solids", "holes")))
+                Part(
+                    part["material"], *(tuple(shape_from_dict(one) for one in part[key]) for key in ("solids", "holes"))
+                )
                 for part in numbers["parts"]
             )
             return cls(numbers["name"], numbers["kind"], parts)

@@ -17,6 +17,8 @@ from nerp.physics.objects.solids import solids_of
 
 DRR_KEV = 70.0
 """Energy at which a DRR's attenuation is stated, that of `nerp.volume.attenuation`."""
+TOUCH_MM = 1e-3
+"""A shorter path is what rounding leaves of a hole."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _of_view(
         images[0] = images[0].index_add(0, owner[part] * n_pixels + pixel, length.float())
         mass = length * weight[part]
         images[1] = images[1].index_add(0, material[part] * n_pixels + pixel, mass.float())
-    lengths, masses = (image.view(-1, height, width) for image in images)
+    lengths, masses = (image.clamp(min=0.0).view(-1, height, width) for image in images)
     return lengths, masses
 
 
@@ -115,8 +117,6 @@ def _part_lengths(found: Stretches, view: View, n_pixels: int) -> tuple[Tensor, 
     n_each = view.samples**2
     n_rays = n_pixels * n_each
     part, is_hole = found.owners.div(2, rounding_mode="floor"), found.owners.remainder(2) == 1
-    has_holes = torch.zeros(int(part.amax()) + 1 if len(part) else 1, dtype=torch.bool, device="cpu")
-    has_holes[part[is_hole]] = True
     keys = part * n_rays + found.rays
     whole = union_lengths(keys, found.enter, found.leave)
     hole = union_lengths(keys[is_hole], found.enter[is_hole], found.leave[is_hole])
@@ -135,12 +135,12 @@ def _tables(parts: list[tuple[int, Part]], materials: tuple[str, ...]) -> tuple[
     return numbers[:, 0], numbers[:, 1], torch.tensor(densities, dtype=torch.float64, device="cpu")
 
 
-def object_masks(lengths_mm: Tensor, *, least_mm: float = 0.0) -> Tensor:
+def object_masks(lengths_mm: Tensor, *, least_mm: float = TOUCH_MM) -> Tensor:
     """Which pixels show each object.
 
     Args:
         lengths_mm: (B, N, H, W) from `project_objects`.
-        least_mm:   a path has to be longer; 0 shows all that is touched.
+        least_mm:   a path has to be longer; the default shows all that is touched.
 
     Returns:
         (B, N, H, W) bool.
@@ -158,7 +158,7 @@ def check_seen(objects: Sequence[PlacedObject], lengths_mm: Tensor) -> None:
     Raises:
         UsageError: one of them is outside the field; the message names it.
     """
-    seen = (lengths_mm > 0).flatten(2).any(dim=2).all(dim=0)
+    seen = object_masks(lengths_mm).flatten(2).any(dim=2).all(dim=0)
     for one, is_seen in zip(objects, seen.tolist(), strict=True):
         if not is_seen:
             height, width = lengths_mm.shape[2:]

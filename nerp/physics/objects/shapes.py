@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,9 +83,7 @@ class Plate:
     height_mm: float
 
     def __post_init__(self) -> None:
-        turns = [
-            _turn(self.outline[i - 2], self.outline[i - 1], self.outline[i]) for i in range(len(self.outline))
-        ]
+        turns = [_turn(self.outline[i - 2], self.outline[i - 1], self.outline[i]) for i in range(len(self.outline))]
         if len(turns) < 3 or self.height_mm <= 0 or min(turns) * max(turns) < -1e-9:
             raise GeometryError(
                 f"a plate has {len(turns)} corners and height {self.height_mm:g} mm; "
@@ -119,7 +117,7 @@ def shape_from_dict(numbers: dict[str, Any]) -> Shape:
         raise GeometryError(f"an object's shape does not fit ({error}); write it with to_dict()") from None
 
 
-def rounded(numbers: Sequence[float]) -> tuple[float, ...]:
+def rounded(numbers: Iterable[float]) -> tuple[float, ...]:
     """Numbers, mm, as a record holds them."""
     return tuple(round(float(number), DECIMALS) for number in numbers)
 
