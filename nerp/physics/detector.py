@@ -122,6 +122,9 @@ def exposed(
     Returns:
         (B, 1, H, W) keV taken up. Differentiable in `mean` and `square` where a pixel has more than `CERTAIN` photons;
         elsewhere the gradient is that of the expected signal.
+
+    Source: linear systems: quanta pass the modulation transfer, read-out noise does not (Cunningham 2000, Handbook of
+    Medical Imaging, ch. 2).
     """
     if generator is None:
         return blurred(mean, detector, pixel_mm)
