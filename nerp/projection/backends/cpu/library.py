@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 2
+ABI = 3
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -86,6 +86,18 @@ class Labels(Structure):
     _fields_ = [("lowest", c_int32), ("table_size", c_int32), ("n_channels", c_int32), ("table", c_void_p)]
 
 
+class Materials(Structure):
+    """`NerpMaterials`: the densities at the knots of every slot, and the group that each slot counts for."""
+
+    _fields_ = [
+        ("n_slots", c_int32),
+        ("n_groups", c_int32),
+        ("n_materials", c_int32),
+        ("group_of", c_void_p),
+        ("densities", c_void_p),
+    ]
+
+
 SIGNATURES = {
     "nerp_march": (c_void_p, c_void_p, c_void_p),
     "nerp_march_backward": (c_void_p, c_void_p, c_void_p),
@@ -93,6 +105,7 @@ SIGNATURES = {
     "nerp_siddon_to_volume": (c_void_p, c_int, c_void_p, c_void_p),
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
+    "nerp_materials": (c_void_p, c_void_p, c_void_p, c_void_p),
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),

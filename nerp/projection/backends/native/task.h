@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 2
+#define NERP_ABI 3
 
 extern "C" {
 
@@ -62,4 +62,18 @@ struct NerpLabels {
     const int32_t* table;
 };
 
+// What a voxel's code means in each slot, and the group of images that each slot counts for. Areal
+// densities are the path in mm times `densities`, which are (n_slots, material_knots, most_materials).
+struct NerpMaterials {
+    int32_t n_slots, n_groups, n_materials;
+    const int32_t* group_of;  // (n_slots), each below n_groups
+    const float* densities;
+};
+
 }  // extern "C"
+
+namespace nerp {
+
+constexpr int material_knots = 8, most_materials = 8, codes_per_slot = 16;
+
+}  // namespace nerp
