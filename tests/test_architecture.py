@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
         "nerp.label_names",
         "nerp.settings",
     },
-    {"nerp.config", "nerp.formats", "nerp.physics", "nerp.runs"},
+    {"nerp.config", "nerp.formats", "nerp.runs"},
     {"nerp.dicom"},
     {"nerp.volume"},
     {"nerp.anatomy", "nerp.label_maps", "nerp.phantom"},

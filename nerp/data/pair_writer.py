@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nerp.data.pairs import DATASET, FOLDERS, RECORDS, file_paths, read_dataset, read_records
+from nerp.data.pairs import DATASET, FOLDERS, OBJECTS, RECORDS, file_paths, read_dataset, read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.files import check_folder, json_bytes, locked, remove_partial, write_bytes
@@ -78,7 +78,7 @@ class PairWriter:
         Args:
             record:    with the files' names.
             image_png: the image's file.
-            mask_pngs: the masks' files, in the order of the record.
+            mask_pngs: the masks' files and those of objects, in the order of the record.
         """
         known = self.records.get(record.id)
         if known is not None and known.hashes != record.hashes:
@@ -115,7 +115,7 @@ class PairWriter:
         self._check_settings()
         for name in FOLDERS:
             self._make_folder(self.folder / name)
-        inner = [path for name in FOLDERS for path in (self.folder / name).rglob("*") if path.is_dir()]
+        inner = [path for name in (*FOLDERS, OBJECTS) for path in (self.folder / name).rglob("*") if path.is_dir()]
         for folder in (self.folder, *(self.folder / name for name in FOLDERS), *inner):
             remove_partial(folder)
         path = self.folder / RECORDS

@@ -2,6 +2,7 @@
 
     PAIRS/images/ID.png     8 bit, the radiograph as displayed
     PAIRS/masks/ID.png      0 or 255, the same rays; of several masks PAIRS/masks/NAME/ID.png
+    PAIRS/objects/ID/…      likewise each object on or in the patient, where there are any
     PAIRS/metadata.jsonl    one record a pair, `file_name` first; the record is the pair's commit
     PAIRS/dataset.json      settings, counts, label names, terms
 
@@ -23,6 +24,7 @@ from nerp.errors import DataError
 RECORDS = "metadata.jsonl"
 DATASET = "dataset.json"
 FOLDERS = ("images", "masks")
+OBJECTS = "objects"
 
 
 def read_records(path: str | Path) -> list[PairRecord]:
@@ -100,7 +102,7 @@ def mask_path(folder: str | Path, record: PairRecord, mask: str | None = None) -
 
 
 def file_paths(folder: str | Path, record: PairRecord) -> list[Path]:
-    """Where a record's image and its masks lie.
+    """Where a record's image, its masks and its objects' masks lie.
 
     Args:
         folder: PAIRS.
@@ -109,8 +111,7 @@ def file_paths(folder: str | Path, record: PairRecord) -> list[Path]:
     Raises:
         DataError: a name leads out of the folder.
     """
-    names = (record.file_name, *(mask.file_name for mask in record.masks))
-    return [_inside(Path(folder), name, record) for name in names]
+    return [_inside(Path(folder), name, record) for name in record.file_names]
 
 
 def _inside(folder: Path, name: str, record: PairRecord) -> Path:

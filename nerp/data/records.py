@@ -17,10 +17,11 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.errors import DataError, GeometryError
 
-SCHEMA = 3
+SCHEMA = 4
 """1: a direction's length multiplied one `pixel_mm` of all views; keys `hiding_labels`, `mask_share`, ...
 2: unit directions, `pixel_mm` of each view; `view` is measured; the processor is named.
-3: several masks; how the CT's place was stated."""
+3: several masks; how the CT's place was stated.
+4: how a physical radiograph was made; objects on and in the patient."""
 
 _RENAMED_IN_2 = {
     "hiding_labels": "obscuring_labels",
@@ -56,7 +57,8 @@ NEW_IN_3 = (
     "ct_reading",
     "label_names",
 )
-OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3}
+NEW_IN_4 = ("physics", "objects")
+OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4}
 """Keys that records of former schemas lack."""
 
 
@@ -131,6 +133,8 @@ class PairRecord:
         more_masks:            further masks, each what `MaskRecord` says.
         ct_reading:            what was stated of the CT's place: `orientation`, `spacing_mm`, where they were.
         labels_on_ct_grid:     whether the labels were laid on the CT's grid, whatever place their file gives.
+        physics:               of a physical radiograph: beam, scatter, detector, film, and what chance decided.
+        objects:               what lies on and in the patient: each one's shapes, and its mask's file, hash, fraction.
         schema:                of the keys; a record of a former schema is brought to this one when it is read.
 
     What `mask_…`, `rule`, `lung_labels` and `obscuring_labels` say is of the first mask; `masks` has all of them.
@@ -172,6 +176,8 @@ class PairRecord:
     label_names: dict[str, str] = field(default_factory=dict)
     ct_reading: dict[str, Any] = field(default_factory=dict)
     labels_on_ct_grid: bool = False
+    physics: dict[str, Any] = field(default_factory=dict)
+    objects: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -191,8 +197,14 @@ class PairRecord:
 
     @property
     def hashes(self) -> tuple[str | None, ...]:
-        """The hashes of the image's and of every mask's file."""
-        return (self.image_sha256, *(mask.sha256 for mask in self.masks))
+        """The hashes of the image's, of every mask's and of every object's file."""
+        return (self.image_sha256, *(mask.sha256 for mask in self.masks), *(one["sha256"] for one in self.objects))
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The image's file, every mask's and every object's, relative to the record's folder."""
+        objects = (one["file_name"] for one in self.objects)
+        return (self.file_name, *(mask.file_name for mask in self.masks), *objects)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, `file_name` first, so that a folder of pairs loads as an image folder."""
@@ -218,7 +230,7 @@ class PairRecord:
             values = {}
         if values.get("schema", 1) == 1:
             values = _from_schema_1(values, where)
-        if values["schema"] == 2:
+        if values["schema"] in (2, 3):
             values = {**values, "schema": SCHEMA}
         if not isinstance(values["schema"], int) or values["schema"] > SCHEMA:
             raise DataError(
@@ -227,8 +239,10 @@ class PairRecord:
         missing = sorted(names - values.keys() - OPTIONAL)
         if missing:
             raise DataError(f"{where} lacks {', '.join(missing)}; give a record that nerp wrote")
-        if not isinstance(values["mask_labels"], list) or not isinstance(values["rule"], dict):
-            raise DataError(f"{where} is damaged: mask_labels or rule hold no such thing; restore the records")
+        kinds = {"mask_labels": list, "rule": dict, "physics": dict, "objects": list}
+        damaged = [name for name, kind in kinds.items() if not isinstance(values.get(name, kind()), kind)]
+        if damaged or not all(_is_object(one) for one in values.get("objects", ())):
+            raise DataError(f"{where} is damaged: {' or '.join(damaged) or 'objects'} holds no such thing; restore it")
         return cls(**{name: values[name] for name in names & values.keys()})
 
     def make_camera(self) -> Camera:
@@ -241,6 +255,10 @@ class PairRecord:
             return Camera.from_dict(self.camera)
         except (GeometryError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the camera of record {self.id} is damaged ({error}); restore the records") from error
+
+
+def _is_object(values: Any) -> bool:
+    return isinstance(values, dict) and {"name", "file_name", "sha256"} <= values.keys()
 
 
 def mask_fields(masks: Sequence[MaskRecord]) -> dict[str, Any]:
