@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 2
+ABI = 4
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -86,6 +86,18 @@ class Labels(Structure):
     _fields_ = [("lowest", c_int32), ("table_size", c_int32), ("n_channels", c_int32), ("table", c_void_p)]
 
 
+class Materials(Structure):
+    """`NerpMaterials`: the densities at the knots of every slot, and the group that each slot counts for."""
+
+    _fields_ = [
+        ("n_slots", c_int32),
+        ("n_groups", c_int32),
+        ("n_materials", c_int32),
+        ("group_of", c_void_p),
+        ("densities", c_void_p),
+    ]
+
+
 SIGNATURES = {
     "nerp_march": (c_void_p, c_void_p, c_void_p),
     "nerp_march_backward": (c_void_p, c_void_p, c_void_p),
@@ -93,9 +105,13 @@ SIGNATURES = {
     "nerp_siddon_to_volume": (c_void_p, c_int, c_void_p, c_void_p),
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
+    "nerp_materials": (c_void_p, c_void_p, c_void_p, c_void_p),
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),
+    "nerp_transport": (c_void_p, c_void_p, c_void_p, c_void_p),
+    "nerp_fast_scatter": (c_void_p, c_void_p, c_void_p, c_void_p),
+    "nerp_scatter_angles": (c_void_p, c_int, c_int, c_double, c_void_p, c_void_p),
 }
 
 
@@ -142,12 +158,12 @@ def choose_instruction_set(name: str) -> bool:
     return bool(_loaded().nerp_choose_isa(name.encode()))
 
 
-def call(name: str, *arguments: Structure | int | None) -> None:
+def call(name: str, *arguments: Structure | int | float | None) -> None:
     """Run a kernel.
 
     Args:
         name:      one of `SIGNATURES`.
-        arguments: its structures, integers, and addresses from `floats`, `doubles` and `ints`.
+        arguments: its structures, numbers, and addresses from `floats`, `doubles` and `ints`.
 
     Raises:
         MemoryError: the kernel found no memory for its own buffers.
@@ -162,7 +178,7 @@ def _loaded() -> ctypes.CDLL:
     return found
 
 
-def _plain(argument: Structure | int | None) -> Any:
+def _plain(argument: Structure | int | float | None) -> Any:
     return byref(argument) if isinstance(argument, Structure) else argument
 
 

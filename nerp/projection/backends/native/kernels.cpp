@@ -4,6 +4,7 @@
 #include "cast.h"
 #include "label_lengths.h"
 #include "march_backward.h"
+#include "material_lengths.h"
 #include "siddon_rays.h"
 
 #define NERP_JOIN(a, b) a##b
@@ -24,6 +25,7 @@ extern const Kernels NERP_TABLE(NERP_ISA) = {
     NERP_ISA::cast_row,
     NERP_ISA::cast_row_backward,
     NERP_ISA::label_tile,
+    NERP_ISA::material_tile,
 };
 
 }  // namespace nerp
