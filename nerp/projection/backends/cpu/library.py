@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 3
+ABI = 4
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -109,6 +109,9 @@ SIGNATURES = {
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),
+    "nerp_transport": (c_void_p, c_void_p, c_void_p, c_void_p),
+    "nerp_fast_scatter": (c_void_p, c_void_p, c_void_p, c_void_p),
+    "nerp_scatter_angles": (c_void_p, c_int, c_int, c_double, c_void_p, c_void_p),
 }
 
 
@@ -155,12 +158,12 @@ def choose_instruction_set(name: str) -> bool:
     return bool(_loaded().nerp_choose_isa(name.encode()))
 
 
-def call(name: str, *arguments: Structure | int | None) -> None:
+def call(name: str, *arguments: Structure | int | float | None) -> None:
     """Run a kernel.
 
     Args:
         name:      one of `SIGNATURES`.
-        arguments: its structures, integers, and addresses from `floats`, `doubles` and `ints`.
+        arguments: its structures, numbers, and addresses from `floats`, `doubles` and `ints`.
 
     Raises:
         MemoryError: the kernel found no memory for its own buffers.
@@ -175,7 +178,7 @@ def _loaded() -> ctypes.CDLL:
     return found
 
 
-def _plain(argument: Structure | int | None) -> Any:
+def _plain(argument: Structure | int | float | None) -> Any:
     return byref(argument) if isinstance(argument, Structure) else argument
 
 

@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 3
+#define NERP_ABI 4
 
 extern "C" {
 
@@ -68,6 +68,54 @@ struct NerpMaterials {
     int32_t n_slots, n_groups, n_materials;
     const int32_t* group_of;  // (n_slots), each below n_groups
     const float* densities;
+};
+
+// What photons go through; tables by energy have a row per material and a step of 0.5 keV from 0 on,
+// tables by momentum transfer x one of 0.02 in the square root of x in 1/angstrom.
+struct NerpMatter {
+    int32_t shape[3];
+    int32_t n_materials, n_energies, n_transfers;
+    double to_index[12];             // the upper three rows of the matrix from mm to voxels
+    const float* densities;          // (D, H, W, n_materials), g/cm3
+    const double* total;             // (n_materials, n_energies), 1/mm at 1 g/cm3; as the next two
+    const double* coherent;
+    const double* incoherent;
+    const double* coherent_norm;     // (n_materials, n_energies), integral over all directions of F2 (1 + cos2) / 2
+    const double* incoherent_norm;   // the same of Klein and Nishina's factor times `binding`
+    const double* form_cumulative;   // (n_materials, n_transfers), integral of F2 over x squared
+    const double* binding;           // (n_materials, n_transfers), S over its largest, 0 to 1
+    const double* majorant;          // (n_energies), no less than the attenuation of any voxel, 1/mm
+};
+
+// A source, and the plane that detects; all in mm.
+struct NerpRadiation {
+    double source[3];       // of a parallel beam: its direction, of length 1
+    double centre[3];       // of the detector
+    double right[3], down[3];
+    double size[2];         // height and width of the detector
+    double field[4];        // that the beam is collimated to: from and to along down, from and to along right
+    int32_t parallel, rows, columns, n_lines;
+    const double* line_kev;         // (n_lines)
+    const double* line_cumulative;  // (n_lines), rising to 1: which line a photon is drawn from
+    const double* line_weight;      // (n_lines), what such a photon counts for
+    const double* response;         // (n_energies), what the detector makes of a photon
+};
+
+// Lead strips along `down`, focused at a line in front of the detector's centre.
+struct NerpStrips {
+    double pitch_mm, lead_mm, height_mm, focus_mm;  // focus 0: parallel strips
+    const double* lead;        // (n_energies), 1/mm
+    const double* interspace;  // (n_energies), 1/mm
+};
+
+// How many photons, and where what is counted goes: counts, energy and response of each kind, kinds first.
+struct NerpTally {
+    int64_t n_photons;
+    uint64_t seed;
+    int32_t threads, n_groups;
+    double* sums;          // (kinds, 3, rows, columns)
+    const int32_t* groups; // (D, H, W), 0 to n_groups - 1, or -1 for none; null without groups
+    double* derivatives;   // (n_groups, rows, columns)
 };
 
 }  // extern "C"

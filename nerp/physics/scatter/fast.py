@@ -1,0 +1,187 @@
+"""Scatter in a fraction of a second: few photons on a coarse grid, each made to count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerp.camera import Camera
+from nerp.errors import UsageError
+from nerp.physics.attenuation import mass_attenuation_cm2_per_g
+from nerp.physics.beam import Spectrum
+from nerp.physics.grid import Grid
+from nerp.physics.scatter import native
+from nerp.physics.scatter.coarse import coarsened
+from nerp.physics.scatter.referee import check_kernels, mean_measures
+from nerp.physics.scatter.setting import Arrangement, Matter, arrangement
+from nerp.physics.scatter.smoothing import sampled, smoothed
+from nerp.physics.scatter.tables import photon_tables
+from nerp.projection.backends.cpu import library
+
+FEWEST_PIXELS, MOST_PIXELS = 16, 64
+"""Rows or columns of the raster."""
+LIKELY_WATER_MM = 60.0
+"""What photons that count have passed, for choosing energies; results do not depend on it, their noise does."""
+
+
+@dataclass(frozen=True)
+class FastEffort:
+    """What the fast transport spends.
+
+    Args:
+        n_photons: sent out; the error falls with their square root.
+        seed:      of their random numbers; the same seed gives the same result with any number of threads.
+        voxel_mm:  of the coarse grid.
+        raster_mm: of the pixels that scatter is counted in, before it is smoothed.
+
+    Raises:
+        UsageError: no photons, or sizes that are not above 0.
+    """
+
+    n_photons: int = 150_000
+    seed: int = 0
+    voxel_mm: float = 8.0
+    raster_mm: float = 9.0
+
+    def __post_init__(self) -> None:
+        if self.n_photons < 1 or not self.voxel_mm > 0 or not self.raster_mm > 0:
+            raise UsageError(
+                f"{self.n_photons} photons, voxels of {self.voxel_mm} mm and pixels of {self.raster_mm} mm; "
+                "expected at least 1, and sizes above 0"
+            )
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Scatter at the detector, relative to what arrives at the same place with nothing in the way.
+
+    Args:
+        single:      (3, h, w) float64: photons scattered once, by counts, energy and response, on a coarse raster.
+        multiple:    (3, h, w) those scattered more often.
+        derivatives: (K, h, w) of the logarithm of the response with respect to that of each group's density.
+    """
+
+    single: Tensor
+    multiple: Tensor
+    derivatives: Tensor
+
+    def total(self, measure: str = "response") -> Tensor:
+        """(h, w) all scatter by `counts`, `energy` or `response`, on the coarse raster."""
+        return (self.single + self.multiple)[native.MEASURES.index(measure)]
+
+    def at_pixels(self, shape: tuple[int, int], measure: str = "response") -> Tensor:
+        """Scatter at the pixels of a detector that covers what the raster covers.
+
+        Args:
+            shape:   (H, W) pixels.
+            measure: `counts`, `energy` or `response`.
+
+        Returns:
+            (1, 1, H, W) float64, 0 or more.
+        """
+        return sampled(self.total(measure)[None, None], shape)
+
+    def scaled(self, factors: Tensor) -> Tensor:
+        """Response of scatter where groups are denser or thinner, to first order in the logarithm.
+
+        Args:
+            factors: (N, K) of each group's density, about 1.
+
+        Returns:
+            (N, 1, h, w) float64. Differentiable in the factors.
+
+        Source: score function, S(s) = S(1) exp(J (s - 1)).
+        """
+        change = torch.einsum("nk,khw->nhw", factors.to(self.derivatives) - 1, self.derivatives)
+        return (self.total() * torch.exp(change))[:, None]
+
+
+def fast_scatter(
+    matter: Matter,
+    view: Camera | Arrangement,
+    *,
+    spectrum: Spectrum,
+    grid: Grid | None = None,
+    response: Tensor | None = None,
+    effort: FastEffort | None = None,
+) -> Scatter:
+    """Scatter of one view, within some per cent and a fraction of a second.
+
+    Args:
+        matter:   (M, D, H, W) densities, g/cm³, and groups where derivatives are wanted.
+        view:     a camera of one view, whose beam covers its detector, or an arrangement, mm.
+        spectrum: of the beam.
+        grid:     in front of the detector: scatter behind it, still relative to nothing in the way, grid included.
+        response: (`N_ENERGIES`,) what the detector makes of a photon of each energy of `tables.energies_kev()`;
+                  by default its energy.
+        effort:   how many photons, and how coarse.
+
+    Returns:
+        Scatter on a coarse raster. Not differentiable; `Scatter.derivatives` stand in.
+
+    Raises:
+        UsageError: several views, energies without data, or no compiled kernels.
+
+    Source: Monte Carlo with forced meetings, exponential transform, expected-value scores and directions drawn by
+    two densities (Lux & Koblinger 1991); the same cross-sections as `transport`.
+    """
+    effort = effort or FastEffort()
+    check_kernels()
+    place = arrangement(view) if isinstance(view, Camera) else view
+    thin = coarsened(matter, effort.voxel_mm)
+    raster = raster_shape(place.size_mm, effort.raster_mm)
+    table = native.response_table(response)
+    sums, derivatives = _follow(thin, _beam(place, spectrum, table, raster), grid, effort)
+    field = place.openness(place.points(*raster)) * effort.n_photons / _photon_area(place, raster)
+    smooth = smoothed(torch.cat([sums.flatten(0, 1), derivatives])[None])[0]
+    whole = (smooth[:6].unflatten(0, (2, 3)) / (mean_measures(spectrum, table)[:, None, None] * field)).clamp_min(0)
+    response_sum = smooth[2] + smooth[5]
+    return Scatter(whole[0], whole[1], smooth[6:] / response_sum.clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def raster_shape(size_mm: tuple[float, float], pixel_mm: float) -> tuple[int, int]:
+    """Rows and columns that scatter is counted in: neither so few that its shape is lost nor more than needed.
+
+    Args:
+        size_mm:  height and width of the detector.
+        pixel_mm: wanted size of a pixel.
+    """
+    rows, columns = (min(max(round(size / pixel_mm), FEWEST_PIXELS), MOST_PIXELS) for size in size_mm)
+    return rows, columns
+
+
+def _photon_area(place: Arrangement, raster: tuple[int, int]) -> float:
+    """Area of the field in pixels of the raster."""
+    top, bottom, left, right = place.field
+    (height, width), (rows, columns) = place.size_mm, raster
+    return max((bottom - top) * (right - left) * rows * columns / (height * width), 1e-300)
+
+
+def _beam(place: Arrangement, spectrum: Spectrum, table: Tensor, raster: tuple[int, int]) -> native.Kept:
+    """Energies drawn as often as they are likely to reach the detector, and weighed back."""
+    kev, photons = (part.detach().to("cpu", torch.float64) for part in (spectrum.energies_kev, spectrum.photons))
+    native.check_energies(kev)
+    share = photons / photons.sum()
+    depth = 0.1 * LIKELY_WATER_MM * mass_attenuation_cm2_per_g("water", kev, "photo")
+    drawn = share * kev * torch.exp(-depth)
+    drawn = drawn / drawn.sum()
+    return native.radiation_task_of(place, kev, drawn, share / drawn.clamp_min(1e-300), table, raster)
+
+
+def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEffort) -> tuple[Tensor, Tensor]:
+    """(2, 3, h, w) sums of single and multiple scatter, and (K, h, w) of derivatives."""
+    volume = native.matter_task(matter, photon_tables(matter.materials), with_majorant=False)
+    strips = native.strips_task(grid) if grid else None
+    rows, columns = beam.task.rows, beam.task.columns
+    n_groups = 0 if matter.groups is None else int(matter.groups.max()) + 1
+    sums = torch.zeros(2, 3, rows, columns, dtype=torch.float64, device="cpu")
+    derivatives = torch.zeros(n_groups, rows, columns, dtype=torch.float64, device="cpu")
+    tally = native.tally_task(effort.n_photons, effort.seed, sums)
+    groups = None if matter.groups is None else matter.groups.to("cpu", torch.int32).contiguous()
+    if groups is not None and n_groups:
+        tally.n_groups, tally.groups = n_groups, library.ints(groups, *matter.shape)
+        tally.derivatives = library.doubles(derivatives, n_groups, rows, columns)
+    library.call("nerp_fast_scatter", volume.task, beam.task, strips and strips.task, tally)
+    return sums, derivatives
