@@ -124,16 +124,16 @@ def _check_ct(ct: Volume) -> None:
         raise GeometryError(f"material_volume() needs a CT of one channel in 'hu', found {found}; use read_volume")
     low, high = (float(end) for end in torch.aminmax(ct.values.detach()))
     if not (low >= LEAST_HU and high <= MOST_HU):
-        raise VolumeError(f"the CT's values run from {low:g} to {high:g}; expected HU within {LEAST_HU:g} to {MOST_HU:g}")
+        raise VolumeError(
+            f"the CT's values run from {low:g} to {high:g}; expected HU within {LEAST_HU:g} to {MOST_HU:g}"
+        )
     if CUT_OFF_HU <= high <= MOST_CUT_OFF_HU and (n_voxels := int((ct.values == high).count_nonzero())) > FEW_VOXELS:
         _log.warning(
             "the CT's HU end at %g, where %d voxels lie: metal is cut off there and will pass too much", high, n_voxels
         )
 
 
-def _slots(
-    labels: Volume | None, names: Mapping[int, str], groups: Mapping[str, Sequence[int]] | None
-) -> _Slots:
+def _slots(labels: Volume | None, names: Mapping[int, str], groups: Mapping[str, Sequence[int]] | None) -> _Slots:
     if labels is None:
         if groups or names:
             raise UsageError("groups or names of labels were given without labels; give the label map as well")
