@@ -22,6 +22,7 @@ from nerp.physics.acquisition import acquisition_of, exposure_mas
 from nerp.physics.beam import Beam, spectrum
 from nerp.physics.detector import Detector
 from nerp.physics.dose import air_kerma_ugy
+from nerp.physics.film import collimator
 
 HALF, MOST = 0.5, 3**0.5 / 2
 SIDES = {  # beam, image_right
@@ -47,6 +48,7 @@ EXPOSED = {
     "grid_pitch_mm": 0.25,
     "grid_focus_mm": 1800.0,
     "grid_interspace": "ALUMINUM",
+    "collimated": (3, 45, 4, 58),
     "detector": "caesium iodide",
 }
 ORIGIN = Origin("a CT", "a record", "nerp 0.1.0", note="Beam of 120 kVp.")
@@ -154,6 +156,8 @@ def test_what_is_known_of_the_exposure_is_in_the_header(tmp_path):
     assert file.GridPitch == 0.25 and file.GridFocalDistance == 1800 and file.GridSpacingMaterial == "ALUMINUM"
     assert file.DistanceSourceToDetector == 1800 and file.DistanceSourceToPatient == 1600
     assert file.EstimatedRadiographicMagnificationFactor == 1.125
+    edges = (file.CollimatorLeftVerticalEdge, file.CollimatorRightVerticalEdge)
+    assert (*edges, file.CollimatorUpperHorizontalEdge, file.CollimatorLowerHorizontalEdge) == (3, 45, 4, 58)
     assert list(file.ImagerPixelSpacing) == [0.4, 0.4] and file.BodyPartExamined == "CHEST"
 
 
@@ -314,3 +318,14 @@ def test_a_collimated_border_is_cut_off_as_of_any_radiograph(tmp_path):
         path = written(tmp_path / "a.dcm", image=film, polarity=polarity, bits=16)
         assert read_grey(path) == pytest.approx(image(), abs=1e-5)
         assert dcmread(path).pixel_array.shape == film.shape
+
+
+def test_the_edges_of_the_collimator_are_those_of_the_film(phantom):
+    camera = chest_camera(phantom, "pa", shape=(61, 47))
+    pixel_mm = (float(camera.pixel_mm[0, 0]), float(camera.pixel_mm[0, 1]))
+    border_mm = 4.2 * pixel_mm[0]
+    left, right, top, bottom = acquisition_of(camera, border_mm=border_mm).collimated
+    is_open = collimator(camera.shape, border_mm, pixel_mm) > 0.5
+    expected = torch.zeros_like(is_open)
+    expected[top - 1 : bottom, left - 1 : right] = True
+    assert torch.equal(is_open, expected) and acquisition_of(camera).collimated is None

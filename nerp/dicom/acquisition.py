@@ -71,6 +71,7 @@ class Acquisition:
         grid_pitch_mm:       from one strip to the next.
         grid_focus_mm:       focal distance of the grid; None where its strips are parallel.
         grid_interspace:     what is between the strips, such as `ALUMINUM`.
+        collimated:          first and last column, first and last row within the collimator's edges, from 1.
         detector:            what the detector is made of, 64 characters at most.
 
     Raises:
@@ -94,6 +95,7 @@ class Acquisition:
     grid_pitch_mm: float | None = None
     grid_focus_mm: float | None = None
     grid_interspace: str = ""
+    collimated: tuple[int, int, int, int] | None = None
     detector: str = ""
 
     def __post_init__(self) -> None:
@@ -164,7 +166,7 @@ def positioning(taken: Acquisition) -> dict[str, Any]:
 
 
 def exposure(taken: Acquisition) -> dict[str, Any]:
-    """Keywords of the modules X-Ray Generation, Filtration, Grid and Acquisition Dose (DICOM PS3.3, C.8.7)."""
+    """Keywords of the modules X-Ray Generation, Filtration, Collimator, Grid, Acquisition Dose (DICOM PS3.3, C.8.7)."""
     mas = taken.exposure_mas
     kerma = "Entrance dose is air kerma in free air, without backscatter."
     return {
@@ -175,6 +177,7 @@ def exposure(taken: Acquisition) -> dict[str, Any]:
         "CommentsOnRadiationDose": None if taken.entrance_dose_mgy is None else kerma,
         "HalfValueLayer": taken.half_value_layer_mm,
         **_filter(taken),
+        **_collimator(taken),
         **_grid(taken),
     }
 
@@ -196,6 +199,14 @@ def _filter(taken: Acquisition) -> dict[str, Any]:
         return {}
     both = {f"FilterThickness{end}": list(sheets.values()) for end in ("Minimum", "Maximum")}
     return {"FilterType": "FLAT" if len(sheets) == 1 else "MULTIPLE", "FilterMaterial": list(sheets), **both}
+
+
+def _collimator(taken: Acquisition) -> dict[str, Any]:
+    if taken.collimated is None:
+        return {}
+    edges = ("LeftVerticalEdge", "RightVerticalEdge", "UpperHorizontalEdge", "LowerHorizontalEdge")
+    places = {f"Collimator{edge}": place for edge, place in zip(edges, taken.collimated, strict=True)}
+    return {"CollimatorShape": "RECTANGULAR", **places}
 
 
 def _grid(taken: Acquisition) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def acquisition_of(
     beam: Beam | None = None,
     detector: Detector | None = None,
     entrance_mm: float | None = None,
+    border_mm: float = 0.0,
 ) -> Acquisition:
     """How a radiograph was taken, for its DICOM header.
 
@@ -29,6 +30,7 @@ def acquisition_of(
         detector:    its scintillator and dose.
         entrance_mm: from the focus to where the beam enters the patient; with a beam and a detector the tube
                      current by time follows from it and the dose.
+        border_mm:   width of the collimator's shadow at the detector's edges; 0 for none.
 
     Returns:
         What is known; the rest is None.
@@ -46,6 +48,8 @@ def acquisition_of(
     if detector is not None:
         made_of = f"caesium iodide, {detector.csi_um:g} um, simulated"
         known = replace(known, entrance_dose_mgy=detector.dose_mgy, detector=made_of)
+    if border_mm:
+        known = replace(known, collimated=_collimated(camera.shape, known.pixel_mm, border_mm))
     if beam is not None and detector is not None and entrance_mm is not None:
         known = replace(known, exposure_mas=exposure_mas(beam, detector, entrance_mm))
     return known
@@ -79,6 +83,15 @@ def _places(camera: Camera) -> Acquisition:
         source_detector_mm=abs(float((heading * normal).sum())),
         source_object_mm=middle,
     )
+
+
+def _collimated(shape: tuple[int, int], pixel_mm: tuple[float, float], border_mm: float) -> tuple[int, int, int, int]:
+    """First and last column, first and last row that lie mostly within the collimator's edges, from 1."""
+    (top, bottom), (left, right) = (
+        (round(border_mm / side) + 1, count - round(border_mm / side))
+        for count, side in zip(shape, pixel_mm, strict=True)
+    )
+    return left, right, top, bottom
 
 
 def _plain(direction: Tensor) -> tuple[float, float, float]:
