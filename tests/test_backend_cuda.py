@@ -125,6 +125,18 @@ def test_label_lengths_of_all_labels_in_several_maps(name):
     assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
+def test_areal_densities_and_their_gradients():
+    source, _, shape = GEOMETRIES["oblique"]
+    parts = vectors(source)
+    rays = rays_of("oblique", parts)
+    slots = 16 * (random(*shape).detach() * 2).floor()
+
+    def compute(backend, codes, densities):
+        return backend.areal_densities(codes + slots, densities, [0, 0], 1, rays)
+
+    compare(compute, [random(*shape, scale=2.0), random(2, 3, 2)], parts)
+
+
 of_every_kind = pytest.mark.parametrize("kind", KINDS)
 few = settings(
     max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerp.projection.backends import reference
-from nerp.projection.backends.cpu import casting, integrals, library, operators
+from nerp.projection.backends.cpu import casting, integrals, library, material_lengths, operators
 from nerp.projection.rays import Rays
 
 cast_rays = casting.cast_rays
@@ -84,6 +84,27 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     if wants_gradient or maps[0].numel() > _MOST_FLOATS or not in_table:
         return reference.label_lengths(maps, labels, rays)
     return operators.label_lengths(_single(maps), labels, *_dense(rays), _image_shape(rays)).mT
+
+
+def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_groups: int, rays: Rays) -> Tensor:
+    """How much of every material lies on each ray, in one traversal.
+
+    Args:
+        codes:     (D, H, W) code of each voxel, which carries its slot.
+        densities: (S, N, M) g/cm² per mm of M materials at N knots in S slots.
+        group_of:  S places among the groups.
+        n_groups:  G.
+        rays:      (B, R).
+
+    Returns:
+        (B, R, G M) g/cm², as `reference.areal_densities` gives it, from which gradients in codes and rays come.
+
+    Source: Siddon 1985, with the lengths gathered by code.
+    """
+    if codes.numel() > _MOST_FLOATS or material_lengths.needs_reference(codes, densities, rays):
+        return reference.areal_densities(codes, densities, group_of, n_groups, rays)
+    lines, shape = _dense(rays), _image_shape(rays)
+    return material_lengths.areal_densities(_single(codes), densities, group_of, n_groups, lines, shape)
 
 
 _REASON = library.missing()

@@ -41,7 +41,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from nerp.projection.backends import reference
+from nerp.projection.backends import knots, reference
 from nerp.projection.rays import Rays
 from nerp.projection.rays import cast_rays as cast_rays
 
@@ -152,6 +152,31 @@ def label_weights(
         return reference.label_weights(opacity, maps, labels, carry, rays, n_samples=n_samples)
     carry, parts = carry.to(opacity.device), _parts(rays, opacity, opacity.dtype)
     return _operators().label_weights(opacity, maps, carry, *parts, labels, n_samples)
+
+
+def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_groups: int, rays: Rays) -> Tensor:
+    """How much of every material lies on each ray: each knot of each slot is integrated by itself.
+
+    Args:
+        codes:     (D, H, W) code of each voxel, which carries its slot.
+        densities: (S, N, M) g/cm² per mm of M materials at N knots in S slots.
+        group_of:  S places among the groups.
+        n_groups:  G.
+        rays:      (B, R).
+
+    Returns:
+        (B, R, G M) g/cm², as `reference.areal_densities` gives it.
+
+    Raises:
+        UsageError: a tensor is not on a GPU.
+
+    Source: Siddon 1985, with the lengths gathered by code.
+    """
+    places, slots = knots.split(codes)
+    n_slots, n_knots = densities.shape[:2]
+    shares = (knots.hat(places, knot) * (slots == slot) for slot in range(n_slots) for knot in range(n_knots))
+    paths_mm = torch.cat([siddon(share[None], rays) for share in shares], dim=-1)
+    return knots.areal_densities(paths_mm.unflatten(2, (n_slots, n_knots)), densities, group_of, n_groups)
 
 
 def _operators() -> ModuleType:

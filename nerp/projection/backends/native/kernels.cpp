@@ -4,7 +4,9 @@
 #include "cast.h"
 #include "label_lengths.h"
 #include "march_backward.h"
+#include "material_lengths.h"
 #include "siddon_rays.h"
+#include "transmission.h"
 
 #define NERP_JOIN(a, b) a##b
 #define NERP_TABLE(isa) NERP_JOIN(isa, _kernels)
@@ -24,6 +26,8 @@ extern const Kernels NERP_TABLE(NERP_ISA) = {
     NERP_ISA::cast_row,
     NERP_ISA::cast_row_backward,
     NERP_ISA::label_tile,
+    NERP_ISA::material_tile,
+    NERP_ISA::transmission,
 };
 
 }  // namespace nerp

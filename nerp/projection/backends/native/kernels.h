@@ -18,6 +18,9 @@ struct Kernels {
     void (*cast_row)(const NerpCamera&, int view, int row, const NerpRayGradient& to);
     void (*cast_row_backward)(const NerpCamera&, int view, int row, const NerpRayGradient& from, double* to);
     void (*label_lengths)(const NerpScene&, const Tile&, const float* map, const NerpLabels&, float* lengths);
+    void (*materials)(const NerpScene&, const Tile&, const float* codes, const NerpMaterials&, float* blocks,
+                      bool* touched, float* image);
+    void (*transmission)(const NerpTransmission&, int view, int64_t pixel, int count);
 };
 
 extern const Kernels baseline_kernels, avx2_kernels, avx512_kernels;
