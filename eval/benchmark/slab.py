@@ -83,12 +83,12 @@ def primary_of(slab: Slab, grid) -> list[float]:
     return [float((left * weight).sum() / (photons * weight).sum()) for weight in (torch.ones_like(kev), kev)]
 
 
-def water(thickness_mm: float) -> Matter:
-    """A slab from z = 0 upwards, in voxels of about 4 mm."""
-    n_across, n_deep = round(SIDE_MM / VOXEL_MM), max(1, round(thickness_mm / VOXEL_MM))
-    steps = torch.tensor([SIDE_MM / n_across] * 2 + [thickness_mm / n_deep, 1], dtype=torch.float64, device="cpu")
+def water(thickness_mm: float, side_mm: float) -> Matter:
+    """A square slab from z = 0 upwards, in voxels of about 4 mm."""
+    n_across, n_deep = round(side_mm / VOXEL_MM), max(1, round(thickness_mm / VOXEL_MM))
+    steps = torch.tensor([side_mm / n_across] * 2 + [thickness_mm / n_deep, 1], dtype=torch.float64, device="cpu")
     affine = torch.diag(steps)
-    affine[:2, 3] = (steps[:2] - SIDE_MM) / 2
+    affine[:2, 3] = (steps[:2] - side_mm) / 2
     affine[2, 3] = steps[2] / 2
     density = composition("water").density_g_per_cm3
     voxels = torch.full((1, n_across, n_across, n_deep), density, dtype=torch.float32, device="cpu")
@@ -96,12 +96,15 @@ def water(thickness_mm: float) -> Matter:
 
 
 def quick_scatter(slab: Slab, grid, *, warm: bool = False) -> list[float]:
-    """By the fast way, at its default effort: the field is what the detector covers."""
+    """By the fast way, at its default effort; the field is what the detector covers.
+
+    Each photon that enters has as much water around it as that of the exact way's pencil beam.
+    """
     size = slab.field_mm
     place = slab_arrangement(thickness_mm=slab.water_mm, gap_mm=slab.gap_mm, size_mm=size, field_mm=size)
     effort = FastEffort(seed=slab.seed) if slab.photons is None else FastEffort(slab.photons, slab.seed)
     effort = FastEffort(10) if warm else effort
-    found = fast_scatter(water(slab.water_mm), place, spectrum=slab.spectrum, grid=grid, effort=effort)
+    found = fast_scatter(water(slab.water_mm, SIDE_MM + size), place, spectrum=slab.spectrum, grid=grid, effort=effort)
     return [float(found.at_pixels((101, 101), measure)[0, 0, 50, 50]) for measure in MEASURES]
 
 
@@ -111,7 +114,7 @@ def exact_scatter(slab: Slab, grid, *, warm: bool = False) -> list[float]:
     place = slab_arrangement(thickness_mm=slab.water_mm, gap_mm=slab.gap_mm, size_mm=size, field_mm=0)
     n_photons = 10 if warm else slab.photons or EXACT_PHOTONS
     effort = Effort(n_photons, slab.seed, raster=(1, 1))
-    tallies = transport(water(slab.water_mm), place, spectrum=slab.spectrum, effort=effort, grid=grid)
+    tallies = transport(water(slab.water_mm, SIDE_MM), place, spectrum=slab.spectrum, effort=effort, grid=grid)
     kev, photons = slab.spectrum.energies_kev, slab.spectrum.photons
     sent = n_photons * torch.stack([torch.ones_like(kev.sum()), (kev * photons).sum() / photons.sum()])
     return (tallies.sums[1:, :2, 0, 0].sum(0) / sent).tolist()

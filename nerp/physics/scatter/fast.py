@@ -23,8 +23,11 @@ from nerp.projection.backends.cpu import library
 
 FEWEST_PIXELS, MOST_PIXELS = 16, 64
 """Rows or columns of the raster."""
-SIGMA_PIXELS = (1.8, 2.5)
-"""Of the Gaussians that counts of single and multiple scatter are smoothed by, pixels of the raster."""
+SMOOTHER_THAN_GAP, SMOOTHER_THAN_FIELD = (0.32, 0.45), (1 / 25, 1 / 18)
+"""Widths (sigma) of the Gaussians that counts of single and of multiple scatter are smoothed by: no more than these
+parts of the distance between matter and detector, and of the detector's size, below which scatter has no detail."""
+SIGMA_PIXELS = (0.8, 4.0)
+"""Least and largest of these widths, pixels of the raster."""
 REFERENCE_KEV = 60.0
 LIKELY_WATER_MM = 60.0
 """What photons that count have passed, for choosing energies; results do not depend on it, their noise does."""
@@ -140,10 +143,11 @@ def fast_scatter(
     sums, derivatives = _follow(thin, _beam(place, spectrum, table, raster), grid, effort)
     field = place.openness(place.points(*raster)) * effort.n_photons / _photon_area(place, raster)
     clear = mean_measures(spectrum, table)[:, None, None] * field
+    sigmas = _sigmas(thin, place, raster)
     single, multiple = (
-        (smoothed(part[None], sigma)[0] / clear).clamp_min(0) for part, sigma in zip(sums, SIGMA_PIXELS, strict=True)
+        (smoothed(part[None], sigma)[0] / clear).clamp_min(0) for part, sigma in zip(sums, sigmas, strict=True)
     )
-    changes = smoothed(derivatives[None], SIGMA_PIXELS[1])[0] / clear[2]
+    changes = smoothed(derivatives[None], sigmas[1])[0] / clear[2]
     return Scatter(single, multiple, changes / (single + multiple)[2].clamp_min(torch.finfo(torch.float64).tiny))
 
 
@@ -156,6 +160,32 @@ def raster_shape(size_mm: tuple[float, float], pixel_mm: float) -> tuple[int, in
     """
     rows, columns = (min(max(round(size / pixel_mm), FEWEST_PIXELS), MOST_PIXELS) for size in size_mm)
     return rows, columns
+
+
+def _sigmas(matter: Matter, place: Arrangement, raster: tuple[int, int]) -> list[float]:
+    """Pixels that single and multiple scatter are smoothed by."""
+    height, width = place.size_mm
+    pixel_mm = (height * width / (raster[0] * raster[1])) ** 0.5
+    gap_mm, size_mm = gap_of(matter, place), (height * width) ** 0.5
+    wanted = zip(SMOOTHER_THAN_GAP, SMOOTHER_THAN_FIELD, strict=True)
+    return [
+        min(max(min(by_gap * gap_mm, by_size * size_mm) / pixel_mm, SIGMA_PIXELS[0]), SIGMA_PIXELS[1])
+        for by_gap, by_size in wanted
+    ]
+
+
+def gap_of(matter: Matter, place: Arrangement) -> float:
+    """Distance of a box of matter from the detector's plane, mm; 0 where it reaches it.
+
+    Args:
+        matter: (M, D, H, W) voxels.
+        place:  of the detector.
+    """
+    ends = [torch.tensor([-0.5, size - 0.5], dtype=torch.float64, device="cpu") for size in matter.shape]
+    corners = torch.cartesian_prod(*ends) @ matter.affine[:3, :3].T + matter.affine[:3, 3]
+    normal = torch.linalg.cross(place.right, place.down)
+    heights = (place.centre - corners) @ (normal * torch.sign((normal * place.inwards).sum()))
+    return max(float(heights.min()), 0.0)
 
 
 def _photon_area(place: Arrangement, raster: tuple[int, int]) -> float:
