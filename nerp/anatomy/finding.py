@@ -89,7 +89,7 @@ def find_anatomy(volume: Volume) -> Anatomy:
     body = _largest((hu > BODY_HU) & inside, opening=1)
     if not body.any():
         return _box(volume)
-    lungs = _lungs((hu < LUNG_HU) & inside & _between(body), SMALLEST_LUNG_MM3 / COARSE_MM**3)
+    lungs = large_pieces_of_air((hu < LUNG_HU) & inside & _between(body), SMALLEST_LUNG_MM3 / COARSE_MM**3)
     tissue = _tissue(body, (hu - BODY_HU) / RAMP_HU, places)
     aerated = None if lungs is None else _tissue(lungs, (LUNG_HU - hu) / RAMP_HU, places)
     return Anatomy(tissue, aerated, _midline(body, lungs, hu, places), COARSE_MM)
@@ -179,8 +179,16 @@ def _between(body: np.ndarray) -> np.ndarray:
     return box
 
 
-def _lungs(air: np.ndarray, smallest: float) -> np.ndarray | None:
-    """The large pieces of enclosed air; stomach and bowel gas are smaller by far."""
+def large_pieces_of_air(air: np.ndarray, smallest: float) -> np.ndarray | None:
+    """The large pieces of enclosed air; stomach and bowel gas are smaller by far.
+
+    Args:
+        air:      (Z, Y, X) bool.
+        smallest: voxels of which the largest has at least to be.
+
+    Returns:
+        (Z, Y, X) bool, opened; None where all are smaller.
+    """
     from scipy import ndimage
 
     pieces, _ = ndimage.label(ndimage.binary_opening(air))

@@ -1,0 +1,21 @@
+"""Where body, lungs and airways of a CT lie; what is not the body; what the CT cuts."""
+
+from nerp.anatomy.body import BodyMap, map_body
+from nerp.anatomy.cuts import Cuts, find_cuts
+from nerp.anatomy.finding import Anatomy, Tissue, find_anatomy
+from nerp.anatomy.landmarks import Landmarks, find_landmarks
+from nerp.anatomy.table import body_voxels, without_table
+
+__all__ = [
+    "Anatomy",
+    "BodyMap",
+    "Cuts",
+    "Landmarks",
+    "Tissue",
+    "body_voxels",
+    "find_anatomy",
+    "find_cuts",
+    "find_landmarks",
+    "map_body",
+    "without_table",
+]
