@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 from collections.abc import Sequence
-from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_void_p
+from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 4
+ABI = 5
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -98,6 +98,26 @@ class Materials(Structure):
     ]
 
 
+class Transmission(Structure):
+    """`NerpTransmission`: areal densities, and what passes them at each energy."""
+
+    _fields_ = [
+        ("n_views", c_int32),
+        ("n_variants", c_int32),
+        ("n_groups", c_int32),
+        ("n_materials", c_int32),
+        ("n_energies", c_int32),
+        ("n_responses", c_int32),
+        ("threads", c_int32),
+        ("n_pixels", c_int64),
+        ("areal", c_void_p),
+        ("scales", c_void_p),
+        ("mu", c_void_p),
+        ("weights", c_void_p),
+        ("image", c_void_p),
+    ]
+
+
 SIGNATURES = {
     "nerp_march": (c_void_p, c_void_p, c_void_p),
     "nerp_march_backward": (c_void_p, c_void_p, c_void_p),
@@ -106,6 +126,7 @@ SIGNATURES = {
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_materials": (c_void_p, c_void_p, c_void_p, c_void_p),
+    "nerp_transmission": (c_void_p,),
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_choose_isa": (c_char_p,),

@@ -1,4 +1,4 @@
-// 1 - exp(-x), to float accuracy for every x, small ones included.
+// exp(-x), and 1 - exp(-x) to float accuracy for every x, small ones included.
 #pragma once
 
 #include "simd.h"
@@ -6,9 +6,12 @@
 namespace nerp {
 namespace NERP_ISA {
 
-// With -x = n ln 2 + r and p = exp(r) - 1: exp(-x) - 1 = 2^n p + (2^n - 1), exact in its second
-// term, so that nothing cancels at small x, where n = 0. NaN stays NaN.
-HOT Floats absorbed(Floats x) {
+// exp(-x) = power (1 + part): with -x = n ln 2 + r, power is 2^n and part exp(r) - 1. NaN stays NaN.
+struct Exponential {
+    Floats power, part;
+};
+
+HOT Exponential exponential(Floats x) {
     const Floats limit = broadcast(87.0f);  // exp(-87) is the last normal float
     x = x > limit ? limit : x;
     x = x < -limit ? -limit : x;
@@ -26,7 +29,19 @@ HOT Floats absorbed(Floats x) {
     p = p * (r * r) + r;
     const Ints exponent = (Ints)shifted << 23;  // the rounder's own bits leave at the top
     const Floats power = (Floats)(exponent + (127 << 23));
-    return (1.0f - power) - power * p;
+    return {power, p};
+}
+
+// exp(-x) - 1 = power part + (power - 1), exact in its second term, so that nothing cancels at small
+// x, where n = 0.
+HOT Floats absorbed(Floats x) {
+    const Exponential e = exponential(x);
+    return (1.0f - e.power) - e.power * e.part;
+}
+
+HOT Floats passed(Floats x) {
+    const Exponential e = exponential(x);
+    return e.power + e.power * e.part;
 }
 
 }  // namespace NERP_ISA

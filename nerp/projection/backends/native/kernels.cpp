@@ -6,6 +6,7 @@
 #include "march_backward.h"
 #include "material_lengths.h"
 #include "siddon_rays.h"
+#include "transmission.h"
 
 #define NERP_JOIN(a, b) a##b
 #define NERP_TABLE(isa) NERP_JOIN(isa, _kernels)
@@ -26,6 +27,7 @@ extern const Kernels NERP_TABLE(NERP_ISA) = {
     NERP_ISA::cast_row_backward,
     NERP_ISA::label_tile,
     NERP_ISA::material_tile,
+    NERP_ISA::transmission,
 };
 
 }  // namespace nerp

@@ -20,6 +20,7 @@ struct Kernels {
     void (*label_lengths)(const NerpScene&, const Tile&, const float* map, const NerpLabels&, float* lengths);
     void (*materials)(const NerpScene&, const Tile&, const float* codes, const NerpMaterials&, float* blocks,
                       bool* touched, float* image);
+    void (*transmission)(const NerpTransmission&, int view, int64_t pixel, int count);
 };
 
 extern const Kernels baseline_kernels, avx2_kernels, avx512_kernels;

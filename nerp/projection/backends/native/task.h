@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 4
+#define NERP_ABI 5
 
 extern "C" {
 
@@ -118,9 +118,24 @@ struct NerpTally {
     double* derivatives;   // (n_groups, rows, columns)
 };
 
+// Areal densities of materials, and how a beam of a few energies passes them; `scales` weigh the groups anew
+// for each variant of the images.
+struct NerpTransmission {
+    int32_t n_views, n_variants, n_groups, n_materials, n_energies, n_responses, threads;
+    int64_t n_pixels;      // of an image
+    const float* areal;    // (n_views, n_groups, n_materials, n_pixels), g/cm2
+    const float* scales;   // (n_variants, n_groups)
+    const float* mu;       // (n_energies, n_materials), cm2/g
+    const float* weights;  // (n_energies, n_responses)
+    float* image;          // (n_views, n_variants, n_responses, n_pixels)
+};
+
 }  // extern "C"
 
 namespace nerp {
+
+// Pixels that are worked on together, and the largest numbers of materials and responses.
+constexpr int pixels_together = 128, transmitting_materials = 32, most_responses = 4;
 
 constexpr int material_knots = 8, most_materials = 8, codes_per_slot = 16;
 
