@@ -93,7 +93,7 @@ def test_the_mask_is_where_rays_pass_through_the_cut():
     z = -(rows.double() - 59.5) * 4.0
     assert float(z.max()) == pytest.approx(-96, abs=4.1)
     assert float(z.min()) == pytest.approx(-59.5 * 4)
-    assert 59.5 * 4 < 100 + BELOW_MM
+    assert 100 + BELOW_MM > 59.5 * 4
     columns = found.mask[0, 0].any(dim=0).sum() * 4.0
     assert float(columns) == pytest.approx(2 * 150 * (1 - (100 / 180) ** 2) ** 0.5, abs=13)
 

@@ -197,7 +197,7 @@ def union_lengths(keys: Tensor, enter: Tensor, leave: Tensor) -> tuple[Tensor, T
     keys, enter, leave = keys[order], enter[order], leave[order]
     _, rank = torch.unique_consecutive(keys, return_inverse=True)
     first, last = (float(end) for end in (enter.detach().amin(), leave.detach().amax())) if len(keys) else (0.0, 0.0)
-    shift = rank * (last - first + 1.0) - first
+    shift = rank.double() * (last - first + 1.0) - first
     reached = (leave + shift).cummax(dim=0).values
     before = torch.cat([reached.new_full((1,), -math.inf), reached[:-1]])[: len(keys)] - shift
     return keys, (leave - torch.maximum(enter, before)).clamp(min=0.0)
