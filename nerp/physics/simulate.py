@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerp.anatomy import without_table
+from nerp.anatomy import BodyMap, without_table
 from nerp.camera import Camera
 from nerp.errors import UsageError
 from nerp.physics.beam import Beam, Spectrum, spectrum
@@ -71,6 +71,7 @@ class Simulator:
         labels:  `(M, D, H, W)` on the CT's grid: where they have names they tell bone from contrast agent.
         names:   of the label values.
         groups:  label values of each structure whose density can be scaled; None for none.
+        body:    the CT's `map_body`, where that is known.
         device:  where it is projected.
         backend: of the projection.
 
@@ -86,12 +87,13 @@ class Simulator:
         labels: Volume | None = None,
         names: Mapping[int, str] | None = None,
         groups: Mapping[str, Sequence[int]] | None = None,
+        body: BodyMap | None = None,
         device: torch.device | str = "cpu",
         backend: str = "auto",
     ):
         self.setup = setup or Setup()
         physics = self.setup.physics
-        bare = without_table(ct) if physics.table_removed else ct
+        bare = without_table(ct, body) if physics.table_removed else ct
         told: dict[str, Any] = {} if labels is None else {"labels": labels.to("cpu"), "names": names, "groups": groups}
         self.materials = material_volume(bare.to("cpu"), **told, energy_kev=physics.effective_kev).to(device)
         self.backend = choose_backend(backend, self.materials.codes).__name__.rpartition(".")[2]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from nerp.anatomy import BodyMap, map_body
 from nerp.camera import Camera
 from nerp.display import HIGH, LOW, display_image
 from nerp.errors import UsageError
 from nerp.physics.film import film
 from nerp.physics.objects import ObjectImages
 from nerp.physics.simulate import Setup, Simulator
+from nerp.physics.truncation import truncation
 from nerp.projection import siddon
 from nerp.projection.dispatch import choose_backend
 from nerp.synthesis.chance import NOTHING, Chance, draw_scales, draw_seed
@@ -49,6 +52,11 @@ class Scene:
         """Of the projection, `auto` for the best that is live."""
         return self.settings.backend
 
+    @cached_property
+    def body(self) -> BodyMap:
+        """Where the body lies in the CT, mm."""
+        return map_body(self.ct)
+
 
 class Renderer(Protocol):
     """One CT, ready to be seen by any camera. Masks by the rule `rendered` need its `fields`."""
@@ -65,9 +73,8 @@ class Renderer(Protocol):
     def fields(self) -> Fields | None:
         """What the rays march through, (1, D, H, W) each; None where they do not march."""
 
-    @property
-    def physics(self) -> dict[str, Any]:
-        """What the record says of a physical radiograph's making; nothing of others."""
+    def facts(self, camera: Camera) -> dict[str, Any]:
+        """What the record says of how a physical radiograph by this camera was made; nothing of others."""
 
     def draw(self, generator: torch.Generator) -> Chance:
         """What chance decides of one image, beside camera and objects."""
@@ -108,7 +115,10 @@ class _Percentile:
     """What modes have in common that scale an image by its own quantiles, and leave nothing to chance."""
 
     display: dict[str, Any] = {"name": "percentile", "low": LOW, "high": HIGH}
-    physics: dict[str, Any] = {}
+
+    def facts(self, camera: Camera) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
     def draw(self, generator: torch.Generator) -> Chance:
         """Nothing."""
@@ -194,8 +204,9 @@ class PhysicalRenderer:
         self.config_sha256: str | None = None
         self._settings = scene.settings
         labels, names = scene.labels, scene.label_names
-        self.physics = {**scene.settings.physics_json(), "label_names": _present_names(labels, names)}
-        self.display = {"name": "film", **self.physics["film"]}
+        self._scene = scene
+        self._told = {**scene.settings.physics_json(), "label_names": _present_names(labels, names)}
+        self.display = {"name": "film", **self._told["film"]}
         spread = scene.settings.physics.density_spread > 0 and labels is not None
         self._simulator = Simulator(
             scene.ct,
@@ -203,10 +214,15 @@ class PhysicalRenderer:
             labels=labels,
             names=names,
             groups=structure_groups(labels, names) if labels is not None and spread else None,
+            body=scene.body,
             device=scene.device,
             backend=scene.backend,
         )
         self.backend = self._simulator.backend
+
+    def facts(self, camera: Camera) -> dict[str, Any]:
+        """Settings, names of labels, and what the CT cuts off this camera's view."""
+        return {**self._told, "truncation": truncation(self._scene.ct, camera, body=self._scene.body).to_dict()}
 
     def draw(self, generator: torch.Generator) -> Chance:
         """The noise's seed, and each structure's density."""

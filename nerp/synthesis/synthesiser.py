@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.anatomy import Landmarks
+from nerp.anatomy import Landmarks, find_landmarks
 from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
 from nerp.data.records import MaskRecord, PairRecord, mask_fields
 from nerp.data.source_files import SourceFile
 from nerp.devices import choose_device
 from nerp.errors import GeometryError
-from nerp.physics.objects import ObjectImages, PlacedObject, landmarks, object_masks, project_object_materials
+from nerp.physics.objects import ObjectImages, PlacedObject, object_masks, project_object_materials
 from nerp.projection import obscuring_tissue, project_masks
 from nerp.synthesis.chance import NOTHING, Chance
 from nerp.synthesis.coverage import label_points, outside_fraction
@@ -113,14 +113,14 @@ class Synthesiser:
         self.labels = None if labels is None else labels.to(self.device)
         self._points = [] if labels is None else [label_points(labels, one.labels) for one in self.plan.structures]
         with repeatable():
-            scene = Scene(ct, self.device, self.settings, generator, self.labels, self.label_names)
-            self.renderer = RENDERERS[self.settings.mode](scene)
+            self.scene = Scene(ct, self.device, self.settings, generator, self.labels, self.label_names)
+            self.renderer = RENDERERS[self.settings.mode](self.scene)
             self._obscuring = self._obscuring_tissue()
 
     @cached_property
     def landmarks(self) -> Landmarks:
         """Where objects can lie on this CT's patient, mm."""
-        return landmarks(self.ct)
+        return find_landmarks(self.scene.body)
 
     def draw(self, camera: Camera, generator: torch.Generator) -> Chance:
         """What chance decides of a pair beside its camera: noise, densities, objects.
@@ -164,7 +164,7 @@ class Synthesiser:
             for png, mask, any_fraction, points in zip(mask_pngs, masks, crossed, self._points, strict=True)
         ]
         placed = [_object_facts(one, *made) for one, *made in zip(chance.objects, object_pngs, shadows, strict=True)]
-        record = replace(self._record(camera, image_png, facts), objects=placed, physics=self._physics(chance))
+        record = replace(self._record(camera, image_png, facts), objects=placed, physics=self._physics(camera, chance))
         raw_image, shown_image = (one[0, 0].float().cpu().numpy() for one in (raw, shown))
         return Pair(raw_image, shown_image, image, masks, image_png, mask_pngs, object_pngs, record)
 
@@ -173,8 +173,8 @@ class Synthesiser:
             return None
         return project_object_materials(objects, camera, samples=self.settings.objects.samples)
 
-    def _physics(self, chance: Chance) -> dict[str, Any]:
-        made = self.renderer.physics
+    def _physics(self, camera: Camera, chance: Chance) -> dict[str, Any]:
+        made = self.renderer.facts(camera)
         samples = {"object_samples": self.settings.objects.samples} if chance.objects else {}
         return {**made, **(chance.as_json() if made else {}), **samples}
 
