@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nerp.physics.objects.shapes import Curve
 
-STEP_MM = 4.0
+STEP_MM = 6.0
 """Piece that a curve is made of, about: the longest where it bends little."""
-LARGEST_TURN_RAD = 0.35
+LARGEST_TURN_RAD = 0.25
 
 
 @lru_cache(maxsize=4096)
