@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 5
+#define NERP_ABI 6
 
 extern "C" {
 
@@ -116,6 +116,13 @@ struct NerpTally {
     double* sums;          // (kinds, 3, rows, columns)
     const int32_t* groups; // (D, H, W), 0 to n_groups - 1, or -1 for none; null without groups
     double* derivatives;   // (n_groups, rows, columns)
+};
+
+// Blocks of voxels; at the far rim they are cut off.
+struct NerpBlocks {
+    int32_t shape[3];   // voxels along d, h, w
+    int32_t factor[3];  // voxels of a block along each
+    int32_t threads;
 };
 
 // Areal densities of materials, and how a beam of a few energies passes them; `scales` weigh the groups anew
