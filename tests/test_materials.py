@@ -153,6 +153,11 @@ def test_groups_need_no_names_and_channels_may_overlap():
     assert [found.groups[found.group_of[slot]] for slot in found.group_map.flatten().tolist()] == ["a", "b", "rest"]
 
 
+def test_a_group_names_its_labels():
+    found = found_in(material_volume(ct(400, 400), labels(7, 8), groups={"lungs": [7], "parts": [8]}))
+    assert found["bone"][0] == 0 < found["bone"][1]
+
+
 def test_the_codes_are_differentiable_in_the_hu():
     knots = knots_hu()
     hu = torch.tensor([-900.0, -150, 20, 800, 3000], dtype=torch.float64, requires_grad=True)

@@ -1,5 +1,6 @@
 """Areal densities of many materials at once: against integrals of each, on every backend, and their gradients."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from nerp.errors import GeometryError, UsageError
 from nerp.projection import available_backends, siddon
 from nerp.projection.backends import cpu
 from nerp.projection.backends.cpu import library
+from nerp.projection.blocks import blocks_of
 from nerp.projection.materials import MaterialVolume, project_materials
 from nerp.volume import Volume
 
@@ -211,3 +213,26 @@ def test_the_kernel_is_never_given_a_group_that_is_not_there():
     rays = cpu.cast_rays(camera, AFFINE, SHAPE)
     with pytest.raises(GeometryError, match=r"1 slots are in groups \[1\]; expected each in one of 1"):
         cpu.areal_densities(materials.packed, materials.densities, [1], 1, rays)
+
+
+@pytest.mark.parametrize(("n_knots", "n_materials"), [(8, 7), (3, 2), (9, 2), (4, 9)])
+@pytest.mark.parametrize("voxel_mm", [0.5, 4.1, 6.0])
+def test_blocks_weigh_what_their_voxels_do(n_knots, n_materials, voxel_mm):
+    """Compiled and plain; the means by NumPy's own hands."""
+    materials = volume(n_knots, n_materials, groups=2, slots=3)
+    blocks = blocks_of(materials, voxel_mm)
+    factors = [max(1, round(voxel_mm / size)) for size in AFFINE[:3, :3].norm(dim=0).tolist()]
+    fine, volume_of = materials.densities_g_per_cm3().numpy(), np.prod(factors)
+    d, h, w = (slice(0, factor) for factor in factors)
+    assert blocks.densities[:, 0, 0, 0].numpy() == pytest.approx(fine[:, d, h, w].mean(axis=(1, 2, 3)), rel=1e-5)
+    assert blocks.densities.sum(dim=(1, 2, 3)).numpy() * volume_of == pytest.approx(fine.sum(axis=(1, 2, 3)), rel=1e-5)
+    middle = torch.tensor([(factor - 1) / 2 for factor in factors], dtype=torch.float64)
+    torch.testing.assert_close(blocks.affine[:3, 3], AFFINE[:3, :3] @ middle + AFFINE[:3, 3])
+    d, h, w = (min(factor // 2, size - 1) for factor, size in zip(factors, SHAPE, strict=True))
+    assert int(blocks.groups[0, 0, 0]) == materials.group_of[int(materials.group_map[d, h, w])]
+
+
+def test_blocks_have_a_size_and_need_no_groups():
+    assert blocks_of(volume(), 4.0).groups is None
+    with pytest.raises(GeometryError, match="blocks of voxels are 0 mm; expected more than 0"):
+        blocks_of(volume(), 0.0)

@@ -1,6 +1,7 @@
 """Areal densities of materials by the compiled kernel, as a PyTorch operator."""
 
 import math
+from ctypes import c_int32
 
 import torch
 from torch import Tensor
@@ -81,3 +82,26 @@ def _project(
 def _(codes, densities, group_of, n_groups, n_materials, starts, directions, lengths_mm, image_shape):
     n_views, n_rays = lengths_mm.shape
     return codes.new_empty(n_views, n_groups * n_materials, n_rays)
+
+
+def mean_densities(codes: Tensor, densities: Tensor, factors: tuple[int, int, int]) -> Tensor:
+    """Mean densities of blocks of voxels; what is missing of a block at the far rim counts as nothing. No gradient.
+
+    Args:
+        codes:     (D, H, W) code of each voxel, which carries its slot; float32, contiguous.
+        densities: (S, N, M) g/cm³ of up to `MATERIALS` at up to `KNOTS` knots in S slots.
+        factors:   voxels of a block along each axis.
+
+    Returns:
+        (M, d, h, w) g/cm³, float32.
+    """
+    n_slots, _, n_materials = densities.shape
+    counts = [-(-size // factor) for size, factor in zip(codes.shape, factors, strict=True)]
+    means = torch.empty(n_materials, *counts, dtype=torch.float32, device="cpu")
+    if means.numel():
+        blocks = library.Blocks((c_int32 * 3)(*codes.shape), (c_int32 * 3)(*factors), torch.get_num_threads())
+        table = _filled(densities.detach())
+        slots = library.Materials(n_slots, n_slots, n_materials, None, library.floats(table, n_slots, KNOTS, MATERIALS))
+        read, written = library.floats(codes, *codes.shape), library.floats(means, *means.shape)
+        library.call("nerp_mean_densities", blocks, read, slots, written)
+    return means
