@@ -8,7 +8,7 @@ import numpy as np
 import nerp.physics
 from nerp.files import write_bytes
 from nerp.physics.attenuation import COMPOSITIONS
-from nerp.physics.scatter.atoms import ROOT_STEP, TABLE
+from nerp.physics.atoms import ROOT_STEP, TABLE
 
 ROOTS = np.arange(201) * ROOT_STEP
 LOWEST = 0.005

@@ -6,12 +6,14 @@ import torch
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection import available_backends, siddon
+from nerp.projection.backends import cpu
 from nerp.projection.backends.cpu import library
 from nerp.projection.materials import MaterialVolume, project_materials
 from nerp.volume import Volume
 
 SHAPE = (7, 9, 8)
 AFFINE = torch.tensor([[0, 2.0, 0.3, -8], [-2.2, 0, 0, 9], [0, 0.1, 1.9, -7], [0, 0, 0, 1]], dtype=torch.float64)
+CAMERA_PARTS = ("detector_centre", "image_right", "image_down", "shape", "pixel_mm")
 needs_kernels = pytest.mark.skipif(library.missing() is not None, reason=str(library.missing()))
 BACKENDS = ["reference", pytest.param("cpu", marks=needs_kernels)]
 
@@ -153,14 +155,15 @@ def test_gradients_of_codes_densities_and_camera():
 
 @needs_kernels
 def test_gradients_are_those_of_the_reference():
-    materials, camera, found = volume(groups=2), view(), []
+    materials, camera, found = volume(groups=2, slots=3), view(dtype=torch.float64), []
+    parts = (AFFINE, materials.materials, materials.groups, materials.group_map, materials.group_of)
     for backend in ("reference", "cpu"):
-        codes = materials.codes.clone().requires_grad_()
-        parts = (AFFINE, materials.materials, materials.groups, materials.group_map)
-        image = project_materials(MaterialVolume(codes, materials.densities, *parts), camera, backend=backend)
-        image.square().mean().backward()
-        found.append(codes.grad)
-    torch.testing.assert_close(*found)
+        leaves = [part.clone().requires_grad_() for part in (materials.codes, materials.densities, camera.source)]
+        moved = Camera(leaves[2], *(getattr(camera, name) for name in CAMERA_PARTS))
+        image = project_materials(MaterialVolume(*leaves[:2], *parts), moved, backend=backend)
+        found.append(torch.autograd.grad(image.square().mean(), leaves))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_densities_between_knots():
@@ -200,3 +203,11 @@ def test_backends_that_are_not_live_are_refused():
         pytest.skip("a GPU is live here")
     with pytest.raises(UsageError, match="backend 'cuda' is not live"):
         project_materials(volume(), view(), backend="cuda")
+
+
+@needs_kernels
+def test_the_kernel_is_never_given_a_group_that_is_not_there():
+    materials, camera = volume(), view()
+    rays = cpu.cast_rays(camera, AFFINE, SHAPE)
+    with pytest.raises(GeometryError, match=r"1 slots are in groups \[1\]; expected each in one of 1"):
+        cpu.areal_densities(materials.packed, materials.densities, [1], 1, rays)

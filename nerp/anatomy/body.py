@@ -20,6 +20,8 @@ TISSUE_HU = -300.0
 """Midway between the lung's densest and the fat's lightest parts; a table's thin shells lie below it at `COARSE_MM`."""
 THIN_MM = 6.0
 """Coarse voxels longer than this are not opened along: one of them is thicker than any shell."""
+MARGIN = 4
+"""Coarse voxels around the body in which its walls are looked for."""
 LUNG_AIR_HU = -970.0
 """Air that is open to the field's edge is lung only above this; room air has -1000."""
 SMALLEST_ARM_MM3 = 5e4
@@ -85,7 +87,11 @@ def map_body(ct: Volume) -> BodyMap:
     tissue = _body_tissue(dense, hu, affine)
     if not tissue.any():
         raise VolumeError(f"the CT holds no tissue above {TISSUE_HU:g} HU; expected a body: is it in HU?")
-    inside = tissue | _enclosed(tissue, hu, scanned)
+    inside = tissue.copy()
+    box = _box(tissue)
+    part = (dense[box], hu[box], scanned[box[1:]])
+    tissue[box] |= _thin_walls(tissue[box], *part)
+    inside[box] = tissue[box] | _enclosed(tissue[box], tissue[box], *part[1:])
     return BodyMap(hu, tissue, inside, scanned, affine, factors, order, flips)
 
 
@@ -164,18 +170,33 @@ def _arms(pieces: np.ndarray, counts: np.ndarray, hu: np.ndarray, spacing: list[
     return found
 
 
-def _enclosed(tissue: np.ndarray, hu: np.ndarray, scanned: np.ndarray) -> np.ndarray:
-    """Air that tissue encloses in its slice, and lung that is open to the field's edge alone."""
+def _box(tissue: np.ndarray) -> tuple[slice, slice, slice]:
+    """The body's box and a margin in its slices."""
+    rows, columns = (np.flatnonzero(tissue.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    y, x = (slice(max(0, int(found[0]) - MARGIN), int(found[-1]) + 1 + MARGIN) for found in (rows, columns))
+    return slice(None), y, x
+
+
+def _thin_walls(tissue: np.ndarray, dense: np.ndarray, hu: np.ndarray, scanned: np.ndarray) -> np.ndarray:
+    """What is dense about air between parts of the body: a chest wall too thin to count as thick."""
+    air = _enclosed(dense, tissue, hu, scanned)
+    return dense & spread(spread(air, [1, 2]), [1, 2])
+
+
+def _enclosed(walls: np.ndarray, tissue: np.ndarray, hu: np.ndarray, scanned: np.ndarray) -> np.ndarray:
+    """Air that walls enclose in its slice, within the tissue, and lung that is open to the field's edge alone."""
     from scipy import ndimage
 
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1, 1, :] = in_plane[1, :, 1] = True
-    pieces, n_pieces = ndimage.label(~tissue & scanned, structure=in_plane)
+    pieces, n_pieces = ndimage.label(~walls & scanned, structure=in_plane)
     edge = pieces * ~shrink(scanned[None], [1, 2], outside=False)[0]
     n_edge = np.bincount(edge.ravel(), minlength=n_pieces + 1)
     bracketed = between(tissue, 1) | between(tissue, 2)
     n_closed = np.bincount(edge[bracketed], minlength=n_pieces + 1)
     is_inside = n_closed >= 0.95 * n_edge
+    if walls is not tissue:
+        is_inside &= np.bincount(pieces[bracketed], minlength=n_pieces + 1) >= 0.8 * np.bincount(pieces.ravel())
     is_inside[0] = False
     open_pieces = np.flatnonzero(is_inside & (n_edge > 0))
     if len(open_pieces):

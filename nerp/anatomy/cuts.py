@@ -17,7 +17,7 @@ TRACHEA_MM2 = 600.0
 LUNG_MM2 = 100.0
 BESIDE_MM = 25.0
 """More air than `LUNG_MM2`, further than this from the midline, is a lung as well."""
-ARM_MM2 = 1500.0
+ARM_MM2 = 800.0
 
 
 WALL = 2 / 3

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nerp.anatomy.body import TISSUE_HU, BodyMap, map_body, shrink, spread
+from nerp.anatomy.scanned import scanned_field
 from nerp.volume import AIR_HU, WATER_PER_MM, Volume
 
 ALL_AXES = [0, 1, 2]
@@ -48,19 +49,35 @@ def body_voxels(ct: Volume, body: BodyMap | None = None) -> Tensor:
     """
     body = map_body(ct) if body is None else body
     threshold = TISSUE_HU if ct.unit == "hu" else (TISSUE_HU / 1000.0 + 1.0) * WATER_PER_MM
-    deep = shrink(body.inside | ~body.scanned, ALL_AXES) & body.inside
-    near = spread(body.tissue, ALL_AXES)
-    dense = (ct.values[0].detach().cpu() > threshold).numpy()
-    kept = _fine(deep, body, ct.shape) | (dense & _fine(near, body, ct.shape))
-    return torch.from_numpy(_with_neighbours(kept))
+    deep = body.on_ct_axes(shrink(body.inside | ~body.scanned, ALL_AXES) & body.inside)
+    near = body.on_ct_axes(spread(body.tissue, ALL_AXES))
+    padding = body.on_ct_axes(scanned_field(body.hu)[1])
+    coarse, fine = _boxes(near | deep, body.factors)
+    kept = torch.zeros(ct.shape, dtype=torch.bool, device="cpu")
+    within = kept.numpy()[fine]
+    dense = (ct.values[0].detach().cpu()[fine] > threshold).numpy()
+    found = _fine(deep[coarse], body, within.shape) | (dense & _fine(near[coarse], body, within.shape))
+    within[:] = _with_neighbours(found)
+    if padding.any():
+        within[:] &= ~_fine(padding[coarse], body, within.shape)
+    return kept
 
 
-def _fine(mask: np.ndarray, body: BodyMap, shape: tuple[int, int, int]) -> np.ndarray:
-    """A coarse mask on the CT's voxels."""
-    fine = body.on_ct_axes(mask)
+def _boxes(mask: np.ndarray, factors: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The box of a coarse mask with one voxel around it, in coarse and in fine voxels."""
+    coarse = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        coarse.append(slice(max(0, int(found[0]) - 1), int(found[-1]) + 2))
+    fine = [slice(part.start * factor, part.stop * factor) for part, factor in zip(coarse, factors, strict=True)]
+    return tuple(coarse), tuple(fine)
+
+
+def _fine(mask: np.ndarray, body: BodyMap, shape: tuple[int, ...]) -> np.ndarray:
+    """A coarse mask on the CT's voxels, as many as there are."""
     for axis, factor in enumerate(body.factors):
-        fine = np.repeat(fine, factor, axis=axis)
-    return fine[: shape[0], : shape[1], : shape[2]]
+        mask = np.repeat(mask, factor, axis=axis)
+    return mask[: shape[0], : shape[1], : shape[2]]
 
 
 def _with_neighbours(mask: np.ndarray) -> np.ndarray:

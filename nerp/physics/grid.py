@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from nerp.errors import UsageError
-from nerp.physics.attenuation import linear_attenuation_per_cm
+from nerp.physics.attenuation import composition, linear_attenuation_per_cm, mass_attenuation_cm2_per_g
+from nerp.physics.grid_light import LEAD_K_LINES_KEV, glow_share, kept_shares
 from nerp.settings import Settings, choice, number
 
 INTERSPACES = {"aluminium": "aluminium", "fibre": "carbon_fibre"}
@@ -84,19 +85,63 @@ def grid_of(spec: str) -> Grid:
     )
 
 
-def attenuation_per_mm(grid: Grid, energies_kev: Tensor) -> tuple[Tensor, Tensor]:
-    """Of lead, and of what is between the strips.
+@dataclass(frozen=True)
+class Passage:
+    """What decides how a grid lets photons pass.
 
     Args:
-        grid:         its interspace decides.
+        lead:       (E,) attenuation of the strips, 1/mm: without coherent scattering, which barely turns photons.
+        interspace: (E,) of what is between them, 1/mm, without what is scattered there and leaves nevertheless.
+        glow:       (E,) K photons of lead that leave, for each photon that does not.
+    """
+
+    lead: Tensor
+    interspace: Tensor
+    glow: Tensor
+
+
+def passage(grid: Grid, energies_kev: Tensor) -> Passage:
+    """Coefficients of a grid.
+
+    Args:
+        grid:         strips and what is between them.
         energies_kev: (E,) keV.
 
     Returns:
-        Two of (E,) 1/mm, float64.
+        Of (E,) each, float64.
     """
-    names = ("lead", INTERSPACES[grid.interspace])
-    lead, other = (0.1 * linear_attenuation_per_cm(name, energies_kev) for name in names)
-    return lead, other
+    bare = _bare(grid, energies_kev)
+    lines = torch.tensor([LEAD_K_LINES_KEV], dtype=torch.float64, device="cpu")
+    strip, gap = grid.lead_um / 1000, grid.gap_mm
+    in_lead = bare.lead * strip / (bare.lead * strip + bare.interspace * gap)
+    glow = glow_share(energies_kev) * in_lead * _escape(grid, _bare(grid, lines))
+    return Passage(bare.lead, bare.interspace, glow)
+
+
+def _bare(grid: Grid, energies_kev: Tensor) -> Passage:
+    between = INTERSPACES[grid.interspace]
+    lead = 0.1 * linear_attenuation_per_cm("lead", energies_kev) - _part("lead", "coherent", energies_kev)
+    shares = kept_shares(between, energies_kev, grid.ratio)
+    parts = [_part(between, kind, energies_kev) for kind in ("coherent", "incoherent")]
+    other = 0.1 * linear_attenuation_per_cm(between, energies_kev)
+    for share, part in zip(shares, parts, strict=True):
+        other = other - share * part
+    return Passage(lead, other, torch.zeros_like(other))
+
+
+def _part(material: str, kind: str, energies_kev: Tensor) -> Tensor:
+    """(E,) 1/mm of one kind of attenuation."""
+    density = composition(material).density_g_per_cm3
+    return 0.1 * density * mass_attenuation_cm2_per_g(material, energies_kev, kind)
+
+
+def _escape(grid: Grid, bare: Passage, n: int = 24) -> Tensor:
+    """(1,) part of photons, made evenly along the strips in all directions, that leaves behind the grid."""
+    even = (torch.arange(n, dtype=torch.float64, device="cpu") + 0.5) / n
+    cosines, azimuths, heights = torch.meshgrid(even, even * torch.pi / 2, even, indexing="ij")
+    slope = (1 - cosines**2).sqrt() / cosines * torch.cos(azimuths)
+    left = _through(grid, bare, slope, 1 / cosines, heights * grid.height_mm)
+    return 0.5 * left.mean(dim=(0, 1, 2))
 
 
 def transmission(grid: Grid, slope: Tensor, obliquity: Tensor, energies_kev: Tensor) -> Tensor:
@@ -112,17 +157,25 @@ def transmission(grid: Grid, slope: Tensor, obliquity: Tensor, energies_kev: Ten
         (..., E) float64, 0 to 1. Differentiable in `slope` (but where it is 0) and `obliquity`.
 
     Source: the path in lead is piecewise linear in the place of entry, with two levels and two ramps in each period;
-    the mean of its exponential in closed form. Scatter and fluorescence within the grid are left out.
+    the mean of its exponential in closed form. What is scattered in the grid and leaves it counts as if it had not
+    been, and the lead's K photons as photons of the energy that made them.
     """
-    lead, other = attenuation_per_mm(grid, energies_kev)
-    aside = (grid.height_mm * slope.to(torch.float64).abs())[..., None].clamp_min(1e-6 * grid.pitch_mm)
-    length = (grid.height_mm * obliquity.to(torch.float64))[..., None]
+    how = passage(grid, energies_kev)
+    height = torch.full_like(slope, grid.height_mm, dtype=torch.float64)
+    straight = _through(grid, how, slope.to(torch.float64), obliquity.to(torch.float64), height)
+    return straight + how.glow * (1 - straight)
+
+
+def _through(grid: Grid, how: Passage, slope: Tensor, obliquity: Tensor, height_mm: Tensor) -> Tensor:
+    """(..., E) mean over the place of entry of what is neither absorbed nor turned, below a height (...)."""
+    aside = (height_mm * slope.abs())[..., None].clamp_min(1e-6 * grid.pitch_mm)
+    length = (height_mm * obliquity)[..., None]
     strip, gap, pitch = grid.lead_um / 1000, grid.gap_mm, grid.pitch_mm
     periods = (aside / pitch).floor()
     rest = aside - periods * pitch
     least, most = (rest - gap).clamp_min(0), rest.clamp_max(strip)
-    rate = (lead - other) * length / aside
+    rate = (how.lead - how.interspace) * length / aside
     low, high = torch.exp(-rate * least), torch.exp(-rate * most)
     levels = (strip - rest).abs() * high + (gap - rest).abs() * low
     ramps = 2 * (low - high) / rate
-    return (levels + ramps) / pitch * torch.exp(-rate * strip * periods - other * length)
+    return (levels + ramps) / pitch * torch.exp(-rate * strip * periods - how.interspace * length)

@@ -15,8 +15,8 @@ from nerp.camera import Camera
 from nerp.projection import siddon
 from nerp.volume import Volume
 
-BEYOND_MM = 20.0
-"""So far outside the CT a body that is cut is taken to go straight on."""
+BEYOND_MM, BELOW_MM = 20.0, 200.0
+"""So far outside the CT a body that is cut is taken to go straight on; and below its lowest slice."""
 SMALLEST_CUT = 0.05
 """A chest wall that is cut in less of its height than this only touches the field's edge."""
 SMALLEST_LUNG_MM2 = 300.0
@@ -30,7 +30,7 @@ class Truncation:
     Args:
         cuts: what is cut, whatever the camera.
         mask: (B, 1, H, W) bool, pixels whose ray leaves the CT through the body, or meets it within `BEYOND_MM`
-              outside.
+              outside, or `BELOW_MM` below.
     """
 
     cuts: Cuts
@@ -105,10 +105,13 @@ def truncation(ct: Volume, camera: Camera, *, body: BodyMap | None = None) -> Tr
     """
     body = map_body(ct) if body is None else body
     cuts = find_cuts(body)
-    widths = [math.ceil(BEYOND_MM / step) for step in body.spacing_mm]
-    surface = np.pad(cuts.surface, [(width, width) for width in widths], mode="edge")
+    before, after = (
+        [math.ceil(far / step) for far, step in zip((end, BEYOND_MM, BEYOND_MM), body.spacing_mm, strict=True)]
+        for end in (BELOW_MM, BEYOND_MM)
+    )
+    surface = np.pad(cuts.surface, list(zip(before, after, strict=True)), mode="edge")
     shift = torch.eye(4, dtype=torch.float64, device="cpu")
-    shift[:3, 3] = -torch.tensor(widths, dtype=torch.float64, device="cpu")
+    shift[:3, 3] = -torch.tensor(before, dtype=torch.float64, device="cpu")
     values = torch.from_numpy(surface.astype(np.float32))[None]
     lengths = siddon(Volume(values, body.affine @ shift, "1/mm"), camera)
     return Truncation(cuts, lengths > 0)

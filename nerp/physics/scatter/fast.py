@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ from nerp.projection.backends.cpu import library
 
 FEWEST_PIXELS, MOST_PIXELS = 16, 64
 """Rows or columns of the raster."""
+SIGMA_PIXELS = (1.8, 2.5)
+"""Of the Gaussians that counts of single and multiple scatter are smoothed by, pixels of the raster."""
+REFERENCE_KEV = 60.0
 LIKELY_WATER_MM = 60.0
 """What photons that count have passed, for choosing energies; results do not depend on it, their noise does."""
 
@@ -135,10 +139,12 @@ def fast_scatter(
     table = native.response_table(response)
     sums, derivatives = _follow(thin, _beam(place, spectrum, table, raster), grid, effort)
     field = place.openness(place.points(*raster)) * effort.n_photons / _photon_area(place, raster)
-    smooth = smoothed(torch.cat([sums.flatten(0, 1), derivatives])[None])[0]
-    whole = (smooth[:6].unflatten(0, (2, 3)) / (mean_measures(spectrum, table)[:, None, None] * field)).clamp_min(0)
-    response_sum = smooth[2] + smooth[5]
-    return Scatter(whole[0], whole[1], smooth[6:] / response_sum.clamp_min(torch.finfo(torch.float64).tiny))
+    clear = mean_measures(spectrum, table)[:, None, None] * field
+    single, multiple = (
+        (smoothed(part[None], sigma)[0] / clear).clamp_min(0) for part, sigma in zip(sums, SIGMA_PIXELS, strict=True)
+    )
+    changes = smoothed(derivatives[None], SIGMA_PIXELS[1])[0] / clear[2]
+    return Scatter(single, multiple, changes / (single + multiple)[2].clamp_min(torch.finfo(torch.float64).tiny))
 
 
 def raster_shape(size_mm: tuple[float, float], pixel_mm: float) -> tuple[int, int]:
@@ -170,6 +176,13 @@ def _beam(place: Arrangement, spectrum: Spectrum, table: Tensor, raster: tuple[i
     return native.radiation_task_of(place, kev, drawn, share / drawn.clamp_min(1e-300), table, raster)
 
 
+@lru_cache(maxsize=1)
+def _relative_attenuation() -> Tensor:
+    """(`N_ENERGIES`,) of water, to its own at the reference energy."""
+    total = photon_tables(("water",)).total[0]
+    return (total / total[round(REFERENCE_KEV / native.STEP_KEV)]).contiguous()
+
+
 def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEffort) -> tuple[Tensor, Tensor]:
     """(2, 3, h, w) sums of single and multiple scatter, and (K, h, w) of derivatives."""
     volume = native.matter_task(matter, photon_tables(matter.materials), with_majorant=False)
@@ -179,6 +192,8 @@ def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEf
     sums = torch.zeros(2, 3, rows, columns, dtype=torch.float64, device="cpu")
     derivatives = torch.zeros(n_groups, rows, columns, dtype=torch.float64, device="cpu")
     tally = native.tally_task(effort.n_photons, effort.seed, sums)
+    relative = _relative_attenuation()
+    tally.reference_kev, tally.relative = REFERENCE_KEV, library.doubles(relative, len(relative))
     groups = None if matter.groups is None else matter.groups.to("cpu", torch.int32).contiguous()
     if groups is not None and n_groups:
         tally.n_groups, tally.groups = n_groups, library.ints(groups, *matter.shape)

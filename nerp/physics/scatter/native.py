@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerp.errors import UsageError
 from nerp.physics.beam import Spectrum
-from nerp.physics.grid import Grid, attenuation_per_mm
+from nerp.physics.grid import Grid, passage
 from nerp.physics.scatter.setting import Arrangement, Matter
 from nerp.physics.scatter.tables import HIGHEST_KEV, N_ENERGIES, STEP_KEV, PhotonTables, energies_kev
 from nerp.projection.backends.cpu import library
@@ -70,6 +70,7 @@ class StripsTask(Structure):
         ("focus_mm", c_double),
         ("lead", c_void_p),
         ("interspace", c_void_p),
+        ("glow", c_void_p),
     ]
 
 
@@ -79,6 +80,8 @@ class TallyTask(Structure):
     _fields_ = [
         ("n_photons", c_int64),
         ("seed", c_uint64),
+        ("reference_kev", c_double),
+        ("relative", c_void_p),
         ("threads", c_int32),
         ("n_groups", c_int32),
         ("sums", c_void_p),
@@ -197,9 +200,10 @@ def radiation_task_of(
 
 def strips_task(grid: Grid) -> Kept:
     """The grid in front of the detector; its strips run along `down` and are focused before the detector's centre."""
-    both = [part.contiguous() for part in attenuation_per_mm(grid, energies_kev())]
+    how = passage(grid, energies_kev())
+    rows = [part.contiguous() for part in (how.lead, how.interspace, how.glow)]
     sizes = (grid.pitch_mm, grid.lead_um / 1000, grid.height_mm, grid.focus_mm or 0.0)
-    return Kept(StripsTask(*sizes, *(library.doubles(part, N_ENERGIES) for part in both)), *both)
+    return Kept(StripsTask(*sizes, *(library.doubles(part, N_ENERGIES) for part in rows)), *rows)
 
 
 def tally_task(n_photons: int, seed: int, sums: Tensor) -> TallyTask:
@@ -211,7 +215,7 @@ def tally_task(n_photons: int, seed: int, sums: Tensor) -> TallyTask:
         sums:      (..., 3, h, w) float64, that is added to.
     """
     address = library.doubles(sums, *sums.shape)
-    return TallyTask(n_photons, seed % (1 << 64), torch.get_num_threads(), 0, address, None, None)
+    return TallyTask(n_photons, seed % (1 << 64), 0.0, None, torch.get_num_threads(), 0, address, None, None)
 
 
 def check_energies(kev: Tensor) -> None:

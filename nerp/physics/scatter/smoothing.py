@@ -6,16 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SIGMA_PIXELS = 1.3
-"""Of the Gaussian that counts are smoothed by, pixels of their raster."""
-RADIUS = 4
+RADIUS = 8
+"""Of the Gaussian, pixels of the raster."""
 
 
-def smoothed(image: Tensor, sigma: float = SIGMA_PIXELS) -> Tensor:
+def smoothed(image: Tensor, sigma: float) -> Tensor:
     """Smooth by a Gaussian; straight slopes stay as they are up to the border.
 
     Args:
-        image: (B, C, h, w) at least 5 pixels each way, any unit.
+        image: (B, C, h, w) at least 9 pixels each way, any unit.
         sigma: of the Gaussian, pixels.
 
     Returns:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nerp.physics.attenuation import LOWEST_KEV, mass_attenuation_cm2_per_g
-from nerp.physics.scatter.atoms import KEV_ANGSTROM, electrons_per_gram, form_squared, incoherent_function, transfers
+from nerp.physics.atoms import KEV_ANGSTROM, electrons_per_gram, form_squared, incoherent_function, transfers
 
 STEP_KEV = 0.5
 N_ENERGIES = 401

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 5
+ABI = 6
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"

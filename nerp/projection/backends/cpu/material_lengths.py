@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from nerp.errors import GeometryError
 from nerp.projection.backends import knots
 from nerp.projection.backends.cpu import library
-from nerp.projection.rays import Rays
 
 KNOTS, MATERIALS = 8, 8
 """`material_knots` and `most_materials` of `native/task.h`: fewer are filled up with zeros."""
@@ -62,6 +62,8 @@ def _project(
 ) -> Tensor:
     """(B, G M, R) g/cm²."""
     n_views, n_rays = lengths_mm.shape
+    if len(group_of) != len(densities) or not all(0 <= group < n_groups for group in group_of):
+        raise GeometryError(f"{len(densities)} slots are in groups {group_of}; expected each in one of {n_groups}")
     n_pixels = math.prod(image_shape)
     n_images = n_rays // max(n_pixels, 1)  # of a view: rays of several may stand in one row
     sums = library.zeros(n_views * n_images, n_groups * n_materials, n_pixels)
@@ -79,15 +81,3 @@ def _project(
 def _(codes, densities, group_of, n_groups, n_materials, starts, directions, lengths_mm, image_shape):
     n_views, n_rays = lengths_mm.shape
     return codes.new_empty(n_views, n_groups * n_materials, n_rays)
-
-
-def needs_reference(codes: Tensor, densities: Tensor, rays: Rays) -> bool:
-    """Whether the kernel cannot serve: more knots than it has, or a gradient of codes or rays is wanted.
-
-    Args:
-        codes:     (D, H, W).
-        densities: (S, N, M).
-        rays:      (B, R).
-    """
-    wants_gradient = torch.is_grad_enabled() and any(part.requires_grad for part in (codes, *rays.parts))
-    return wants_gradient or densities.shape[1] > KNOTS

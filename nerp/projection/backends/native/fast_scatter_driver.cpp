@@ -7,10 +7,12 @@
 
 namespace nerp {
 
-constexpr int most_orders = 40;
-constexpr double towards_detector = 0.5;  // part of the photons that are sent to a random point of it
-constexpr double first_rate = 0.3;        // of the first meeting's depths, of 1
-constexpr double stretch = 0.5;           // how much farther photons fly that fly towards the detector
+typedef float Four __attribute__((vector_size(16)));
+
+constexpr int most_orders = 60;
+constexpr double towards_detector = 0.25; // part of the photons that are sent to a random point of it
+constexpr double depth_worth = 0.8;       // how fast, per optical depth, photons count for more on their way to it
+constexpr int most_copies = 8, most_waiting = 64, n_pilots = 256;
 
 // Where a depth is drawn by an exponential of another rate, cut off at the end of the way.
 // Source: exponential transform, Lux & Koblinger 1991, chapter 5.
@@ -19,7 +21,7 @@ struct Depth {
     Depth(double rate, double whole, double u) {
         const double norm = rate * whole > 1e-6 ? -std::expm1(-rate * whole) / rate : whole;
         at = rate * whole > 1e-6 ? -std::log1p(-u * rate * norm) / rate : u * whole;
-        at = std::fmin(at, whole);
+        at = std::min(at, whole);
         weight = norm * std::exp(-(1 - rate) * at);
     }
 };
@@ -36,7 +38,11 @@ class FastScatter {
 public:
     FastScatter(const NerpMatter& matter, const NerpRadiation& radiation, const NerpStrips* strips,
                 const NerpTally& tally)
-        : m_(matter), r_(radiation), strips_(strips), t_(tally), plane_(radiation), frame_(matter) {}
+        : m_(matter), r_(radiation), strips_(strips), t_(tally), plane_(radiation), frame_(matter) {
+        fill_fours();
+        look_ahead();
+        usual_ = usual();
+    }
 
     size_t sums() const { return size_t(6 + t_.n_groups) * r_.rows * r_.columns; }
 
@@ -46,37 +52,34 @@ public:
     }
 
 private:
-    // One photon at a time, with the room that it needs.
+    struct Waiting {
+        Photon photon;
+        double weight;
+        int voxel, order;
+        std::vector<double> score;
+    };
+
+    // One photon and its copies at a time, with the room that they need.
     class Course {
     public:
         Course(const FastScatter& all, double* sums)
             : all_(all), m_(all.m_), r_(all.r_), plane_(all.plane_), stroll_(all.frame_), raster_(all.r_, sums),
-              derivatives_(sums + size_t(6) * r_.rows * r_.columns), mu_(m_.n_materials), score_(all.t_.n_groups),
-              passed_(all.t_.n_groups) {}
+              derivatives_(sums + size_t(6) * r_.rows * r_.columns), mu_((m_.n_materials + 3) / 4), score_(all.t_.n_groups),
+              passed_(all.t_.n_groups), waiting_(most_waiting) {}
 
         void run(int64_t index) {
             Random random(all_.t_.seed, index);
-            const double shift[4] = {random_shift(0), random_shift(1), random_shift(2), random_shift(3)};
-            double u[4];
-            for (int i = 0; i < 4; ++i) u[i] = wrapped(evenly(index, i) + shift[i]);
-            const Vector point = field_point(r_, plane_, u[0], u[1]);
-            Photon photon = towards(r_, point, 1e4);
-            const int line = draw_line(r_, u[2]);
-            photon.kev = r_.line_kev[line];
-            weight_ = r_.line_weight[line] * openness(r_, plane_, point);
-            std::fill(score_.begin(), score_.end(), 0.0);
-            walk(photon);
-            if (!fly(photon, first_rate, u[3])) return;
-            for (int order = 1; order <= most_orders; ++order) {
-                const double before = weight_;
-                if (!scatter(photon, random)) return;
-                walk(photon);
-                detect(photon, order > 1);
-                const double rate = std::fmin(1.0, 1 - stretch * dot(photon.along, plane_.normal));
-                if (!fly(photon, rate, random.next())) return;
-                if (!survives(before, random)) return;
+            if (!start(index)) return;
+            const double worth = weight_ * importance();
+            target_ = std::sqrt(worth * all_.usual_);
+            for (branch(random); n_waiting_ > 0;) {
+                take();
+                while (meet_once(random) && branch_off(random)) {}
             }
         }
+
+        // What the photon of an index counts for where it first meets something; 0 of one that meets nothing.
+        double first_worth(int64_t index) { return start(index) ? weight_ * importance() : 0; }
 
     private:
         static double wrapped(double u) { return u - std::floor(u); }
@@ -85,17 +88,69 @@ private:
 
         void walk(const Photon& photon) {
             const Energy energy(photon.kev, m_.n_energies);
-            for (int m = 0; m < m_.n_materials; ++m) mu_[m] = energy.in(m_.total + size_t(m) * m_.n_energies);
+            for (int m = 0; m < m_.n_materials; ++m)
+                mu_[m / 4][m % 4] = float(energy.in(m_.total + size_t(m) * m_.n_energies));
             const double reach = plane_.distance(photon.at, photon.along);
+            const Four* const fours = all_.fours_.data();
+            const size_t n = mu_.size();
             stroll_.walk(photon.at, photon.along, reach, [&](int voxel) {
-                const float* const density = densities(voxel);
-                double sum = 0;
-                for (int m = 0; m < m_.n_materials; ++m) sum += density[m] * mu_[m];
-                return sum;
+                const Four* const density = fours + voxel * n;
+                Four sum = density[0] * mu_[0];
+                for (size_t i = 1; i < n; ++i) sum += density[i] * mu_[i];
+                return double((sum[0] + sum[1]) + (sum[2] + sum[3]));
             });
         }
 
-        // Moves on to the next meeting; false where none is worth following.
+        // Sends a photon out, up to where it first meets something.
+        bool start(int64_t index) {
+            double u[4];
+            for (int i = 0; i < 4; ++i) u[i] = wrapped(evenly(index, i) + random_shift(i));
+            const Vector point = field_point(r_, plane_, u[0], u[1]);
+            photon_ = towards(r_, point, 1e4);
+            const int line = draw_line(r_, u[2]);
+            photon_.kev = r_.line_kev[line];
+            weight_ = r_.line_weight[line] * openness(r_, plane_, point);
+            order_ = 0;
+            std::fill(score_.begin(), score_.end(), 0.0);
+            walk(photon_);
+            return fly(photon_, 1 - depth_worth, u[3]);
+        }
+
+        // One meeting, and the way to the next; false where the photon's course ends.
+        bool meet_once(Random& random) {
+            if (++order_ > most_orders || !scatter(photon_, random)) return false;
+            walk(photon_);
+            detect(photon_, order_ > 1);
+            const double rate = 1 - depth_worth * dot(photon_.along, plane_.normal);
+            return fly(photon_, rate, random.next());
+        }
+
+        // What a photon of weight 1 is expected to bring here, to some scale: more energy, and less before the detector.
+        double importance() const {
+            const Energy energy(photon_.kev, m_.n_energies);
+            return photon_.kev * std::exp(-depth_worth * all_.depths_[voxel_] * energy.in(all_.t_.relative));
+        }
+
+        // Photons that count for little end by chance, those that count for much become several.
+        int copies(Random& random) {
+            const double ratio = weight_ * importance() / target_;
+            const int room = std::min(most_copies, most_waiting - n_waiting_);
+            const int n = ratio < 1 ? random.next() < ratio : std::min(int(ratio + random.next()), room);
+            if (n > 0) weight_ /= ratio < 1 ? ratio : n;
+            return n;
+        }
+
+        void branch(Random& random) {
+            for (int n = copies(random); n > 0; --n) put();
+        }
+
+        bool branch_off(Random& random) {
+            const int n = copies(random);
+            for (int i = 1; i < n; ++i) put();
+            return n > 0;
+        }
+
+        // Moves on to the next meeting; false where there is none.
         bool fly(Photon& photon, double rate, double u) {
             const double whole = stroll_.depth();
             if (!(whole > 1e-9)) return false;
@@ -108,12 +163,14 @@ private:
             return true;
         }
 
-        // Chance in place of a weight less than another.
-        bool survives(double enough, Random& random) {
-            if (weight_ >= enough) return true;
-            if (random.next() * enough >= weight_) return false;
-            weight_ = enough;
-            return true;
+        void put() {
+            Waiting& to = waiting_[n_waiting_++];
+            to.photon = photon_, to.weight = weight_, to.voxel = voxel_, to.order = order_, to.score = score_;
+        }
+
+        void take() {
+            const Waiting& from = waiting_[--n_waiting_];
+            photon_ = from.photon, weight_ = from.weight, voxel_ = from.voxel, order_ = from.order, score_ = from.score;
         }
 
         // Chooses what is met, and a direction.
@@ -147,7 +204,7 @@ private:
                 const double cosine = draw_cosine(m_, how, photon.kev, random);
                 photon.along = turned(before, cosine, 2 * pi * random.next());
             }
-            const double cosine = std::fmin(1.0, std::fmax(-1.0, dot(before, photon.along)));
+            const double cosine = std::min(1.0, std::max(-1.0, dot(before, photon.along)));
             const double nature = how.is_coherent ? coherent_density(m_, how.material, energy, cosine)
                                                   : incoherent_density(m_, how.material, energy, cosine);
             weight_ *= nature / ((1 - towards_detector) * nature + towards_detector * detector_density(photon));
@@ -212,10 +269,49 @@ private:
         Stroll stroll_;
         Raster raster_;
         double* derivatives_;
-        std::vector<double> mu_, score_, passed_;
-        double weight_ = 0;
-        int voxel_ = 0;
+        std::vector<Four> mu_;
+        std::vector<double> score_, passed_;
+        Photon photon_{};
+        double weight_ = 0, target_ = 0;
+        int voxel_ = 0, order_ = 0, n_waiting_ = 0;
+        std::vector<Waiting> waiting_;
     };
+
+    // Densities with their materials filled up to a multiple of four.
+    void fill_fours() {
+        const size_t n_voxels = size_t(m_.shape[0]) * m_.shape[1] * m_.shape[2], n = (m_.n_materials + 3) / 4;
+        fours_.assign(n_voxels * n, Four{});
+        for (size_t voxel = 0; voxel < n_voxels; ++voxel)
+            for (int m = 0; m < m_.n_materials; ++m)
+                fours_[voxel * n + m / 4][m % 4] = m_.densities[voxel * m_.n_materials + m];
+    }
+
+    // Optical depth at one energy from the middle of each voxel straight to the detector's plane.
+    void look_ahead() {
+        const Energy energy(t_.reference_kev, m_.n_energies);
+        depths_.resize(size_t(m_.shape[0]) * m_.shape[1] * m_.shape[2]);
+#pragma omp parallel for num_threads(t_.threads) if (t_.threads > 1) schedule(dynamic, 1)
+        for (int d = 0; d < m_.shape[0]; ++d) {
+            Stroll stroll(frame_);
+            for (int h = 0; h < m_.shape[1]; ++h)
+                for (int w = 0; w < m_.shape[2]; ++w) {
+                    const Vector at = frame_.middle(d, h, w);
+                    stroll.walk(at, plane_.normal, plane_.distance(at, plane_.normal), [&](int voxel) {
+                        return attenuation(m_, m_.densities + size_t(voxel) * m_.n_materials, energy);
+                    });
+                    depths_[(size_t(d) * m_.shape[1] + h) * m_.shape[2] + w] = float(stroll.depth());
+                }
+        }
+    }
+
+    // Mean worth of the first photons.
+    double usual() const {
+        std::vector<double> sums(this->sums());
+        Course course(*this, sums.data());
+        double sum = 0;
+        for (int index = 0; index < n_pilots; ++index) sum += course.first_worth(index);
+        return sum / n_pilots;
+    }
 
     const NerpMatter& m_;
     const NerpRadiation& r_;
@@ -223,6 +319,9 @@ private:
     const NerpTally& t_;
     Plane plane_;
     Frame frame_;
+    std::vector<Four> fours_;
+    std::vector<float> depths_;
+    double usual_ = 0;
 };
 
 }  // namespace nerp

@@ -1,6 +1,7 @@
 // Random numbers, vectors, and what happens to a photon where it meets an atom.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -48,7 +49,7 @@ inline Vector unit(Vector a) { return a * (1 / std::sqrt(dot(a, a))); }
 // `d` turned by an angle of this cosine, about itself by `azimuth`.
 inline Vector turned(Vector d, double cosine, double azimuth) {
     const Vector side = unit(std::fabs(d.z) < 0.8 ? cross(d, {0, 0, 1}) : cross(d, {1, 0, 0}));
-    const double sine = std::sqrt(std::fmax(0.0, 1 - cosine * cosine));
+    const double sine = std::sqrt(std::max(0.0, 1 - cosine * cosine));
     return unit(d * cosine + side * (sine * std::cos(azimuth)) + cross(d, side) * (sine * std::sin(azimuth)));
 }
 
@@ -89,7 +90,7 @@ inline double draw_klein_nishina(double kev, Random& random) {
 }
 
 inline double transfer(double kev, double cosine) {
-    return std::sqrt(std::fmax(0.0, 0.5 * (1 - cosine))) * kev / kev_angstrom;
+    return std::sqrt(std::max(0.0, 0.5 * (1 - cosine))) * kev / kev_angstrom;
 }
 
 // How much of the electrons of a material take part at this angle, 0 to 1.
@@ -143,7 +144,7 @@ inline double draw_coherent(const NerpMatter& matter, int material, double kev, 
         const double width = row[cell + 1] - row[cell], below = node_squared(cell);
         const double part = width > 0 ? (wanted - row[cell]) / width : 0;
         const double squared = below + part * (node_squared(cell + 1) - below);
-        const double cosine = std::fmax(-1.0, 1 - 2 * squared / (most * most));
+        const double cosine = std::max(-1.0, 1 - 2 * squared / (most * most));
         if (random.next() < 0.5 * (1 + cosine * cosine)) return cosine;
     }
     return 1;

@@ -56,7 +56,7 @@ inline int draw_line(const NerpRadiation& r, double u) {
 
 // What part of photons of this direction and energy a grid lets through, averaged over where they meet its strips.
 // Source: the path in lead is piecewise linear in the place of entry; the mean of its exponential in closed form.
-inline double through(const NerpStrips& g, const Plane& plane, Vector along, double aside_mm, const Energy& energy) {
+inline double straight_through(const NerpStrips& g, const Plane& plane, Vector along, double aside_mm, const Energy& energy) {
     const double forwards = dot(along, plane.normal);
     if (forwards <= 1e-9) return 0;
     const double slope = dot(along, plane.right) / forwards - (g.focus_mm > 0 ? aside_mm / g.focus_mm : 0);
@@ -66,11 +66,16 @@ inline double through(const NerpStrips& g, const Plane& plane, Vector along, dou
     if (aside < 1e-6 * g.pitch_mm)
         return std::exp(-other * length) * (gap + g.lead_mm * std::exp(-more)) / g.pitch_mm;
     const double periods = std::floor(aside / g.pitch_mm), rest = aside - periods * g.pitch_mm;
-    const double least = std::fmax(0.0, rest - gap), most = std::fmin(rest, g.lead_mm), rate = more / aside;
+    const double least = std::max(0.0, rest - gap), most = std::min(rest, g.lead_mm), rate = more / aside;
     const double low = std::exp(-rate * least), high = std::exp(-rate * most);
     const double ramps = rate * (most - least) > 1e-9 ? (low - high) / rate : most - least;
     const double mean = (std::fabs(g.lead_mm - rest) * high + std::fabs(gap - rest) * low + 2 * ramps) / g.pitch_mm;
     return mean * std::exp(-rate * g.lead_mm * periods - other * length);
+}
+
+inline double through(const NerpStrips& g, const Plane& plane, Vector along, double aside_mm, const Energy& energy) {
+    const double straight = straight_through(g, plane, along, aside_mm, energy);
+    return straight + energy.in(g.glow) * (1 - straight);
 }
 
 // Counts, energy and response of one kind, on the raster.

@@ -20,6 +20,13 @@ struct Frame {
         }
         stride[2] = 1, stride[1] = shape[2], stride[0] = shape[1] * shape[2];
     }
+    // The middle of a voxel, mm.
+    Vector middle(int d, int h, int w) const {
+        const Vector a = rows[0], b = rows[1], c = rows[2];
+        const double size = dot(a, cross(b, c));
+        const double x = d + 0.5 - offset[0], y = h + 0.5 - offset[1], z = w + 0.5 - offset[2];
+        return (cross(b, c) * x + cross(c, a) * y + cross(a, b) * z) * (1 / size);
+    }
     size_t most_steps() const { return size_t(shape[0]) + shape[1] + shape[2] + 4; }
 };
 
@@ -84,7 +91,7 @@ private:
                 continue;
             }
             const double a = -place[i] / speed[i], b = (frame_.shape[i] - place[i]) / speed[i];
-            enter = std::fmax(enter, std::fmin(a, b)), leave = std::fmin(leave, std::fmax(a, b));
+            enter = std::max(enter, std::min(a, b)), leave = std::min(leave, std::max(a, b));
         }
         if (!(enter < leave)) return false;
         voxel_ = 0;

@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 5
+#define NERP_ABI 6
 
 extern "C" {
 
@@ -106,12 +106,15 @@ struct NerpStrips {
     double pitch_mm, lead_mm, height_mm, focus_mm;  // focus 0: parallel strips
     const double* lead;        // (n_energies), 1/mm
     const double* interspace;  // (n_energies), 1/mm
+    const double* glow;        // (n_energies), what leaves for each photon that does not get through
 };
 
 // How many photons, and where what is counted goes: counts, energy and response of each kind, kinds first.
 struct NerpTally {
     int64_t n_photons;
     uint64_t seed;
+    double reference_kev;        // what is ahead of photons is looked up at
+    const double* relative;      // (n_energies), attenuation relative to that at this energy
     int32_t threads, n_groups;
     double* sums;          // (kinds, 3, rows, columns)
     const int32_t* groups; // (D, H, W), 0 to n_groups - 1, or -1 for none; null without groups
