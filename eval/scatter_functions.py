@@ -7,8 +7,8 @@ import numpy as np
 
 import nerp.physics
 from nerp.files import write_bytes
-from nerp.physics.attenuation import COMPOSITIONS
 from nerp.physics.atoms import ROOT_STEP, TABLE
+from nerp.physics.attenuation import COMPOSITIONS
 
 ROOTS = np.arange(201) * ROOT_STEP
 LOWEST = 0.005

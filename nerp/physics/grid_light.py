@@ -1,4 +1,4 @@
-"""What is scattered or made within a grid and still leaves it: small, but a quarter of what a good grid lets through."""
+"""What is scattered or made within a grid and leaves it: a quarter of what a good grid lets through."""
 
 from __future__ import annotations
 

@@ -62,4 +62,4 @@ def _cut(matter: Matter) -> Matter:
     shift = torch.eye(4, dtype=torch.float64, device="cpu")
     shift[:3, 3] = torch.tensor([part.start for part in box], dtype=torch.float64, device="cpu")
     groups = None if matter.groups is None else matter.groups[tuple(box)]
-    return Matter(matter.densities[:, *box].contiguous(), matter.affine @ shift, matter.materials, groups)
+    return Matter(matter.densities[(slice(None), *box)].contiguous(), matter.affine @ shift, matter.materials, groups)

@@ -185,7 +185,7 @@ def _relative_attenuation() -> Tensor:
 
 def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEffort) -> tuple[Tensor, Tensor]:
     """(2, 3, h, w) sums of single and multiple scatter, and (K, h, w) of derivatives."""
-    volume = native.matter_task(matter, photon_tables(matter.materials), with_majorant=False)
+    volume = native.matter_task(matter, photon_tables(matter.materials), with_blocks=False)
     strips = native.strips_task(grid) if grid else None
     rows, columns = beam.task.rows, beam.task.columns
     n_groups = 0 if matter.groups is None else int(matter.groups.max()) + 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ctypes import Structure, c_double, c_int32, c_int64, c_uint64, c_void_p
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nerp.errors import UsageError
 from nerp.physics.beam import Spectrum
@@ -16,6 +18,8 @@ from nerp.projection.backends.cpu import library
 
 MEASURES = ("counts", "energy", "response")
 LOWEST_PHOTON_KEV = 5.0
+BLOCK = 8
+"""Voxels along each side of the blocks that the exact transport takes the largest densities of."""
 
 
 class MatterTask(Structure):
@@ -35,7 +39,8 @@ class MatterTask(Structure):
         ("incoherent_norm", c_void_p),
         ("form_cumulative", c_void_p),
         ("binding", c_void_p),
-        ("majorant", c_void_p),
+        ("largest", c_void_p),
+        ("block", c_int32),
     ]
 
 
@@ -102,18 +107,17 @@ class Kept:
         self.task, self.kept = task, kept
 
 
-def matter_task(matter: Matter, tables: PhotonTables, *, with_majorant: bool = True) -> Kept:
+def matter_task(matter: Matter, tables: PhotonTables, *, with_blocks: bool = True) -> Kept:
     """The volume and its tables.
 
     Args:
-        matter:        densities (M, D, H, W), g/cm³.
-        tables:        of its materials.
-        with_majorant: whether the largest attenuation of all is asked for.
+        matter:      densities (M, D, H, W), g/cm³.
+        tables:      of its materials.
+        with_blocks: whether the exact transport is to walk through it.
     """
     n_materials, n_transfers = tables.binding.shape
     voxels = matter.densities.detach().to("cpu", torch.float32).permute(1, 2, 3, 0).contiguous()
-    flat = voxels.reshape(-1, n_materials)
-    most = majorant(flat, tables) if with_majorant else torch.zeros(N_ENERGIES, dtype=torch.float64, device="cpu")
+    largest = largest_of_blocks(matter.densities) if with_blocks else None
     to_index = torch.linalg.inv(matter.affine.to("cpu", torch.float64))[:3].flatten().tolist()
     by_energy = [tables.total, tables.coherent, tables.incoherent, tables.coherent_norm, tables.incoherent_norm]
     by_transfer = [tables.form_cumulative, tables.binding]
@@ -126,27 +130,23 @@ def matter_task(matter: Matter, tables: PhotonTables, *, with_majorant: bool = T
         library.floats(voxels, *matter.shape, n_materials),
         *(library.doubles(part, n_materials, N_ENERGIES) for part in by_energy),
         *(library.doubles(part, n_materials, n_transfers) for part in by_transfer),
-        library.doubles(most, N_ENERGIES),
+        None if largest is None else library.floats(largest, *largest.shape),
+        BLOCK,
     )
-    return Kept(task, voxels, most, *by_energy, *by_transfer)
+    return Kept(task, voxels, *([] if largest is None else [largest]), *by_energy, *by_transfer)
 
 
-def majorant(voxels: Tensor, tables: PhotonTables) -> Tensor:
-    """No less than the attenuation of any voxel, and not much more.
+def largest_of_blocks(densities: Tensor) -> Tensor:
+    """The largest density of each material in each block of `BLOCK` voxels along each side.
 
     Args:
-        voxels: (V, M) densities, g/cm³.
-        tables: of the M materials.
+        densities: (M, D, H, W) g/cm³.
 
     Returns:
-        (E,) 1/mm, float64.
+        (d, h, w, M) g/cm³, float32.
     """
-    width = 16
-    padded = torch.nn.functional.pad(tables.total, (0, 1 + -(N_ENERGIES - 1) % width), value=0.0)
-    highest = padded.unfold(1, width + 1, width).amax(-1)  # of each stretch of energies, both ends included
-    most = torch.stack([(part.double() @ highest).amax(0) for part in voxels.split(1 << 18)]).amax(0)
-    ends = torch.nn.functional.pad(most, (1, 1))
-    return torch.maximum(ends[1:], ends[:-1]).repeat_interleave(width)[:N_ENERGIES].contiguous()
+    found = functional.max_pool3d(densities.detach().to("cpu", torch.float32)[None], BLOCK, ceil_mode=True)[0]
+    return found.permute(1, 2, 3, 0).contiguous()
 
 
 def radiation_task(arrangement: Arrangement, spectrum: Spectrum, response: Tensor, raster: tuple[int, int]) -> Kept:
@@ -198,6 +198,7 @@ def radiation_task_of(
     return Kept(task, kev, cumulative, weight, response)
 
 
+@lru_cache(maxsize=8)
 def strips_task(grid: Grid) -> Kept:
     """The grid in front of the detector; its strips run along `down` and are focused before the detector's centre."""
     how = passage(grid, energies_kev())

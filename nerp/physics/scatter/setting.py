@@ -11,6 +11,8 @@ from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.physics.attenuation import composition
 
+MOST_MATERIALS = 64
+
 
 @dataclass(frozen=True)
 class Matter:
@@ -34,9 +36,10 @@ class Matter:
 
     def __post_init__(self) -> None:
         shape = tuple(self.densities.shape)
-        if len(shape) != 4 or shape[0] != len(self.materials) or min(shape) < 1:
+        if len(shape) != 4 or shape[0] != len(self.materials) or min(shape) < 1 or shape[0] > MOST_MATERIALS:
             raise GeometryError(
-                f"densities have shape {shape} for {len(self.materials)} materials; expected (materials, D, H, W)"
+                f"densities have shape {shape} for {len(self.materials)} materials; expected (materials, D, H, W), and "
+                f"at most {MOST_MATERIALS} materials"
             )
         if not bool((self.densities >= 0).all() and torch.isfinite(self.densities).all()):
             raise GeometryError("densities are negative or not finite; expected g/cm³ of 0 or more")

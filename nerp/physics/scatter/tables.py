@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.physics.attenuation import LOWEST_KEV, mass_attenuation_cm2_per_g
 from nerp.physics.atoms import KEV_ANGSTROM, electrons_per_gram, form_squared, incoherent_function, transfers
+from nerp.physics.attenuation import LOWEST_KEV, mass_attenuation_cm2_per_g
 
 STEP_KEV = 0.5
 N_ENERGIES = 401

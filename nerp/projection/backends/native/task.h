@@ -84,7 +84,8 @@ struct NerpMatter {
     const double* incoherent_norm;   // the same of Klein and Nishina's factor times `binding`
     const double* form_cumulative;   // (n_materials, n_transfers), integral of F2 over x squared
     const double* binding;           // (n_materials, n_transfers), S over its largest, 0 to 1
-    const double* majorant;          // (n_energies), no less than the attenuation of any voxel, 1/mm
+    const float* largest;            // (blocks along d, h, w, n_materials), of the densities; null for the fast way
+    int32_t block;                   // voxels along each side of a block
 };
 
 // A source, and the plane that detects; all in mm.

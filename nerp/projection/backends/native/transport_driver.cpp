@@ -5,6 +5,9 @@
 
 namespace nerp {
 
+constexpr int most_rows = 64;  // materials
+constexpr double onwards_mm = 1e-6;  // into the next block
+
 enum Kind { primary, single, multiple, n_kinds };
 
 class Transport {
@@ -74,21 +77,45 @@ private:
     }
 
     // Moves a photon to where it meets an atom, whose voxel is returned; null where it meets none.
-    // Source: Woodcock et al. 1965, rejection against the largest attenuation of all.
+    // Source: Woodcock et al. 1965, rejection against the largest attenuation of a block of voxels.
     const float* fly(Photon& photon, double reach, const Energy& energy, Random& random) const {
-        double way = 0, end = reach;
+        double way = 0, end = reach, mu[most_rows];
         if (!cut(photon, way, end)) return nullptr;
-        const double most = energy.in(m_.majorant);
-        for (;;) {
-            way -= std::log1p(-random.next()) / most;
-            if (!(way < end)) return nullptr;
-            const Vector at = photon.at + photon.along * way;
-            const float* const density = voxel(at);
-            if (random.next() * most < attenuation(m_, density, energy)) {
+        for (int m = 0; m < m_.n_materials; ++m) mu[m] = energy.in(m_.total + size_t(m) * m_.n_energies);
+        while (way < end) {
+            double leave = end;
+            const float* const largest = block(photon, way, leave);
+            const double most = attenuation_of(largest, mu);
+            while (most > 0 && (way -= std::log1p(-random.next()) / most) < leave) {
+                const Vector at = photon.at + photon.along * way;
+                const float* const density = voxel(at);
+                if (random.next() * most >= attenuation_of(density, mu)) continue;
                 photon.at = at;
                 return density;
             }
+            way = leave + onwards_mm;
         }
+        return nullptr;
+    }
+
+    double attenuation_of(const float* density, const double* mu) const {
+        double sum = 0;
+        for (int m = 0; m < m_.n_materials; ++m) sum += density[m] * mu[m];
+        return sum;
+    }
+
+    // The largest densities of the block of voxels that a photon is in, and how far it stays in it.
+    const float* block(const Photon& photon, double way, double& leave) const {
+        size_t place = 0;
+        for (int i = 0; i < 3; ++i) {
+            const double start = dot(inverse_.rows[i], photon.at) + inverse_.offset[i] + 0.5;
+            const double speed = dot(inverse_.rows[i], photon.along), here = start + speed * way;
+            const int n = (m_.shape[i] + m_.block - 1) / m_.block;
+            const int index = here <= 0 ? 0 : std::min(int(here) / m_.block, n - 1);
+            place = place * n + index;
+            if (speed != 0) leave = std::min(leave, std::max(way, ((index + (speed > 0)) * m_.block - start) / speed));
+        }
+        return m_.largest + place * m_.n_materials;
     }
 
     // False where the photon is absorbed.
