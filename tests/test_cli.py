@@ -115,7 +115,6 @@ MISTAKES = {
         "expected name=number",
     ),
     "vrr without a run": (["render", "ct.nii", "-o", "out", "--mode", "vrr"], 2, "needs a trained run"),
-    "physics": (["render", "ct.nii", "-o", "out", "--mode", "physics"], 2, "not yet available"),
     "no such run": (["synthesize", "run", "--ct", "a", "--labels", "b", "--mask", "1", "-o", "out"], 1, "run"),
     "typo in a key": (["train", "demo", "trainer.setps=3"], 2, "did you mean 'trainer.steps'"),
     "no such preset": (["train", "dmeo"], 2, "dmeo"),

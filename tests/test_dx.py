@@ -225,7 +225,8 @@ def test_a_camera_a_beam_and_a_detector_make_a_header(tmp_path, phantom):
     names = {"pa": "PA", "ap": "AP", "lateral": "LL"}
     for name, view in names.items():
         camera = chest_camera(phantom, name, shape=(61, 47))
-        known = acquisition_of(camera, beam=Beam(copper_mm=0.2), detector=Detector(), entrance_mm=1500.0)
+        beam = Beam() if name == "pa" else Beam(copper_mm=0.2)
+        known = acquisition_of(camera, beam=beam, detector=Detector(), entrance_mm=1500.0)
         assert known.view == view and known.source_detector_mm == pytest.approx(1000.0 if name == "ap" else 1800.0)
         assert known.pixel_mm == tuple(camera.pixel_mm[0].tolist())
         path = written(tmp_path / f"{name}.dcm", acquisition=known)

@@ -6,8 +6,8 @@ import sys
 import nerp
 
 PUBLIC = (
-    "Camera CameraDistribution Discriminator Fields Mapper Synthesiser Viewer Volume attenuation chest_camera march "
-    "project_labels read_label_map read_labels read_volume siddon write_volume"
+    "Beam Camera CameraDistribution Detector Discriminator Fields Mapper Synthesiser Viewer Volume attenuation "
+    "chest_camera march project_labels read_label_map read_labels read_volume siddon simulate write_volume"
 )
 
 

@@ -1,17 +1,21 @@
 """Areal densities of many materials at once: against integrals of each, on every backend, and their gradients."""
 
+import numpy as np
 import pytest
 import torch
 
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection import available_backends, siddon
+from nerp.projection.backends import cpu
 from nerp.projection.backends.cpu import library
+from nerp.projection.blocks import blocks_of
 from nerp.projection.materials import MaterialVolume, project_materials
 from nerp.volume import Volume
 
 SHAPE = (7, 9, 8)
 AFFINE = torch.tensor([[0, 2.0, 0.3, -8], [-2.2, 0, 0, 9], [0, 0.1, 1.9, -7], [0, 0, 0, 1]], dtype=torch.float64)
+CAMERA_PARTS = ("detector_centre", "image_right", "image_down", "shape", "pixel_mm")
 needs_kernels = pytest.mark.skipif(library.missing() is not None, reason=str(library.missing()))
 BACKENDS = ["reference", pytest.param("cpu", marks=needs_kernels)]
 
@@ -153,14 +157,15 @@ def test_gradients_of_codes_densities_and_camera():
 
 @needs_kernels
 def test_gradients_are_those_of_the_reference():
-    materials, camera, found = volume(groups=2), view(), []
+    materials, camera, found = volume(groups=2, slots=3), view(dtype=torch.float64), []
+    parts = (AFFINE, materials.materials, materials.groups, materials.group_map, materials.group_of)
     for backend in ("reference", "cpu"):
-        codes = materials.codes.clone().requires_grad_()
-        parts = (AFFINE, materials.materials, materials.groups, materials.group_map)
-        image = project_materials(MaterialVolume(codes, materials.densities, *parts), camera, backend=backend)
-        image.square().mean().backward()
-        found.append(codes.grad)
-    torch.testing.assert_close(*found)
+        leaves = [part.clone().requires_grad_() for part in (materials.codes, materials.densities, camera.source)]
+        moved = Camera(leaves[2], *(getattr(camera, name) for name in CAMERA_PARTS))
+        image = project_materials(MaterialVolume(*leaves[:2], *parts), moved, backend=backend)
+        found.append(torch.autograd.grad(image.square().mean(), leaves))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_densities_between_knots():
@@ -200,3 +205,34 @@ def test_backends_that_are_not_live_are_refused():
         pytest.skip("a GPU is live here")
     with pytest.raises(UsageError, match="backend 'cuda' is not live"):
         project_materials(volume(), view(), backend="cuda")
+
+
+@needs_kernels
+def test_the_kernel_is_never_given_a_group_that_is_not_there():
+    materials, camera = volume(), view()
+    rays = cpu.cast_rays(camera, AFFINE, SHAPE)
+    with pytest.raises(GeometryError, match=r"1 slots are in groups \[1\]; expected each in one of 1"):
+        cpu.areal_densities(materials.packed, materials.densities, [1], 1, rays)
+
+
+@pytest.mark.parametrize(("n_knots", "n_materials"), [(8, 7), (3, 2), (9, 2), (4, 9)])
+@pytest.mark.parametrize("voxel_mm", [0.5, 4.1, 6.0])
+def test_blocks_weigh_what_their_voxels_do(n_knots, n_materials, voxel_mm):
+    """Compiled and plain; the means by NumPy's own hands."""
+    materials = volume(n_knots, n_materials, groups=2, slots=3)
+    blocks = blocks_of(materials, voxel_mm)
+    factors = [max(1, round(voxel_mm / size)) for size in AFFINE[:3, :3].norm(dim=0).tolist()]
+    fine, volume_of = materials.densities_g_per_cm3().numpy(), np.prod(factors)
+    d, h, w = (slice(0, factor) for factor in factors)
+    assert blocks.densities[:, 0, 0, 0].numpy() == pytest.approx(fine[:, d, h, w].mean(axis=(1, 2, 3)), rel=1e-5)
+    assert blocks.densities.sum(dim=(1, 2, 3)).numpy() * volume_of == pytest.approx(fine.sum(axis=(1, 2, 3)), rel=1e-5)
+    middle = torch.tensor([(factor - 1) / 2 for factor in factors], dtype=torch.float64)
+    torch.testing.assert_close(blocks.affine[:3, 3], AFFINE[:3, :3] @ middle + AFFINE[:3, 3])
+    d, h, w = (min(factor // 2, size - 1) for factor, size in zip(factors, SHAPE, strict=True))
+    assert int(blocks.groups[0, 0, 0]) == materials.group_of[int(materials.group_map[d, h, w])]
+
+
+def test_blocks_have_a_size_and_need_no_groups():
+    assert blocks_of(volume(), 4.0).groups is None
+    with pytest.raises(GeometryError, match="blocks of voxels are 0 mm; expected more than 0"):
+        blocks_of(volume(), 0.0)

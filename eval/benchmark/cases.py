@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,13 +19,17 @@ from benchmark.workload import (
     body,
     cells,
     grid,
+    materials,
     random_fields,
     rotation,
     view,
 )
 from nerp.camera import Camera
 from nerp.projection import march, project_labels, siddon
+from nerp.projection.materials import project_materials
 from nerp.volume import Fields, Volume
+
+N_GROUPS = 20
 
 Call = Callable[[], Tensor]
 """A case, ready to run."""
@@ -188,6 +193,8 @@ def cases(*, samples: int = SAMPLES, device: str = "cpu") -> dict[str, Call]:
         "siddon volume": with_gradient(ours.siddon, volume),
         "siddon camera": with_gradient(lambda *moved: ours.siddon(volume, *moved), *moved),
         "labels": without_gradient(ours.labels, labels),
+        "materials": partial(project_materials, materials().to(device), ours.camera),
+        "materials of groups": partial(project_materials, materials(N_GROUPS).to(device), ours.camera),
     }
 
 

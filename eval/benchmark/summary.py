@@ -32,6 +32,8 @@ AIMS = (
     Aim("siddon (oblique) vs RTK Joseph", ("rtk joseph",), "siddon", 1.5, 2.5),
     Aim("siddon + volume's gradient vs RTK Joseph + adjoint", ("rtk joseph", "rtk adjoint"), "siddon volume", 1.5, 3),
     Aim("siddon vs project_labels of 100 labels", ("siddon",), "labels", 1 / 2, 1 / 1.3),
+    Aim("siddon vs project_materials of 6", ("siddon",), "materials", 1 / 1.5, 1 / 1.3),
+    Aim("siddon vs project_materials of 6 in 20 groups", ("siddon",), "materials of groups"),
 )
 
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from nerp.camera import Camera
+from nerp.projection.materials import MaterialVolume
 
 SIZE_MM, SOURCE_CENTRE_MM, SOURCE_DETECTOR_MM = 256.0, 700.0, 1020.0
 PIXELS, PIXEL_MM, SAMPLES = 256, 1.8, 512
 TILT_DEG = (23.0, -11.0, 7.0)
-N_LABELS = 100
+N_LABELS, N_MATERIALS, N_KNOTS = 100, 6, 8
 
 
 def rotation() -> np.ndarray:
@@ -94,3 +95,13 @@ def random_fields(n: int = 128) -> tuple[Tensor, Tensor]:
     """(1, n, n, n) matter in 0..1 and opacity of at most 0.02 per mm."""
     matter, opacity = torch.rand(2, 1, n, n, n, generator=torch.Generator().manual_seed(0))
     return matter, opacity * 0.02
+
+
+def materials(groups: int = 1, n: int = 256) -> MaterialVolume:
+    """The body taken apart into `N_MATERIALS` at random densities, its cells dealt out to so many groups."""
+    codes = body(n) * (0.9 * (N_KNOTS - 1) / body(n).max())
+    generator = torch.Generator().manual_seed(0)
+    densities = torch.rand(groups, N_KNOTS, N_MATERIALS, generator=generator)
+    names = tuple(f"material {m}" for m in range(N_MATERIALS)), tuple(f"group {g}" for g in range(groups))
+    places = (cells(n) % groups).to(torch.uint8) if groups > 1 else None
+    return MaterialVolume(codes, densities, grid(n), *names, places)

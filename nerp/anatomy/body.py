@@ -80,7 +80,7 @@ def map_body(ct: Volume) -> BodyMap:
     """
     order, flips = axial_axes(ct.affine)
     pooled, factors = _pooled(ct)
-    hu = np.flip(pooled.transpose(order), flips)
+    hu = np.ascontiguousarray(np.flip(pooled.transpose(order), flips))
     scanned, padding = scanned_field(hu)
     dense = (hu > TISSUE_HU) & ~padding
     affine = _turned_affine(ct, factors, order, flips)

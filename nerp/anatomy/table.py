@@ -13,7 +13,7 @@ from nerp.volume import AIR_HU, WATER_PER_MM, Volume
 ALL_AXES = [0, 1, 2]
 
 
-def without_table(ct: Volume) -> Volume:
+def without_table(ct: Volume, body: BodyMap | None = None) -> Volume:
     """A CT in which table, mattress, blankets and lines around the body are air; the body's values stay as they are.
 
     The body is the largest piece of tissue, with arms that lie beside it, the air that it encloses, and one more
@@ -21,7 +21,8 @@ def without_table(ct: Volume) -> Volume:
     from the skin: a shell thinner than that stays under the place where it is touched, and nowhere else.
 
     Args:
-        ct: `(C, D, H, W)` in HU or 1/mm; the first channel tells where the body is.
+        ct:   `(C, D, H, W)` in HU or 1/mm; the first channel tells where the body is.
+        body: its `map_body`, where that is known.
 
     Returns:
         The same grid and unit; -1000 HU, or 0 /mm, outside the body.
@@ -30,7 +31,7 @@ def without_table(ct: Volume) -> Volume:
         VolumeError: another unit, or no tissue.
     """
     air = AIR_HU if ct.unit == "hu" else 0.0
-    kept = body_voxels(ct).to(ct.values.device)
+    kept = body_voxels(ct, body).to(ct.values.device)
     return Volume(torch.where(kept, ct.values, air), ct.affine, ct.unit)
 
 

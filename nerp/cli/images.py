@@ -36,6 +36,10 @@ def render(
     angle_deg: o.Angle = None,
     mode: Annotated[o.Mode | None, typer.Option(help="Default: vrr with a --run, drr without.")] = None,
     run: Run = None,
+    kvp: o.Kvp = None,
+    grid: o.AntiScatter = None,
+    objects: o.Objects = None,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Write image.dcm, too: Digital X-Ray, derived.")] = False,
     shape: o.Shape = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Vary the camera by this seed; none: the preset.")] = None,
     device: o.OnDevice = None,
@@ -44,13 +48,17 @@ def render(
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json, settings.yaml."""
+    """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json, settings.yaml.
+
+    Modes: drr, line integrals; physics, a film by spectrum, scatter, grid and noise; vrr, a trained run's.
+    """
     from nerp.synthesis import render as render_files
     from nerp.synthesis.config import RenderConfig, load_image_config
 
     options = o.stated(ct=ct, out=out, labels=labels, mode=mode, run=run, seed=seed, device=device, backend=backend)
     options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, force, shape)
     options |= _inputs(series, orientation, spacing, max_voxels, labels_on_ct_grid, strict)
+    options |= _tube(kvp, grid, objects)
     settings = load_image_config(RenderConfig, config, overrides or [], options)
     if dry_run:
         print_settings(settings)
@@ -66,6 +74,7 @@ def render(
         labels=settings.labels,
         run=settings.run,
         seed=settings.seed,
+        dicom=dicom,
     )
     answer(record.to_dict(), as_json, [folder])
 
@@ -97,6 +106,10 @@ def synthesize(
     view: o.ViewName = None,
     angle_deg: o.Angle = None,
     views: Annotated[int | None, typer.Option(min=1, help="Cameras for each CT. Default 10.")] = None,
+    kvp: o.Kvp = None,
+    grid: o.AntiScatter = None,
+    objects: o.Objects = None,
+    density_spread: o.DensitySpread = None,
     shape: o.Shape = None,
     seed: o.Seed = None,
     device: o.OnDevice = None,
@@ -115,6 +128,7 @@ def synthesize(
     options |= o.stated(backend=backend, allow_empty=allow_empty or None)
     options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, force, shape)
     options |= _inputs(series, orientation, spacing, max_voxels, labels_on_ct_grid, strict)
+    options |= {**_tube(kvp, grid, objects), **o.stated(physics__density_spread=density_spread)}
     options |= o.stated(inputs__labels_pattern=labels_pattern, inputs__skip_bad=skip_bad or None)
     settings = load_image_config(SynthesisConfig, config, overrides, options)
     if dry_run:
@@ -183,6 +197,11 @@ def _view_and_mask(
         mask__force=force or None,
         shape=None if shape is None else list(o.image_shape(shape)),
     )
+
+
+def _tube(kvp: float | None, grid: str | None, objects: str | None) -> dict[str, object]:
+    """What the options of physics and objects state."""
+    return {**o.stated(beam__kvp=kvp, physics__grid=grid), **o.objects(objects)}
 
 
 def _inputs(

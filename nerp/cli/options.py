@@ -85,6 +85,22 @@ Force = Annotated[bool, typer.Option("--force", help="Draw --rule visible of wha
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the files that cannot be used; list them.")]
 ViewName = Annotated[View | None, typer.Option("--view", help="Projection. Default pa.")]
 Angle = Annotated[float | None, typer.Option(help="Turn of the oblique view, degrees. Default 30.")]
+Kvp = Annotated[float | None, typer.Option(help="Peak voltage of --mode physics, 40 to 150. Default 120.")]
+AntiScatter = Annotated[
+    str | None,
+    typer.Option("--grid", help="Anti-scatter grid, such as 12:1-al, or none. Default: one from 1400 mm on."),
+]
+Objects = Annotated[
+    str | None,
+    typer.Option(
+        help="What lies on and in the patient: bedside or standing for a random set, or kinds such as pacemaker,zip_"
+        "fastener. Default: nothing."
+    ),
+]
+DensitySpread = Annotated[
+    float | None,
+    typer.Option(min=0, max=0.5, help="Vary the density of each labelled structure by so much, in --mode physics."),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings, as key=value.")]
 
 
@@ -124,6 +140,16 @@ def mask_labels(items: list[str] | None) -> str | dict[str, str] | None:
             "one mask are separated by commas"
         )
     return {name: labels for name, _, labels in named}
+
+
+def objects(text: str | None) -> dict[str, object]:
+    """Settings of `bedside`, or of `pacemaker,port`; nothing of nothing."""
+    if text is None:
+        return {}
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    scenes = [part for part in parts if part in ("none", "bedside", "standing")]
+    kinds = [part for part in parts if part not in scenes]
+    return {**({"objects.scene": scenes[-1]} if scenes else {}), **({"objects.kinds": kinds} if kinds else {})}
 
 
 def spacing(text: str | None) -> list[float] | None:

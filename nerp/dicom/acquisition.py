@@ -198,7 +198,8 @@ def _filter(taken: Acquisition) -> dict[str, Any]:
     if not sheets:
         return {}
     both = {f"FilterThickness{end}": list(sheets.values()) for end in ("Minimum", "Maximum")}
-    return {"FilterType": "FLAT" if len(sheets) == 1 else "MULTIPLE", "FilterMaterial": list(sheets), **both}
+    kind = "MULTIPLE" if len(sheets) > 1 else None  # what is one flat sheet has no term
+    return {"FilterType": kind, "FilterMaterial": list(sheets), **both}
 
 
 def _collimator(taken: Acquisition) -> dict[str, Any]:

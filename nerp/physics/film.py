@@ -56,7 +56,7 @@ class Film(Settings):
     levels: tuple[float, float] = limits((0.05, 0.92), 0, 1)
     gamma: float = number(0.9, 0.1, 5)
     sigmoid: float = number(0.3, 0, 1)
-    open_signal: float = number(0.7, 0.01, 10)
+    open_signal: float = number(0.5, 0.01, 10)
     border_mm: float = number(0.0, 0, 200)
     marker: str = choice("none", "R", "L")
 

@@ -68,7 +68,7 @@ def material_volume(
     Args:
         ct:         `(1, D, H, W)` HU; below air's they count as air.
         labels:     `(C, D, H, W)` on the CT's own grid; where channels overlap, the first that says something counts.
-        names:      what label values are called; those without a name follow their HU.
+        names:      what label values are called; those without a name go by that of their group, or by their HU.
         groups:     label values of each group that is to be told apart; all else is the group `rest`, the last one.
         energy_kev: at which the CT's HU hold, its effective energy; 72 at 120 kVp.
 
@@ -141,7 +141,10 @@ def _slots(labels: Volume | None, names: Mapping[int, str], groups: Mapping[str,
     group_names, group_of_label = _grouped(groups or {})
     rest = len(group_names) - 1
     labelled = sorted({*names, *group_of_label} - {0})
-    meanings = {label: (group_of_label.get(label, rest), kind_of(names.get(label, ""))) for label in labelled}
+    meanings = {}
+    for label in labelled:
+        group = group_of_label.get(label, rest)
+        meanings[label] = group, kind_of(names.get(label, group_names[group]))
     rims = [(rest, "organ")] if any(kind == "organ" for _, kind in meanings.values()) else []
     pairs = list(dict.fromkeys([(rest, "any"), *rims, *meanings.values()]))
     of_label = torch.zeros(max(labelled, default=0) + 1, dtype=torch.uint8, device="cpu")

@@ -22,14 +22,14 @@ TISSUES = ("air", "lung", "adipose", "soft_tissue", "bone", "iodine", "steel")
 """Materials of `nerp.physics.attenuation` that a CT is taken apart into."""
 
 CT_KEV = 72.0
-"""Effective energy of a CT at 120 kVp: cortical bone (ICRU 44) has 1524 HU there, as Schneider et al. 2000 have it."""
+"""Effective energy of a CT at 120 kVp: ICRU 44's cortical bone has 1507 HU there, and 1524 in Schneider et al. 2000."""
 LOWEST_KEV, HIGHEST_KEV = 40.0, 150.0
 
 LUNG_HU, FAT_HU, MUSCLE_HU, SOFT_HU, BONE_HU, DENSEST_HU = -200.0, -100.0, 50.0, 100.0, 1550.0, 2800.0
 """Inflated lung and less; fat; muscle and organs; the last soft tissue; cortical bone; enamel, the densest of a body.
 
 Between air and knot 1 lies lung, or the edge of anything; above the last is metal, taken for steel, until it is
-steel alone. Source: the intervals of Schneider, Bortfeld & Schlegel 2000, Phys. Med. Biol. 45:459, table 6.
+steel alone. Source: the intervals of Schneider, Bortfeld & Schlegel 2000, Phys. Med. Biol. 45:459.
 """
 N_KNOTS = 8
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from nerp.arguments import tensor_of
 from nerp.camera import Camera
 from nerp.errors import GeometryError
+from nerp.projection.backends import knots
 from nerp.projection.backends.knots import CODES_PER_SLOT, MOST_SLOTS
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.integrals import as_images
@@ -66,12 +67,8 @@ class MaterialVolume:
 
     def densities_g_per_cm3(self) -> Tensor:
         """(M, D, H, W) densities of the materials in each voxel, g/cm³; differentiable in codes and densities."""
-        n_knots = self.densities.shape[1]
-        below = self.codes.detach().floor().clamp(max=n_knots - 2).long()
-        first = below if self.group_map is None else below + n_knots * self.group_map.long()
-        above = self.codes - below
-        columns = self.densities.to(self.codes).flatten(0, 1).unbind(1)
-        return torch.stack([torch.lerp(column[first], column[first + 1], above) for column in columns])
+        slots = None if self.group_map is None else self.group_map.long()
+        return knots.interpolate(self.codes, self.densities, slots)
 
     def to(self, device: torch.device | str) -> MaterialVolume:
         """The same volume with its tensors on a device; the affine stays on the CPU."""

@@ -11,10 +11,15 @@ from nerp.camera import ViewSettings
 from nerp.config import read_settings
 from nerp.errors import UsageError
 from nerp.label_names import read_label_names, select_labels
+from nerp.physics.beam import Beam
+from nerp.physics.detector import Detector
+from nerp.physics.film import Film
+from nerp.physics.settings import Physics
 from nerp.projection import MaskRule
 from nerp.runs import RunFolder
 from nerp.settings import Settings, choice, flatten, number, section
-from nerp.synthesis.settings import LARGEST_SIDE, OF_SETS, TERMS, InputSettings, MaskSettings, PairSettings
+from nerp.synthesis.chance import ObjectSettings
+from nerp.synthesis.settings import LARGEST_SIDE, OF_PHYSICS, OF_SETS, TERMS, InputSettings, MaskSettings, PairSettings
 from nerp.training.config import load_config
 
 
@@ -86,13 +91,15 @@ class ImageConfig(Settings):
         labels:  label map of the CT, or folder of maps.
         run:     RUN, for mode `vrr`.
         out:     folder to write.
-        mode:    `drr` or `vrr`; none: `vrr` where a run is given, else `drr`.
+        mode:    `drr`, `physics` or `vrr`; none: `vrr` where a run is given, else `drr`.
         shape:   rows, columns; none: the run's own, else 256 x 256.
         device:  `auto` takes a GPU where there is one.
         backend: of the projection.
         camera:  the view, and the ranges of the cameras.
         mask:    labels and rule.
         inputs:  how CTs and labels are read, and what is done about bad ones.
+        objects: what lies on and in the patient, for modes `drr` and `physics`.
+        beam, detector, film, physics: of mode `physics`.
     """
 
     ct: str | None = None
@@ -106,6 +113,11 @@ class ImageConfig(Settings):
     camera: ViewSettings = section(ViewSettings)
     mask: MaskConfig = section(MaskConfig)
     inputs: InputSettings = section(InputSettings)
+    objects: ObjectSettings = section(ObjectSettings)
+    beam: Beam = section(Beam)
+    detector: Detector = section(Detector)
+    film: Film = section(Film)
+    physics: Physics = section(Physics)
 
     def pair_settings(self, **more: Any) -> PairSettings:
         """What decides the images; `more` are the settings of a set.
@@ -114,6 +126,7 @@ class ImageConfig(Settings):
             UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`.
         """
         shape: dict[str, Any] = {} if self.shape is None else {"shape": self.shape}
+        physics: dict[str, Any] = {name: getattr(self, name) for name in OF_PHYSICS}
         return PairSettings(
             mode=self.mode or ("drr" if self.run is None else "vrr"),
             camera=self.camera,
@@ -121,6 +134,8 @@ class ImageConfig(Settings):
             inputs=self.inputs,
             device=self.device,
             backend=self.backend,
+            objects=self.objects,
+            **physics,
             **shape,
             **more,
         )

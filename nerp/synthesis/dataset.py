@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from nerp.data.pair_writer import PairWriter
 from nerp.data.records import MaskRecord, PairRecord
 from nerp.errors import DataError, GeometryError, NerpError, UsageError, VolumeError
 from nerp.files import check_folder, write_text
-from nerp.synthesis.environment import pair_generator, pair_id
+from nerp.synthesis.environment import chance_generator, pair_generator, pair_id
 from nerp.synthesis.generator import TrainedGenerator, load_generator
 from nerp.synthesis.inputs import Skipped, open_synthesiser, small_masks, usable_cases, with_reading
 from nerp.synthesis.matching import Case
@@ -167,7 +168,7 @@ class _Work:
         may_be_empty = self.settings.allow_empty or len(views) < self.settings.views
         for pairs in _in_view(self._render(case, views), case, may_be_empty):
             for record, pair in pairs:
-                self.writer.add(record, pair.image_png, *pair.mask_pngs)
+                self.writer.add(record, pair.image_png, *pair.mask_pngs, *pair.object_pngs)
                 yield
 
     def _render(self, case: Case, views: list[int]) -> Iterator[tuple[PairRecord, Pair]]:
@@ -177,7 +178,9 @@ class _Work:
         base = settings.base_camera(synthesiser.ct)
         for view in views:
             camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
-            pair = synthesiser.pair(camera)
+            pair = synthesiser.pair(
+                camera, synthesiser.draw(camera, chance_generator(settings.seed, case.ct.sha256, view))
+            )
             files = file_names(pair_id(case.ct.sha256, view), pair.record)
             record = named(
                 pair.record, files=files, ct=case.ct, labels=case.labels, seed=settings.seed, view_index=view
@@ -193,14 +196,20 @@ class _Work:
 
 
 def file_names(name: str, record: PairRecord) -> tuple[str, ...]:
-    """The files of a pair: its image's and each mask's.
+    """The files of a pair: its image's, each mask's and each object's.
 
     Args:
         name:   of the pair.
-        record: with its masks.
+        record: with its masks and objects.
     """
     masks = (f"masks/{mask.name}/{name}.png" if mask.name else f"masks/{name}.png" for mask in record.masks)
-    return (f"images/{name}.png", *masks)
+    objects = (f"objects/{name}/{file_stem(one['name'])}.png" for one in record.objects)
+    return (f"images/{name}.png", *masks, *objects)
+
+
+def file_stem(name: str) -> str:
+    """An object's name as part of a file's: `lead 2` becomes `lead_2`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _in_view(

@@ -85,5 +85,20 @@ def pair_generator(seed: int, ct_sha256: str, view_index: int) -> torch.Generato
         ct_sha256:  of the CT.
         view_index: from 0.
     """
-    digest = hashlib.sha256(f"{seed}:{ct_sha256}:{view_index}".encode()).digest()
+    return _generator(f"{seed}:{ct_sha256}:{view_index}")
+
+
+def chance_generator(seed: int, ct_sha256: str, view_index: int) -> torch.Generator:
+    """Likewise of what is drawn beside the camera, so that cameras stay whatever else is drawn.
+
+    Args:
+        seed:       of the set.
+        ct_sha256:  of the CT.
+        view_index: from 0.
+    """
+    return _generator(f"{seed}:{ct_sha256}:{view_index}:chance")
+
+
+def _generator(text: str) -> torch.Generator:
+    digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -14,6 +14,7 @@ from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
 from nerp.label_maps import LabelMap, check_label_map, check_labels_on_ct, read_label_map
+from nerp.physics.truncation import truncation
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import Case, hashed, match
@@ -99,6 +100,8 @@ def open_synthesiser(
             the CT and `strict` is set.
     """
     volume = open_ct(ct, settings.inputs)
+    if settings.mode == "physics" and (cut := truncation(volume, settings.base_camera(volume)).warning):
+        _log.warning("%s: %s", ct, cut)
     if labels is None:
         return Synthesiser(volume, settings=settings, generator=generator)
     opened = open_labels(labels, volume, settings.inputs)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from nerp.anatomy import BodyMap, map_body
 from nerp.camera import Camera
+from nerp.display import HIGH, LOW, display_image
 from nerp.errors import UsageError
+from nerp.physics.film import film
+from nerp.physics.objects import ObjectImages
+from nerp.physics.simulate import Setup, Simulator
+from nerp.physics.truncation import truncation
 from nerp.projection import siddon
 from nerp.projection.dispatch import choose_backend
+from nerp.synthesis.chance import NOTHING, Chance, draw_scales, draw_seed
 from nerp.synthesis.generator import TrainedGenerator
+from nerp.synthesis.settings import PairSettings
+from nerp.synthesis.structures import structure_groups
 from nerp.volume import Fields, Volume, attenuation
 
 
@@ -22,16 +32,30 @@ class Scene:
     """What a renderer is made from.
 
     Args:
-        ct:        `(1, D, H, W)` HU.
-        device:    where it is projected.
-        backend:   of the projection, `auto` for the best that is live.
-        generator: a trained run, for the modes that need one.
+        ct:          `(1, D, H, W)` HU.
+        device:      where it is projected.
+        settings:    of the pairs.
+        generator:   a trained run, for the modes that need one.
+        labels:      `(M, D, H, W)` on the CT's grid, which tell what is bone and what is not.
+        label_names: of the label values.
     """
 
     ct: Volume
     device: torch.device
-    backend: str
+    settings: PairSettings
     generator: TrainedGenerator | None = None
+    labels: Volume | None = None
+    label_names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> str:
+        """Of the projection, `auto` for the best that is live."""
+        return self.settings.backend
+
+    @cached_property
+    def body(self) -> BodyMap:
+        """Where the body lies in the CT, mm."""
+        return map_body(self.ct)
 
 
 class Renderer(Protocol):
@@ -42,15 +66,41 @@ class Renderer(Protocol):
         """Name of the projection's backend that is used here."""
 
     @property
-    def display(self) -> str:
-        """Name of the display scaling, see `nerp.display`."""
+    def display(self) -> dict[str, Any]:
+        """How `show` scales, for the record: its `name` and what it is told."""
 
     @property
     def fields(self) -> Fields | None:
         """What the rays march through, (1, D, H, W) each; None where they do not march."""
 
-    def render(self, camera: Camera) -> Tensor:
-        """(1, 1, H, W) image as projected, not scaled for display, of a batch of one camera."""
+    def facts(self, camera: Camera) -> dict[str, Any]:
+        """What the record says of how a physical radiograph by this camera was made; nothing of others."""
+
+    def draw(self, generator: torch.Generator) -> Chance:
+        """What chance decides of one image, beside camera and objects."""
+
+    def render(self, camera: Camera, chance: Chance = NOTHING, objects: ObjectImages | None = None) -> Tensor:
+        """An image as projected, not scaled for display.
+
+        Args:
+            camera:  a batch of one.
+            chance:  what was drawn for it.
+            objects: what lies on and in the patient.
+
+        Returns:
+            (1, 1, H, W).
+        """
+
+    def show(self, raw: Tensor, camera: Camera) -> Tensor:
+        """A rendered image as displayed.
+
+        Args:
+            raw:    (1, 1, H, W) of `render`.
+            camera: that saw it.
+
+        Returns:
+            (1, 1, H, W) in 0 to 1.
+        """
 
     @property
     def weights_sha256(self) -> str | None:
@@ -61,14 +111,35 @@ class Renderer(Protocol):
         """Hash of the settings that decide what it renders, if it has any, for the record."""
 
 
-class DRRRenderer:
+class _Percentile:
+    """What modes have in common that scale an image by its own quantiles, and leave nothing to chance."""
+
+    display: dict[str, Any] = {"name": "percentile", "low": LOW, "high": HIGH}
+
+    def facts(self, camera: Camera) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def draw(self, generator: torch.Generator) -> Chance:
+        """Nothing."""
+        return NOTHING
+
+    def show(self, raw: Tensor, camera: Camera) -> Tensor:
+        """A rendered image (1, 1, H, W), scaled to 0 to 1.
+
+        Args:
+            raw:    of `render`.
+            camera: not read.
+        """
+        return display_image(raw, "percentile")
+
+
+class DRRRenderer(_Percentile):
     """Line integrals of the attenuation: mode `drr`.
 
     Args:
         scene: its generator is not read.
     """
-
-    display = "percentile"
 
     def __init__(self, scene: Scene):
         self.fields: Fields | None = None
@@ -77,12 +148,19 @@ class DRRRenderer:
         self._attenuation = attenuation(scene.ct).to(scene.device)
         self.backend = _backend_name(scene.backend, self._attenuation.values)
 
-    def render(self, camera: Camera) -> Tensor:
-        """(1, 1, H, W) path integrals, unitless."""
-        return siddon(self._attenuation, camera, backend=self.backend)
+    def render(self, camera: Camera, chance: Chance = NOTHING, objects: ObjectImages | None = None) -> Tensor:
+        """(1, 1, H, W) path integrals, unitless.
+
+        Args:
+            camera:  a batch of one.
+            chance:  not read.
+            objects: their attenuation at the energy of a DRR is added.
+        """
+        integrals = siddon(self._attenuation, camera, backend=self.backend)
+        return integrals if objects is None else integrals + objects.attenuation().to(integrals)
 
 
-class LearnedRenderer:
+class LearnedRenderer(_Percentile):
     """Radiographs of a trained generator: mode `vrr`.
 
     Args:
@@ -91,8 +169,6 @@ class LearnedRenderer:
     Raises:
         UsageError: there is none.
     """
-
-    display = "percentile"
 
     def __init__(self, scene: Scene):
         if scene.generator is None:
@@ -104,16 +180,96 @@ class LearnedRenderer:
         self.config_sha256: str | None = scene.generator.config_sha256
         self.backend = _backend_name(scene.backend, self._fields.matter)
 
-    def render(self, camera: Camera) -> Tensor:
-        """(1, 1, H, W) intensities, unitless."""
+    def render(self, camera: Camera, chance: Chance = NOTHING, objects: ObjectImages | None = None) -> Tensor:
+        """(1, 1, H, W) intensities, unitless.
+
+        Args:
+            camera:  a batch of one.
+            chance:  not read.
+            objects: none: a trained generator knows none.
+        """
         return self._generator.view(self._fields, camera, backend=self.backend)
 
 
-RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"drr": DRRRenderer, "vrr": LearnedRenderer}
+class PhysicalRenderer:
+    """What a detector reads, and the film made of it: mode `physics`.
+
+    Args:
+        scene: its generator is not read.
+    """
+
+    def __init__(self, scene: Scene):
+        self.fields: Fields | None = None
+        self.weights_sha256: str | None = None
+        self.config_sha256: str | None = None
+        self._settings = scene.settings
+        labels, names = scene.labels, scene.label_names
+        self._scene = scene
+        self._told = {**scene.settings.physics_json(), "label_names": _present_names(labels, names)}
+        self.display = {"name": "film", **self._told["film"]}
+        spread = scene.settings.physics.density_spread > 0 and labels is not None
+        self._simulator = Simulator(
+            scene.ct,
+            Setup(scene.settings.beam, scene.settings.detector, scene.settings.physics),
+            labels=labels,
+            names=names,
+            groups=structure_groups(labels, names) if labels is not None and spread else None,
+            body=scene.body,
+            device=scene.device,
+            backend=scene.backend,
+        )
+        self.backend = self._simulator.backend
+
+    def facts(self, camera: Camera) -> dict[str, Any]:
+        """Settings, names of labels, and what the CT cuts off this camera's view."""
+        return {**self._told, "truncation": truncation(self._scene.ct, camera, body=self._scene.body).to_dict()}
+
+    def draw(self, generator: torch.Generator) -> Chance:
+        """The noise's seed, and each structure's density."""
+        physics = self._settings.physics
+        scales = draw_scales(self._simulator.groups, physics.density_spread, generator)
+        return Chance(draw_seed(generator) if physics.noise else None, scales)
+
+    def render(self, camera: Camera, chance: Chance = NOTHING, objects: ObjectImages | None = None) -> Tensor:
+        """(1, 1, H, W) signal relative to the open field's.
+
+        Args:
+            camera:  a batch of one.
+            chance:  seed of the noise, and densities.
+            objects: in the beam.
+        """
+        noise = None if chance.noise_seed is None else torch.Generator().manual_seed(chance.noise_seed)
+        made = self._simulator.expose(camera, objects=objects, scales=chance.density_scales, generator=noise)
+        return made.signal
+
+    def show(self, raw: Tensor, camera: Camera) -> Tensor:
+        """The film of a signal (1, 1, H, W), 0 to 1, bone bright.
+
+        Args:
+            raw:    of `render`.
+            camera: whose pixels' size decides what is detail.
+        """
+        rows, columns = camera.pixel_mm[0].tolist()
+        return film(raw.float(), self._settings.film, (rows, columns))
+
+
+RENDERERS: dict[str, Callable[[Scene], Renderer]] = {
+    "drr": DRRRenderer,
+    "physics": PhysicalRenderer,
+    "vrr": LearnedRenderer,
+}
 """Every mode with what renders it."""
 
 NEEDS_RUN = frozenset({"vrr"})
 """Modes that render what a training has learned."""
+
+
+def _present_names(labels: Volume | None, names: Mapping[int, str]) -> dict[str, str]:
+    """The names of the label values that there are."""
+    if labels is None:
+        return {}
+    values = {int(value) for value in labels.values.unique().tolist()}
+    return {str(value): name for value, name in sorted(names.items()) if value in values}
 
 
 def _backend_name(backend: str, values: Tensor) -> str:

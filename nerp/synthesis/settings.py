@@ -12,12 +12,19 @@ from nerp.camera import Camera, ViewSettings
 from nerp.devices import choose_device
 from nerp.errors import UsageError
 from nerp.label_names import lung_labels, obscuring_labels, select_labels
+from nerp.physics.beam import Beam
+from nerp.physics.detector import Detector
+from nerp.physics.film import Film
+from nerp.physics.settings import Physics
 from nerp.projection import MaskRule
 from nerp.settings import Settings, choice, number, section
+from nerp.synthesis.chance import ObjectSettings
 from nerp.volume import MAX_LABEL, MAX_VOXELS, Volume
 
 LARGEST_SIDE = 4096
 """Pixels; the largest flat detectors have about as many."""
+OF_PHYSICS = ("beam", "detector", "film", "physics")
+"""Settings of mode `physics`."""
 BY_LABEL = "by label"
 """What a set's settings call the rule that is chosen for each mask: `visible` for lungs, else `any`."""
 TERMS = "The terms of the CTs and of the labels they were made from hold for these pairs."
@@ -149,11 +156,17 @@ class PairSettings(Settings):
     """Everything but files that decides the pairs; the same settings make the same pairs.
 
     Args:
-        mode:        `drr`, line integrals of the attenuation; `vrr`, a trained run's radiographs.
+        mode:        `drr`, line integrals of the attenuation; `physics`, what a detector reads; `vrr`, a trained run's
+            radiographs.
         shape:       (H, W) pixels.
         camera:      the view, and the ranges that cameras are drawn from.
         mask:        labels and rule.
         inputs:      how CTs and labels are read.
+        objects:     what lies on and in the patient; not with `vrr`.
+        beam:        of mode `physics`, as the next three.
+        detector:    panel, dose.
+        film:        how the signal is developed.
+        physics:     scatter, grid, noise, density of structures.
         views:       cameras for each CT.
         seed:        of the cameras; each pair draws from (seed, hash of its CT, view index) alone.
         device:      `auto` takes a GPU where there is one.
@@ -165,11 +178,16 @@ class PairSettings(Settings):
         UsageError: a value that cannot be.
     """
 
-    mode: str = choice("drr", "vrr")
+    mode: str = choice("drr", "physics", "vrr")
     shape: tuple[int, int] = number((256, 256), 1, LARGEST_SIDE)
     camera: ViewSettings = section(ViewSettings)
     mask: MaskSettings = section(MaskSettings)
     inputs: InputSettings = section(InputSettings)
+    objects: ObjectSettings = section(ObjectSettings)
+    beam: Beam = section(Beam)
+    detector: Detector = section(Detector)
+    film: Film = section(Film)
+    physics: Physics = section(Physics)
     views: int = number(10, 1)
     seed: int = number(0, 0)
     device: str = choice("auto", "cpu", "cuda")
@@ -178,9 +196,9 @@ class PairSettings(Settings):
     allow_empty: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode == "physics":
-            raise UsageError("mode physics is not yet available; use drr, or vrr with a trained run")
         super().__post_init__()
+        if self.objects.any and self.mode == "vrr":
+            raise UsageError("objects are drawn in modes drr and physics, but mode is vrr; leave out --objects")
         if self.mask.rule is not None and self.mask.rule.name == "rendered" and self.mode != "vrr":
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
 
@@ -193,8 +211,14 @@ class PairSettings(Settings):
         values = {name: getattr(self, name) for name in ("mode", "views", "seed", "shape", "backend")}
         device = choose_device(self.device).type
         stated = {"inputs": self.inputs.as_json()} if self.inputs.as_json() else {}
+        stated |= {"objects": asdict(self.objects)} if self.objects.any else {}
+        stated |= self.physics_json() if self.mode == "physics" else {}
         mask = self.mask.as_json()
         return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": mask, **stated}))
+
+    def physics_json(self) -> dict[str, Any]:
+        """What decides a physical radiograph beside its camera, as JSON values."""
+        return json.loads(json.dumps({name: asdict(getattr(self, name)) for name in OF_PHYSICS}))
 
     def base_camera(self, ct: Volume) -> Camera:
         """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64."""
@@ -222,5 +246,19 @@ def restated(settings: PairSettings) -> dict[str, Any]:
         "force": mask.force,
     }
     inputs = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings.inputs).items()}
+    parts = OF_PHYSICS if settings.mode == "physics" else ()
+    made = {name: asdict(getattr(settings, name)) for name in (*parts, *(("objects",) if settings.objects.any else ()))}
     del inputs["series"]  # its UID, or what it is called, may tell of a patient
-    return {**values, "shape": list(settings.shape), "camera": camera, "mask": stated, "inputs": inputs}
+    return {
+        **values,
+        "shape": list(settings.shape),
+        "camera": camera,
+        "mask": stated,
+        "inputs": inputs,
+        **_listed(made),
+    }
+
+
+def _listed(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested values with lists for tuples, as YAML has them."""
+    return json.loads(json.dumps(values))

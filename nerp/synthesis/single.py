@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -15,12 +16,20 @@ from nerp.config.reading import as_yaml
 from nerp.data.pairs import read_records
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
+from nerp.dicom.writing import Origin, write_dx
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.physics.acquisition import acquisition_of
+from nerp.physics.beam import Beam
+from nerp.physics.detector import Detector
+from nerp.physics.film import Film
+from nerp.physics.settings import Physics
 from nerp.projection import available_backends
 from nerp.runs import find_run
-from nerp.synthesis.dataset import SETTINGS, generator_for
-from nerp.synthesis.environment import here, pair_generator, repeatable
+from nerp.settings import Settings
+from nerp.synthesis.chance import ObjectSettings, recorded_chance
+from nerp.synthesis.dataset import SETTINGS, file_stem, generator_for
+from nerp.synthesis.environment import chance_generator, here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import open_ct, open_labels, open_synthesiser, plan_of, small_masks, with_reading
 from nerp.synthesis.matching import find_by_hash
@@ -28,7 +37,9 @@ from nerp.synthesis.renderers import NEEDS_RUN
 from nerp.synthesis.settings import OF_SETS, InputSettings, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 
-RECORD = "record.json"
+RECORD, DICOM = "record.json", "image.dcm"
+SECTIONS: dict[str, type[Settings]] = {"beam": Beam, "detector": Detector, "film": Film, "physics": Physics}
+"""What a record keeps of how a physical radiograph was made."""
 FILES = ("image.png", "image.npy", "mask.png")
 
 _log = logging.getLogger(__name__)
@@ -42,6 +53,7 @@ def render(
     labels: str | Path | None = None,
     run: str | Path | None = None,
     seed: int | None = None,
+    dicom: bool = False,
 ) -> PairRecord:
     """Render one view of a CT to files.
 
@@ -54,6 +66,7 @@ def render(
         labels:   the CT's labels.
         run:      RUN, for mode `vrr` alone.
         seed:     draws the camera from `settings.camera`; None takes the view's preset as it is.
+        dicom:    write image.dcm, too: Digital X-Ray Image Storage - For Presentation, 12 bit, derived.
 
     Returns:
         The record.
@@ -67,13 +80,15 @@ def render(
     source, camera = SourceFile.of(ct, settings.inputs.series), settings.base_camera(synthesiser.ct)
     if seed is not None:
         camera = settings.camera.sample(camera, 1, pair_generator(seed, source.sha256, 0))
-    pair = synthesiser.pair(camera)
-    files = ("image.png", *(mask_name(mask.name) for mask in pair.record.masks))
+    pair = synthesiser.pair(camera, synthesiser.draw(camera, chance_generator(seed or 0, source.sha256, 0)))
+    files = single_files(pair.record)
     label_source = None if labels is None else SourceFile.of(labels)
     record = named(pair.record, files=files, ct=source, labels=label_source, seed=seed, view_index=0)
     record = with_reading(record, settings.inputs)
     stated = {key: value for key, value in restated(settings).items() if key not in OF_SETS}
     write_single(out, pair, record, settings_yaml=as_yaml({**stated, "seed": seed}))
+    if dicom:
+        write_dicom(Path(out) / DICOM, pair, record, settings)
     for line in synthesiser.plan.remarks():
         _log.info(line)
     for line in small_masks([record]):
@@ -81,9 +96,36 @@ def render(
     return record
 
 
+def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettings) -> None:
+    """Write a radiograph as a derived DICOM image, with nothing of the patient.
+
+    Args:
+        path:     of the file.
+        pair:     the image as shown.
+        record:   with its names; its hashes make the identifiers.
+        settings: beam and detector, of mode `physics`.
+    """
+    is_physical = record.mode == "physics"
+    made: dict[str, Any] = {"beam": settings.beam, "detector": settings.detector} if is_physical else {}
+    acquisition = acquisition_of(record.make_camera(), **made)
+    note = f"Simulated from a CT, mode {record.mode}."
+    origin = Origin(record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note)
+    write_dx(path, pair.shown, acquisition=acquisition, origin=origin)
+
+
 def mask_name(name: str) -> str:
     """The file of a single view's mask: `mask.png`, or `mask_NAME.png` where masks have names."""
     return f"mask_{name}.png" if name else "mask.png"
+
+
+def single_files(record: PairRecord) -> tuple[str, ...]:
+    """The files of a single view: its image's, each mask's and each object's.
+
+    Args:
+        record: with its masks and objects.
+    """
+    masks = (mask_name(mask.name) for mask in record.masks)
+    return ("image.png", *masks, *(f"object_{file_stem(one['name'])}.png" for one in record.objects))
 
 
 def replay(
@@ -125,9 +167,9 @@ def replay(
     _check_weights(record, generator, run)
     synthesiser, source, label_source = _opened(record, settings, generator, ct=ct, labels=labels)
     with repeatable(record.threads):
-        pair = synthesiser.pair(camera)
+        pair = synthesiser.pair(camera, recorded_chance(record))
         place = here(synthesiser.device, synthesiser.renderer.backend)
-    files, index = (record.file_name, *(mask.file_name for mask in record.masks)), record.view_index
+    files, index = record.file_names, record.view_index
     made = named(pair.record, files=files, ct=source, labels=label_source, seed=record.seed, view_index=index)
     made = replace(made, ct_reading=record.ct_reading, labels_on_ct_grid=record.labels_on_ct_grid)
     write_single(out, pair, replace(made, label_names=record.label_names))
@@ -152,7 +194,9 @@ def _opened(
             raise UsageError(f"pair {record.id} has a mask; give its labels, a file or a folder to search")
         label_source = find_by_hash(labels, record.labels_sha256, "labels")
         label_volume = open_labels(label_source.path, volume, inputs).volume
-    made = Synthesiser(volume, label_volume, settings=settings, generator=generator, plan=plan_of(record))
+    names = {int(value): name for value, name in record.physics.get("label_names", {}).items()}
+    named_labels: dict[str, Any] = {"label_names": names, "plan": plan_of(record)}
+    made = Synthesiser(volume, label_volume, settings=settings, generator=generator, **named_labels)
     return made, source, label_source
 
 
@@ -172,7 +216,7 @@ def write_single(out: str | Path, pair: Pair, record: PairRecord, *, settings_ya
     out, raw = Path(out), io.BytesIO()
     np.save(raw, pair.raw)
     files = {"image.png": pair.image_png, "image.npy": raw.getvalue()}
-    files |= {mask_name(mask.name): png for mask, png in zip(record.masks, pair.mask_pngs, strict=True)}
+    files |= dict(zip(single_files(record)[1:], (*pair.mask_pngs, *pair.object_pngs), strict=True))
     if settings_yaml is not None:
         files[SETTINGS] = settings_yaml.encode()
     _remove(out)
@@ -185,13 +229,14 @@ def write_single(out: str | Path, pair: Pair, record: PairRecord, *, settings_ya
 
 
 def _remove(out: Path) -> None:
-    for path in (out / RECORD, out / SETTINGS, *_images(out)):
+    for path in (out / RECORD, out / SETTINGS, out / DICOM, *_images(out)):
         path.unlink(missing_ok=True)
 
 
 def _images(out: Path) -> list[Path]:
     """The images in a folder that a rendering may have left there."""
-    return [path for path in (*(out / name for name in FILES), *sorted(out.glob("mask_*.png"))) if path.exists()]
+    named = (path for pattern in ("mask_*.png", "object_*.png") for path in sorted(out.glob(pattern)))
+    return [path for path in (*(out / name for name in FILES), *named) if path.exists()]
 
 
 def _check_place(out: str | Path) -> None:
@@ -239,11 +284,21 @@ def _settings_of(record: PairRecord, device: str) -> PairSettings:
             max_voxels=2**40,
         )
         backend = _live_backend(record)
-        return PairSettings(mode=record.mode, inputs=inputs, device=device, backend=backend, allow_empty=True)
+        made: dict[str, Any] = {
+            name: _section(kind, record.physics[name]) for name, kind in SECTIONS.items() if name in record.physics
+        }
+        objects = ObjectSettings(samples=record.physics.get("object_samples", ObjectSettings.samples))
+        common: dict[str, Any] = {"inputs": inputs, "device": device, "backend": backend, "objects": objects}
+        return PairSettings(mode=record.mode, allow_empty=True, **common, **made)
     except ConfigError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"record {record.id} is damaged ({error}); restore the records") from error
+
+
+def _section(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings of a section from JSON values."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def _live_backend(record: PairRecord) -> str:

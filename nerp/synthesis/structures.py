@@ -17,6 +17,8 @@ LUNG_BELOW_HU = -400.0
 """Aerated lung and airways lie below it."""
 LUNG_FRACTION = 0.5
 """Part of a label that is aerated where it is taken for lung: of lobes .96 to .98 was measured, of organs below .1."""
+MOST_GROUPS = 31
+"""Structures whose density varies by itself; of more labels the largest."""
 LEAST_LUNG_ML = 120.0
 """Less is a trachea (25 to 60 ml), a bubble of bowel gas or a lesion, and not taken for a lobe (200 ml and more)."""
 
@@ -124,6 +126,24 @@ def _aerated(ct: Volume, labels: Volume) -> set[int]:
         is_lung = (aerated >= LUNG_FRACTION * voxels) & (voxels * voxel_ml >= LEAST_LUNG_ML) & (values > 0)
         found |= {int(value) for value in values[is_lung]}
     return found
+
+
+def structure_groups(labels: Volume, names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+    """The label values of each structure whose density varies by itself: each label's own, under its name.
+
+    Args:
+        labels: `(M, D, H, W)`.
+        names:  of the label values.
+    """
+    values, counts = np.unique(labels.values.cpu().numpy().astype(np.int64), return_counts=True)
+    largest = sorted(
+        (-count, value) for value, count in zip(values.tolist(), counts.tolist(), strict=True) if value > 0
+    )
+    groups: dict[str, tuple[int, ...]] = {}
+    for value in sorted(value for _, value in largest[:MOST_GROUPS]):
+        name = names.get(value, f"label {value}")
+        groups[name] = (*groups.get(name, ()), value)
+    return groups
 
 
 def check_present(plan: MaskPlan, labels: Volume, names: Mapping[int, str]) -> None:

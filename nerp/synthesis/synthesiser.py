@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nerp.anatomy import Landmarks, find_landmarks
 from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
 from nerp.data.records import MaskRecord, PairRecord, mask_fields
 from nerp.data.source_files import SourceFile
 from nerp.devices import choose_device
-from nerp.display import HIGH, LOW, display_image
 from nerp.errors import GeometryError
+from nerp.physics.objects import ObjectImages, PlacedObject, object_masks, project_object_materials
 from nerp.projection import obscuring_tissue, project_masks
+from nerp.synthesis.chance import NOTHING, Chance
 from nerp.synthesis.coverage import label_points, outside_fraction
 from nerp.synthesis.environment import here, pair_id, repeatable
 from nerp.synthesis.generator import TrainedGenerator
@@ -45,19 +48,23 @@ class Pair:
 
     Args:
         raw:       (H, W) float32, as projected, not scaled for display.
-        image:     (H, W) uint8, the display image.
+        shown:     (H, W) float32, 0 to 1, the display image.
+        image:     (H, W) uint8, the same.
         masks:     (H, W) uint8 each, 0 or 255; none without labels.
         image_png: the image's file.
         mask_pngs: the masks' files; none without labels.
+        object_pngs: the files of the objects' masks.
         record:    what renders the pair again on the same CT; its files and hashes of CT and labels are filled in
             by `named`.
     """
 
     raw: np.ndarray
+    shown: np.ndarray
     image: np.ndarray
     masks: tuple[np.ndarray, ...]
     image_png: bytes
     mask_pngs: tuple[bytes, ...]
+    object_pngs: tuple[bytes, ...]
     record: PairRecord
 
     @property
@@ -106,18 +113,47 @@ class Synthesiser:
         self.labels = None if labels is None else labels.to(self.device)
         self._points = [] if labels is None else [label_points(labels, one.labels) for one in self.plan.structures]
         with repeatable():
-            scene = Scene(ct, self.device, self.settings.backend, generator)
-            self.renderer = RENDERERS[self.settings.mode](scene)
+            self.scene = Scene(ct, self.device, self.settings, generator, self.labels, self.label_names)
+            self.renderer = RENDERERS[self.settings.mode](self.scene)
             self._obscuring = self._obscuring_tissue()
 
-    def pair(self, camera: Camera) -> Pair:
-        """The pair that one camera (a batch of one) sees; the same camera gives the same bits."""
+    @cached_property
+    def landmarks(self) -> Landmarks:
+        """Where objects can lie on this CT's patient, mm."""
+        return find_landmarks(self.scene.body)
+
+    def draw(self, camera: Camera, generator: torch.Generator) -> Chance:
+        """What chance decides of a pair beside its camera: noise, densities, objects.
+
+        Args:
+            camera:    that sees it, a batch of one.
+            generator: decides.
+
+        Raises:
+            UsageError: a stated object lies outside the field.
+        """
+        chance = self.renderer.draw(generator)
+        if not self.settings.objects.any:
+            return chance
+        return replace(chance, objects=self.settings.objects.draw(self.landmarks, camera, generator))
+
+    def pair(self, camera: Camera, chance: Chance = NOTHING) -> Pair:
+        """The pair that one camera sees; the same camera and chance give the same bits.
+
+        Args:
+            camera: a batch of one.
+            chance: what `draw` gave, or a record.
+        """
         with repeatable():
             camera = camera.to(torch.float64)
-            raw = self.renderer.render(camera)
+            objects = self._objects(chance.objects, camera)
+            raw = self.renderer.render(camera, chance, objects)
             masks, crossed = self._masks(camera)
-            image = _bytes(display_image(raw, self.renderer.display))
+            shown = self.renderer.show(raw, camera)
+            image = _bytes(shown)
         image_png, mask_pngs = png_bytes(image), tuple(map(png_bytes, masks))
+        shadows = [] if objects is None else list(object_masks(objects.lengths_mm)[0].split(1))
+        object_pngs = tuple(png_bytes(_bytes(one[None])) for one in shadows)
         facts = [
             {
                 "sha256": hashlib.sha256(png).hexdigest(),
@@ -127,8 +163,20 @@ class Synthesiser:
             }
             for png, mask, any_fraction, points in zip(mask_pngs, masks, crossed, self._points, strict=True)
         ]
-        record = self._record(camera, image_png, facts)
-        return Pair(raw[0, 0].float().cpu().numpy(), image, masks, image_png, mask_pngs, record)
+        placed = [_object_facts(one, *made) for one, *made in zip(chance.objects, object_pngs, shadows, strict=True)]
+        record = replace(self._record(camera, image_png, facts), objects=placed, physics=self._physics(camera, chance))
+        raw_image, shown_image = (one[0, 0].float().cpu().numpy() for one in (raw, shown))
+        return Pair(raw_image, shown_image, image, masks, image_png, mask_pngs, object_pngs, record)
+
+    def _objects(self, objects: Sequence[PlacedObject], camera: Camera) -> ObjectImages | None:
+        if not objects:
+            return None
+        return project_object_materials(objects, camera, samples=self.settings.objects.samples)
+
+    def _physics(self, camera: Camera, chance: Chance) -> dict[str, Any]:
+        made = self.renderer.facts(camera)
+        samples = {"object_samples": self.settings.objects.samples} if chance.objects else {}
+        return {**made, **(chance.as_json() if made else {}), **samples}
 
     def _planned(self, labels: Volume, plan: MaskPlan | None) -> MaskPlan:
         if labels.shape != self.ct.shape or not torch.allclose(labels.affine, self.ct.affine, atol=1e-3):
@@ -175,7 +223,7 @@ class Synthesiser:
             mode=self.settings.mode,
             view=view_names(camera)[0],
             camera=camera.to_dict(),
-            display={"name": self.renderer.display, "low": LOW, "high": HIGH},
+            display=self.renderer.display,
             ct_shape=list(self.ct.shape),
             ct_spacing_mm=list(self.ct.spacing_mm),
             weights_sha256=self.renderer.weights_sha256,
@@ -206,16 +254,19 @@ def named(
 
     Args:
         record:     of `Pair`.
-        files:      names of the image and of each mask, relative to the record's folder.
+        files:      names of the image, of each mask and of each object, relative to the record's folder.
         ct:         the CT.
         labels:     its labels.
         seed:       that the camera was drawn by.
         view_index: which of the CT's views.
     """
-    masks = [replace(mask, file_name=name) for mask, name in zip(record.masks, files[1:], strict=True)]
+    n_masks = len(record.masks)
+    masks = [replace(mask, file_name=name) for mask, name in zip(record.masks, files[1 : n_masks + 1], strict=True)]
+    objects = [{**one, "file_name": name} for one, name in zip(record.objects, files[n_masks + 1 :], strict=True)]
     return replace(
         record,
         **mask_fields(masks),
+        objects=objects,
         file_name=files[0],
         id=pair_id(ct.sha256, view_index),
         ct_sha256=ct.sha256,
@@ -223,6 +274,12 @@ def named(
         seed=seed,
         view_index=view_index,
     )
+
+
+def _object_facts(placed: PlacedObject, png: bytes, mask: Tensor) -> dict[str, Any]:
+    """What a record says of an object: its shapes, and its mask (1, H, W)."""
+    fraction = float(mask.double().mean())
+    return {**placed.to_dict(), "file_name": "", "sha256": hashlib.sha256(png).hexdigest(), "fraction": fraction}
 
 
 def _bytes(images: Tensor) -> np.ndarray:

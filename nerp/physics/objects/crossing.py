@@ -57,7 +57,7 @@ class View:
         row, column = pixel.div(camera.shape[1], rounding_mode="floor"), pixel.remainder(camera.shape[1])
         within = [sample.div(n_each, rounding_mode="floor"), sample.remainder(n_each)]
         steps = [
-            place + (part + 0.5) / n_each - count / 2
+            place.double() + (part.double() + 0.5) / n_each - count / 2
             for place, part, count in zip((row, column), within, camera.shape, strict=True)
         ]
         centre = camera.detector_centre[0] - camera.source[0]
@@ -121,7 +121,7 @@ def _candidates(solids: Solids, view: View) -> tuple[Tensor, Tensor]:
     low_row, high_row = _range(rows, margin, height)
     low_column, high_column = _range(columns, margin, width)
     wide = (high_column - low_column).clamp(min=0)
-    counts = (high_row - low_row).clamp(min=0) * wide * (depth.amax(dim=1) > 0)
+    counts = (high_row - low_row).clamp(min=0) * wide * (depth.amax(dim=1) * _upright_mm(view) > -solids.reach_mm)
     which = torch.repeat_interleave(counts)
     local = torch.arange(len(which), dtype=torch.int64, device="cpu") - (counts.cumsum(0) - counts)[which]
     row = low_row[which] + local.div(wide[which], rounding_mode="floor")
@@ -197,7 +197,7 @@ def union_lengths(keys: Tensor, enter: Tensor, leave: Tensor) -> tuple[Tensor, T
     keys, enter, leave = keys[order], enter[order], leave[order]
     _, rank = torch.unique_consecutive(keys, return_inverse=True)
     first, last = (float(end) for end in (enter.detach().amin(), leave.detach().amax())) if len(keys) else (0.0, 0.0)
-    shift = rank * (last - first + 1.0) - first
+    shift = rank.double() * (last - first + 1.0) - first
     reached = (leave + shift).cummax(dim=0).values
     before = torch.cat([reached.new_full((1,), -math.inf), reached[:-1]])[: len(keys)] - shift
     return keys, (leave - torch.maximum(enter, before)).clamp(min=0.0)

@@ -63,7 +63,7 @@ def place_objects(
         ct:        `(C, D, H, W)` in HU or 1/mm, or its `landmarks`.
         kinds:     names of `KINDS`; one that is named twice is placed twice.
         generator: decides the places: the same state gives the same objects.
-        camera:    has to see each of them, where given.
+        camera:    has to see each of them, where given; what it does not see is drawn again, up to `TRIES` times.
 
     Raises:
         UsageError: an unknown kind, or an object outside the field.
@@ -74,7 +74,7 @@ def place_objects(
             raise UsageError(f"unknown kind of object {name!r}; expected some of {', '.join(KINDS)}")
     marks = ct if isinstance(ct, Landmarks) else landmarks(ct)
     draw = Draw(generator)
-    found = _named([one for name in names for one in KINDS[name](marks, draw)])
+    found = _named([one for name in names for one in _drawn(name, marks, draw, camera)])
     if camera is not None and found:
         check_seen(found, project_objects(found, camera))
     return found
@@ -106,7 +106,8 @@ def random_objects(
     draw = Draw(generator)
     found: list[PlacedObject] = []
     for name in _kinds(SETTINGS[setting], draw, at_least):
-        found += _seen(name, marks, draw, camera)
+        one_kind = _drawn(name, marks, draw, camera)
+        found += one_kind if camera is None or _all_seen(one_kind, camera) else ()
     return _named(found)
 
 
@@ -119,13 +120,14 @@ def _kinds(frequencies: dict[str, float], draw: Draw, at_least: int) -> list[str
     return [name for name in names if name in chosen]
 
 
-def _seen(name: str, marks: Landmarks, draw: Draw, camera: Camera | None) -> tuple[PlacedObject, ...]:
-    """One kind, drawn until the camera sees all of its objects."""
-    for _ in range(TRIES):
-        found = KINDS[name](marks, draw)
+def _drawn(name: str, marks: Landmarks, draw: Draw, camera: Camera | None) -> tuple[PlacedObject, ...]:
+    """One kind, drawn until the camera sees all of its objects, or the tries are used up."""
+    found = KINDS[name](marks, draw)
+    for _ in range(TRIES - 1):
         if camera is None or _all_seen(found, camera):
-            return found
-    return ()
+            break
+        found = KINDS[name](marks, draw)
+    return found
 
 
 def _all_seen(objects: Sequence[PlacedObject], camera: Camera) -> bool:

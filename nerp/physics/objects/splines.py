@@ -10,17 +10,17 @@ from torch import Tensor
 
 from nerp.physics.objects.shapes import Curve
 
-STEP_MM = 4.0
-"""Longest piece that a curve is made of."""
-LARGEST_TURN_RAD = 0.35
+STEP_MM = 6.0
+"""Piece that a curve is made of, about: the longest where it bends little."""
+LARGEST_TURN_RAD = 0.25
 
 
 @lru_cache(maxsize=4096)
 def polyline(curve: Curve) -> Tensor:
     """(N, 3) float64 world mm: the ends of the straight pieces that stand for a curve.
 
-    Pieces are at most `STEP_MM` long and shorter where the curve bends more than `LARGEST_TURN_RAD` within one, so that
-    a bend of radius R is left by no more than step² / (8 R).
+    Pieces are about `STEP_MM` long and shorter where the curve bends more than about `LARGEST_TURN_RAD` within one; a
+    bend of radius R is left by no more than step² / (8 R).
 
     Source: sagitta of a chord, s = c² / (8 R), for s much smaller than R.
     """

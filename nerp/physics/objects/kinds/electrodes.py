@@ -38,10 +38,12 @@ def electrodes(marks: Landmarks, draw: Draw) -> tuple[PlacedObject, ...]:
 def _places(marks: Landmarks, draw: Draw) -> list[tuple[float, float]]:
     """x, z of the pads: below both shoulders, at the left side low down; more over the heart and right side."""
     middle, top, base = marks.midline_mm, marks.top_mm, marks.base_mm
-    height = top - base
-    usual = [(95, -0.12), (-100, -0.12), (-112, -0.78), (108, -0.80), (-35, -0.55)]
+    height, half = top - base, float(abs(marks.lungs_mm[:, :, 0] - middle).max())
+    usual = [(0.72, -0.12), (-0.75, -0.12), (-0.85, -0.78), (0.82, -0.80), (-0.27, -0.55)]
     chosen = usual[: draw.whole(3, 5)]
-    return [(middle + x + draw.between(-22, 22), top + share * height + draw.between(-20, 20)) for x, share in chosen]
+    return [
+        (middle + x * half + draw.between(-20, 20), top + share * height + draw.between(-20, 20)) for x, share in chosen
+    ]
 
 
 def _exit(marks: Landmarks, draw: Draw, side: float) -> np.ndarray:

@@ -7,7 +7,7 @@ rays stay in float64 until they are inside the kernels.
 import torch
 from torch import Tensor
 
-from nerp.projection.backends import reference
+from nerp.projection.backends import knots, reference
 from nerp.projection.backends.cpu import casting, integrals, library, material_lengths, operators
 from nerp.projection.rays import Rays
 
@@ -97,12 +97,15 @@ def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_gro
         rays:      (B, R).
 
     Returns:
-        (B, R, G M) g/cm², as `reference.areal_densities` gives it, from which gradients in codes and rays come.
+        (B, R, G M) g/cm², as `reference.areal_densities` gives it. Where a gradient in codes or rays is wanted, it
+        comes from integrals of each density by itself.
 
     Source: Siddon 1985, with the lengths gathered by code.
     """
-    if codes.numel() > _MOST_FLOATS or material_lengths.needs_reference(codes, densities, rays):
+    if codes.numel() > _MOST_FLOATS or densities.shape[1] > material_lengths.KNOTS:
         return reference.areal_densities(codes, densities, group_of, n_groups, rays)
+    if torch.is_grad_enabled() and any(part.requires_grad for part in (codes, *rays.parts)):
+        return knots.areal_by_density(siddon, codes, densities, group_of, n_groups, rays)
     lines, shape = _dense(rays), _image_shape(rays)
     return material_lengths.areal_densities(_single(codes), densities, group_of, n_groups, lines, shape)
 

@@ -98,6 +98,12 @@ class Materials(Structure):
     ]
 
 
+class Blocks(Structure):
+    """`NerpBlocks`: voxels, and how many of them make a block."""
+
+    _fields_ = [("shape", c_int32 * 3), ("factor", c_int32 * 3), ("threads", c_int32)]
+
+
 class Transmission(Structure):
     """`NerpTransmission`: areal densities, and what passes them at each energy."""
 
@@ -126,6 +132,7 @@ SIGNATURES = {
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_materials": (c_void_p, c_void_p, c_void_p, c_void_p),
+    "nerp_mean_densities": (c_void_p, c_void_p, c_void_p, c_void_p),
     "nerp_transmission": (c_void_p,),
     "nerp_cast_rays": (c_void_p, c_void_p),
     "nerp_cast_rays_backward": (c_void_p, c_void_p, c_void_p),

@@ -1,14 +1,15 @@
 """Areal densities of materials by the compiled kernel, as a PyTorch operator."""
 
 import math
+from ctypes import c_int32
 
 import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from nerp.errors import GeometryError
 from nerp.projection.backends import knots
 from nerp.projection.backends.cpu import library
-from nerp.projection.rays import Rays
 
 KNOTS, MATERIALS = 8, 8
 """`material_knots` and `most_materials` of `native/task.h`: fewer are filled up with zeros."""
@@ -62,6 +63,8 @@ def _project(
 ) -> Tensor:
     """(B, G M, R) g/cm²."""
     n_views, n_rays = lengths_mm.shape
+    if len(group_of) != len(densities) or not all(0 <= group < n_groups for group in group_of):
+        raise GeometryError(f"{len(densities)} slots are in groups {group_of}; expected each in one of {n_groups}")
     n_pixels = math.prod(image_shape)
     n_images = n_rays // max(n_pixels, 1)  # of a view: rays of several may stand in one row
     sums = library.zeros(n_views * n_images, n_groups * n_materials, n_pixels)
@@ -81,13 +84,24 @@ def _(codes, densities, group_of, n_groups, n_materials, starts, directions, len
     return codes.new_empty(n_views, n_groups * n_materials, n_rays)
 
 
-def needs_reference(codes: Tensor, densities: Tensor, rays: Rays) -> bool:
-    """Whether the kernel cannot serve: more knots than it has, or a gradient of codes or rays is wanted.
+def mean_densities(codes: Tensor, densities: Tensor, factors: tuple[int, int, int]) -> Tensor:
+    """Mean densities of blocks of voxels; what is missing of a block at the far rim counts as nothing. No gradient.
 
     Args:
-        codes:     (D, H, W).
-        densities: (S, N, M).
-        rays:      (B, R).
+        codes:     (D, H, W) code of each voxel, which carries its slot; float32, contiguous.
+        densities: (S, N, M) g/cm³ of up to `MATERIALS` at up to `KNOTS` knots in S slots.
+        factors:   voxels of a block along each axis.
+
+    Returns:
+        (M, d, h, w) g/cm³, float32.
     """
-    wants_gradient = torch.is_grad_enabled() and any(part.requires_grad for part in (codes, *rays.parts))
-    return wants_gradient or densities.shape[1] > KNOTS
+    n_slots, _, n_materials = densities.shape
+    counts = [-(-size // factor) for size, factor in zip(codes.shape, factors, strict=True)]
+    means = torch.empty(n_materials, *counts, dtype=torch.float32, device="cpu")
+    if means.numel():
+        blocks = library.Blocks((c_int32 * 3)(*codes.shape), (c_int32 * 3)(*factors), torch.get_num_threads())
+        table = _filled(densities.detach())
+        slots = library.Materials(n_slots, n_slots, n_materials, None, library.floats(table, n_slots, KNOTS, MATERIALS))
+        read, written = library.floats(codes, *codes.shape), library.floats(means, *means.shape)
+        library.call("nerp_mean_densities", blocks, read, slots, written)
+    return means

@@ -155,7 +155,7 @@ def label_weights(
 
 
 def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_groups: int, rays: Rays) -> Tensor:
-    """How much of every material lies on each ray: each knot of each slot is integrated by itself.
+    """How much of every material lies on each ray: each density is integrated by itself.
 
     Args:
         codes:     (D, H, W) code of each voxel, which carries its slot.
@@ -170,13 +170,9 @@ def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_gro
     Raises:
         UsageError: a tensor is not on a GPU.
 
-    Source: Siddon 1985, with the lengths gathered by code.
+    Source: Siddon 1985, Med. Phys. 12(2):252-255.
     """
-    places, slots = knots.split(codes)
-    n_slots, n_knots = densities.shape[:2]
-    shares = (knots.hat(places, knot) * (slots == slot) for slot in range(n_slots) for knot in range(n_knots))
-    paths_mm = torch.cat([siddon(share[None], rays) for share in shares], dim=-1)
-    return knots.areal_densities(paths_mm.unflatten(2, (n_slots, n_knots)), densities, group_of, n_groups)
+    return knots.areal_by_density(siddon, codes, densities, group_of, n_groups, rays)
 
 
 def _operators() -> ModuleType:

@@ -122,6 +122,13 @@ struct NerpTally {
     double* derivatives;   // (n_groups, rows, columns)
 };
 
+// Blocks of voxels; at the far rim they are cut off.
+struct NerpBlocks {
+    int32_t shape[3];   // voxels along d, h, w
+    int32_t factor[3];  // voxels of a block along each
+    int32_t threads;
+};
+
 // Areal densities of materials, and how a beam of a few energies passes them; `scales` weigh the groups anew
 // for each variant of the images.
 struct NerpTransmission {
