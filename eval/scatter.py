@@ -1,4 +1,4 @@
-"""Scatter of a slab of water under a parallel beam, at the centre of a square field, with 20 cm of water round each ray.
+"""Scatter of a slab of water under a parallel beam, at the centre of a square field, 20 cm of water round each ray.
 
 python eval/scatter.py --water-mm 200 --field-mm 300 --gap-mm 50 --kev 60 --json
 python eval/scatter.py --water-mm 200 --field-mm 300 --gap-mm 50 --kvp 120 --al-mm 2.5 --grid 12:1-al --exact

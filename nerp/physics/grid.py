@@ -69,7 +69,7 @@ def grid_of(spec: str) -> Grid:
     """The grid of a short text such as `12:1`, `12:1-al`, `10:1-fibre` or `12:1-al-40`, with strips per cm last.
 
     Args:
-        spec: ratio, interspace and strips per cm; the latter two may be left out.
+        spec: ratio, 1 to 30; interspace; and strips per cm, 10 to 100; the latter two may be left out.
 
     Raises:
         UsageError: a text that is none of these.

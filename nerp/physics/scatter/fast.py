@@ -75,7 +75,7 @@ class Scatter:
     derivatives: Tensor
 
     def total(self, measure: str = "response") -> Tensor:
-        """(h, w) all scatter by `counts`, `energy` or `response`, on the coarse raster."""
+        """All scatter on the coarse raster, (H, W), unitless, by `counts`, `energy` or `response`."""
         return (self.single + self.multiple)[native.MEASURES.index(measure)]
 
     def at_pixels(self, shape: tuple[int, int], measure: str = "response") -> Tensor:
@@ -228,5 +228,5 @@ def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEf
     if groups is not None and n_groups:
         tally.n_groups, tally.groups = n_groups, library.ints(groups, *matter.shape)
         tally.derivatives = library.doubles(derivatives, n_groups, rows, columns)
-    library.call("nerp_fast_scatter", volume.task, beam.task, strips and strips.task, tally)
+    library.call("nerp_fast_scatter", volume.task, beam.task, strips.task if strips else None, tally)
     return sums, derivatives

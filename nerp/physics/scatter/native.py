@@ -200,7 +200,7 @@ def radiation_task_of(
 
 @lru_cache(maxsize=8)
 def strips_task(grid: Grid) -> Kept:
-    """The grid in front of the detector; its strips run along `down` and are focused before the detector's centre."""
+    """The grid in front of the detector; its strips run along `down` and are focused some mm before the centre."""
     how = passage(grid, energies_kev())
     rows = [part.contiguous() for part in (how.lead, how.interspace, how.glow)]
     sizes = (grid.pitch_mm, grid.lead_um / 1000, grid.height_mm, grid.focus_mm or 0.0)
@@ -230,10 +230,10 @@ def response_table(spectrum_response: Tensor | None) -> Tensor:
     """What the detector makes of a photon of each energy of the tables.
 
     Args:
-        spectrum_response: (`N_ENERGIES`,) at `energies_kev()`, or None for a detector that adds up energies.
+        spectrum_response: `N_ENERGIES` numbers at `energies_kev()`, or None for a detector that adds up keV.
 
     Returns:
-        (`N_ENERGIES`,) float64.
+        As many, float64.
 
     Raises:
         UsageError: another number of energies.

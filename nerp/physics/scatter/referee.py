@@ -100,7 +100,7 @@ def transport(
     strips = native.strips_task(grid) if grid else None
     sums = torch.zeros(len(KINDS), 3, *effort.raster, dtype=torch.float64, device="cpu")
     tally = native.tally_task(effort.n_photons, effort.seed, sums)
-    library.call("nerp_transport", volume.task, beam.task, strips and strips.task, tally)
+    library.call("nerp_transport", volume.task, beam.task, strips.task if strips else None, tally)
     return Tallies(sums, open_signal(arrangement, spectrum, table, effort.raster) * effort.n_photons)
 
 
