@@ -23,11 +23,12 @@ from nerp.projection.backends.cpu import library
 
 FEWEST_PIXELS, MOST_PIXELS = 16, 64
 """Rows or columns of the raster."""
-SMOOTHER_THAN_GAP, SMOOTHER_THAN_FIELD = (0.32, 0.45), (1 / 25, 1 / 18)
-"""Widths (sigma) of the Gaussians that counts of single and of multiple scatter are smoothed by: no more than these
-parts of the distance between matter and detector, and of the detector's size, below which scatter has no detail."""
-SIGMA_PIXELS = (0.8, 4.0)
-"""Least and largest of these widths, pixels of the raster."""
+PART_OF_GAP, LEAST_MM, PART_OF_FIELD = (0.36, 0.5), (18.0, 26.0), (0.06, 0.08)
+"""Widths (sigma) of the Gaussians that counts of single and of multiple scatter are smoothed by: wider the farther
+matter is from the detector, no less than what balances noise and detail of real CTs, no wider than a part of the
+detector's size."""
+NARROWEST_PIXELS, WIDEST_PIXELS = 0.8, 4.0
+"""Of these widths, pixels of the raster."""
 REFERENCE_KEV = 60.0
 LIKELY_WATER_MM = 60.0
 """What photons that count have passed, for choosing energies; results do not depend on it, their noise does."""
@@ -167,11 +168,11 @@ def _sigmas(matter: Matter, place: Arrangement, raster: tuple[int, int]) -> list
     height, width = place.size_mm
     pixel_mm = (height * width / (raster[0] * raster[1])) ** 0.5
     gap_mm, size_mm = gap_of(matter, place), (height * width) ** 0.5
-    wanted = zip(SMOOTHER_THAN_GAP, SMOOTHER_THAN_FIELD, strict=True)
-    return [
-        min(max(min(by_gap * gap_mm, by_size * size_mm) / pixel_mm, SIGMA_PIXELS[0]), SIGMA_PIXELS[1])
-        for by_gap, by_size in wanted
+    wanted = [
+        min(max(by_gap * gap_mm, least_mm), by_size * size_mm)
+        for by_gap, least_mm, by_size in zip(PART_OF_GAP, LEAST_MM, PART_OF_FIELD, strict=True)
     ]
+    return [min(max(width / pixel_mm, NARROWEST_PIXELS), WIDEST_PIXELS) for width in wanted]
 
 
 def gap_of(matter: Matter, place: Arrangement) -> float:
