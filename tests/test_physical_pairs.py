@@ -124,6 +124,7 @@ CHANGES = [
     "physics.grid=none",
     "physics.noise=false",
     "physics.voxel_blur=false",
+    "physics.extended_mm=0",
     "physics.effective_kev=100",
     "objects.scene=bedside",
     "objects.kinds=[necklace]",

@@ -16,7 +16,7 @@ from nerp.physics.settings import Physics
 from nerp.physics.simulate import Setup, Simulator, entrance_distance_mm, simulate, source_detector_mm
 from nerp.volume import Volume
 
-BARE = Physics(scatter="none", grid="none", noise=False, table_removed=False, voxel_blur=False)
+BARE = Physics(scatter="none", grid="none", noise=False, table_removed=False, voxel_blur=False, extended_mm=0.0)
 
 
 def double(*values) -> torch.Tensor:

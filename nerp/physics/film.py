@@ -47,10 +47,10 @@ class Film(Settings):
 
     SECTION: ClassVar[str] = "film"
 
-    latitude: float = number(0.8, 0.05, 1)
-    detail: float = number(2.6, 0, 10)
+    latitude: float = number(1.0, 0.05, 1)
+    detail: float = number(1.3, 0, 10)
     faint: float = number(0.05, 1e-4, 10)
-    compression: float = number(0.65, 0.1, 1)
+    compression: float = number(0.8, 0.1, 1)
     region_mm: float = number(45.0, 1, 1000)
     window: tuple[float, float] = limits((0.002, 0.985), 0, 1)
     levels: tuple[float, float] = limits((0.05, 0.92), 0, 1)

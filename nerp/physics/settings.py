@@ -25,6 +25,8 @@ class Physics(Settings):
         inverse_square: whether the beam falls off with distance and slant, before the flat field is divided out.
         heel:           whether the anode's side is darker, likewise.
         table_removed:  whether all outside the body becomes air first, the CT's table with it.
+        extended_mm:    how far the CT's lowest and highest slices are taken to go on, instead of black bars where a CT
+                        ends within the frame; 0 for none.
         voxel_blur:     whether shadows of voxels are as soft as the CT's own resolution, instead of blocks.
         density_spread: standard deviation of the logarithm of each structure's density, drawn anew for each pair.
         effective_kev:  energy at which the CT's HU are taken to hold.
@@ -41,6 +43,7 @@ class Physics(Settings):
     inverse_square: bool = True
     heel: bool = False
     table_removed: bool = True
+    extended_mm: float = number(80.0, 0, 1000)
     voxel_blur: bool = True
     density_spread: float = number(0.0, 0, 0.5)
     effective_kev: float = number(72.0, 40, 120)

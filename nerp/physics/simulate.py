@@ -16,6 +16,7 @@ from nerp.physics.beam import Beam, Spectrum, spectrum
 from nerp.physics.detector import Detector, exposed, photons_per_mm2, saturated, with_bad_pixels
 from nerp.physics.dose import air_kerma_ugy
 from nerp.physics.energy_bins import EnergyBins, energy_bins
+from nerp.physics.extension import extended
 from nerp.physics.field import open_field
 from nerp.physics.grid import Grid
 from nerp.physics.materials import material_volume
@@ -93,8 +94,10 @@ class Simulator:
     ):
         self.setup = setup or Setup()
         physics = self.setup.physics
-        bare = without_table(ct, body) if physics.table_removed else ct
-        told: dict[str, Any] = {} if labels is None else {"labels": labels.to("cpu"), "names": names, "groups": groups}
+        bare = extended(without_table(ct, body) if physics.table_removed else ct, physics.extended_mm)
+        told: dict[str, Any] = {}
+        if labels is not None:
+            told = {"labels": extended(labels.to("cpu"), physics.extended_mm), "names": names, "groups": groups}
         self.materials = material_volume(bare.to("cpu"), **told, energy_kev=physics.effective_kev).to(device)
         self.backend = choose_backend(backend, self.materials.codes).__name__.rpartition(".")[2]
         self._emitted = spectrum(self.setup.beam)
