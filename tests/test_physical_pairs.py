@@ -183,6 +183,7 @@ def test_settings_of_sets(nerp_here, chests, tmp_path):
 def test_a_film_goes_to_dicom(nerp_here, chests, tmp_path):
     image = image_of(nerp_here, chests, tmp_path / "out", "--dicom")
     header = pydicom.dcmread(tmp_path / "out" / "image.dcm")
+    assert float(header.GridFocalDistance) == pytest.approx(1800)
     assert header.Modality == "DX" and header.KVP == 120 and header.ImageType[0] == "DERIVED"
     assert not header.PatientName and (header.Rows, header.Columns) == (48, 48)
     stored = header.pixel_array / (2**header.BitsStored - 1)
@@ -209,6 +210,21 @@ def test_bad_settings_get_one_line(nerp, chests, tmp_path, stated, words):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("stated", [("--kvp", "80"), ("film.gamma=2",), ("--grid", "none")])
+def test_what_is_stated_for_physics_is_not_passed_over(nerp, chests, tmp_path, stated):
+    code, _, err = nerp("render", chests[0] / "anna.nii.gz", "-o", tmp_path / "out", *stated)
+    assert code == 2 and "is stated for mode physics, but mode is drr; add --mode physics" in err
+
+
+def test_doubtful_exposures_are_told(nerp, chests, tmp_path, caplog):
+    """A dose that no panel holds; densities of structures that nothing labels."""
+    ct = chests[0] / "anna.nii.gz"
+    stated = ("--mode", "physics", "--shape", "24", "detector.dose_mgy=50", "physics.density_spread=0.1")
+    assert nerp("render", ct, "-o", tmp_path / "out", *stated)[0] == 0
+    told = caplog.text
+    assert "the panel saturates behind the body on" in told and "there are no labels; give --labels" in told
+
+
 def test_a_trained_generator_knows_no_objects():
     with pytest.raises(UsageError, match="objects are drawn in modes drr and physics, but mode is vrr"):
-        replace(SETTINGS, mode="vrr")
+        changed(mode="vrr", objects=ObjectSettings(kinds=("port",)))

@@ -157,6 +157,10 @@ class Simulator:
         scatter = self._scattered(camera, factors).to(primary)
         return self._read(primary, per_photon, scatter, camera.repeat(len(scales)), None)
 
+    def full_signal(self, camera: Camera) -> float:
+        """Where the panel saturates, as a part of the open field's signal, of a batch of one camera of pixels in mm."""
+        return self.setup.detector.saturation_ugy / self._open(camera)[1]
+
     def grid(self, camera: Camera) -> Grid | None:
         """The anti-scatter grid of a view, its focus in mm where the source is; None for none."""
         distance_mm = float(source_detector_mm(camera)[0].detach())

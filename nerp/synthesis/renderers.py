@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from nerp.display import HIGH, LOW, display_image
 from nerp.errors import UsageError
 from nerp.physics.film import film
 from nerp.physics.objects import ObjectImages
-from nerp.physics.simulate import Setup, Simulator
+from nerp.physics.simulate import Radiograph, Setup, Simulator
 from nerp.physics.truncation import truncation
 from nerp.projection import siddon
 from nerp.projection.dispatch import choose_backend
@@ -25,6 +26,8 @@ from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.structures import structure_groups
 from nerp.volume import Fields, Volume, attenuation
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,9 @@ class PhysicalRenderer:
         self._scene = scene
         self._told = {**scene.settings.physics_json(), "label_names": _present_names(labels, names)}
         self.display = {"name": "film", **self._told["film"]}
-        spread = scene.settings.physics.density_spread > 0 and labels is not None
+        spread = scene.settings.physics.density_spread > 0
+        if spread and labels is None:
+            _log.warning("physics.density_spread varies labelled structures, but there are no labels; give --labels")
         self._simulator = Simulator(
             scene.ct,
             Setup(scene.settings.beam, scene.settings.detector, scene.settings.physics),
@@ -240,6 +245,7 @@ class PhysicalRenderer:
         """
         noise = None if chance.noise_seed is None else torch.Generator().manual_seed(chance.noise_seed)
         made = self._simulator.expose(camera, objects=objects, scales=chance.density_scales, generator=noise)
+        self._check_saturation(made, camera)
         return made.signal
 
     def show(self, raw: Tensor, camera: Camera) -> Tensor:
@@ -250,7 +256,21 @@ class PhysicalRenderer:
             camera: whose pixels' size decides what is detail.
         """
         rows, columns = camera.pixel_mm[0].tolist()
-        return film(raw.float(), self._settings.film, (rows, columns))
+        full = max(NEARLY_FULL * self._simulator.full_signal(camera), LEAST_OPEN)
+        opened = min(self._settings.film.open_signal, full)
+        return film(raw.float(), replace(self._settings.film, open_signal=opened), (rows, columns))
+
+    def _check_saturation(self, made: Radiograph, camera: Camera) -> None:
+        full = (made.primary + made.scatter > self._simulator.full_signal(camera)) & (made.primary < BODY_SIGNAL)
+        lost = float(full.double().mean())
+        if lost > MOST_LOST:
+            detector = self._settings.detector
+            stated = f"{detector.dose_mgy:g} mGy, {detector.saturation_ugy:g} uGy"
+            _log.warning(
+                "the panel saturates behind the body on %.0f %% of the image (%s): lower detector.dose_mgy",
+                100 * lost,
+                stated,
+            )
 
 
 RENDERERS: dict[str, Callable[[Scene], Renderer]] = {
@@ -259,6 +279,13 @@ RENDERERS: dict[str, Callable[[Scene], Renderer]] = {
     "vrr": LearnedRenderer,
 }
 """Every mode with what renders it."""
+
+NEARLY_FULL = 0.9
+"""Signals above this part of what the panel can hold are taken for open beam."""
+LEAST_OPEN = 0.01
+BODY_SIGNAL = 0.3
+MOST_LOST = 0.02
+"""Part of an image that may be saturated behind the body, where less than `BODY_SIGNAL` of the beam passes, unsaid."""
 
 NEEDS_RUN = frozenset({"vrr"})
 """Modes that render what a training has learned."""

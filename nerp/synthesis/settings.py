@@ -25,6 +25,7 @@ LARGEST_SIDE = 4096
 """Pixels; the largest flat detectors have about as many."""
 OF_PHYSICS = ("beam", "detector", "film", "physics")
 """Settings of mode `physics`."""
+DEFAULTS: dict[str, Settings] = {"beam": Beam(), "detector": Detector(), "film": Film(), "physics": Physics()}
 BY_LABEL = "by label"
 """What a set's settings call the rule that is chosen for each mask: `visible` for lungs, else `any`."""
 TERMS = "The terms of the CTs and of the labels they were made from hold for these pairs."
@@ -197,6 +198,9 @@ class PairSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        stated = [name for name in OF_PHYSICS if self.mode != "physics" and getattr(self, name) != DEFAULTS[name]]
+        if stated:
+            raise UsageError(f"{stated[0]} is stated for mode physics, but mode is {self.mode}; add --mode physics")
         if self.objects.any and self.mode == "vrr":
             raise UsageError("objects are drawn in modes drr and physics, but mode is vrr; leave out --objects")
         if self.mask.rule is not None and self.mask.rule.name == "rendered" and self.mode != "vrr":

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from nerp.camera import Camera
 from nerp.config.reading import as_yaml
 from nerp.data.pairs import read_records
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
+from nerp.dicom.acquisition import Acquisition
 from nerp.dicom.writing import Origin, write_dx
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
@@ -24,6 +26,7 @@ from nerp.physics.beam import Beam
 from nerp.physics.detector import Detector
 from nerp.physics.film import Film
 from nerp.physics.settings import Physics
+from nerp.physics.simulate import source_detector_mm
 from nerp.projection import available_backends
 from nerp.runs import find_run
 from nerp.settings import Settings
@@ -105,12 +108,23 @@ def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettin
         record:   with its names; its hashes make the identifiers.
         settings: beam and detector, of mode `physics`.
     """
-    is_physical = record.mode == "physics"
-    made: dict[str, Any] = {"beam": settings.beam, "detector": settings.detector} if is_physical else {}
-    acquisition = acquisition_of(record.make_camera(), **made)
-    note = f"Simulated from a CT, mode {record.mode}."
+    acquisition = _acquisition(record.make_camera(), settings)
+    note = f"Mode {record.mode}."
     origin = Origin(record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note)
     write_dx(path, pair.shown, acquisition=acquisition, origin=origin)
+
+
+def _acquisition(camera: Camera, settings: PairSettings) -> Acquisition:
+    """How a radiograph was taken, by what its settings state, mm."""
+    if settings.mode != "physics":
+        return acquisition_of(camera)
+    common: dict[str, Any] = {"detector": settings.detector, "border_mm": settings.film.border_mm}
+    taken = acquisition_of(camera, beam=settings.beam, **common)
+    distance_mm = float(source_detector_mm(camera)[0])
+    grid = settings.physics.grid_at(distance_mm)
+    if grid is None:
+        return replace(taken, grid_ratio=0.0)
+    return replace(taken, grid_ratio=grid.ratio, grid_pitch_mm=grid.pitch_mm, grid_focus_mm=distance_mm)
 
 
 def mask_name(name: str) -> str:
