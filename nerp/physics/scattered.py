@@ -17,13 +17,12 @@ from nerp.physics.scatter.referee import Effort, transport
 from nerp.physics.scatter.setting import Matter, arrangement
 from nerp.physics.scatter.smoothing import sampled
 from nerp.physics.scatter.tables import energies_kev
+from nerp.projection.blocks import blocks_of
 from nerp.projection.materials import MaterialVolume
 
-SAMPLED_MM = 4.0
-"""Voxels nearer than this to each other are passed over: scatter is smooth."""
+BLOCK_MM = 4.0
+"""Blocks of voxels that scatter is computed from; the fast way makes them coarser still."""
 EXACT_PHOTONS = 20_000_000
-LOWEST_KEV = 5.0
-"""Photons below are not followed."""
 
 
 class Scatterer:
@@ -36,7 +35,7 @@ class Scatterer:
     """
 
     def __init__(self, materials: MaterialVolume, emitted: Spectrum, detector: Detector):
-        self._matter = thinned(materials)
+        self._matter = blocked(materials)
         self._emitted = emitted
         self._response = detector.response_kev(energies_kev().clamp_min(1.0))
         self._signal = emitted.photons * detector.response_kev(emitted.energies_kev)
@@ -77,8 +76,8 @@ class Scatterer:
         return transport(self._matter, arrangement(view), effort=effort, **options).scatter[2][None, None]
 
 
-def thinned(materials: MaterialVolume) -> Matter:
-    """The densities of a CT at every so many voxels, for scatter.
+def blocked(materials: MaterialVolume) -> Matter:
+    """A CT in blocks of voxels that are small enough for scatter, of the same mass.
 
     Args:
         materials: (D, H, W) voxels.
@@ -86,29 +85,8 @@ def thinned(materials: MaterialVolume) -> Matter:
     Returns:
         Matter on a coarser grid, with the groups where there are several.
     """
-    spacing_mm = materials.affine[:3, :3].to(torch.float64).norm(dim=0)
-    steps = [max(1, int(SAMPLED_MM / float(size))) for size in spacing_mm]
-    places = tuple(
-        slice(min(step // 2, count - 1), None, step) for step, count in zip(steps, materials.shape, strict=True)
-    )
-    affine = materials.affine.to("cpu", torch.float64).clone()
-    first = torch.tensor([place.start for place in places], dtype=torch.float64, device="cpu")
-    affine[:3, 3] += affine[:3, :3] @ first
-    affine[:3, :3] *= torch.tensor(steps, dtype=torch.float64, device="cpu")
-    slots = None if materials.group_map is None else materials.group_map[places].contiguous()
-    part = MaterialVolume(
-        materials.codes.detach()[places].contiguous(),
-        materials.densities.detach(),
-        affine,
-        materials.materials,
-        materials.groups,
-        slots,
-        materials.group_of,
-    )
-    groups = None
-    if len(materials.groups) > 1 and slots is not None:
-        groups = torch.tensor(materials.group_of, dtype=torch.int32, device="cpu")[slots.long().cpu()]
-    return Matter(part.densities_g_per_cm3().float().cpu(), affine, materials.materials, groups)
+    blocks = blocks_of(materials.to("cpu"), BLOCK_MM)
+    return Matter(blocks.densities.float(), blocks.affine.to(torch.float64), materials.materials, blocks.groups)
 
 
 def primary_passed(signal: Tensor, emitted: Spectrum, grid: Grid | None) -> float:
