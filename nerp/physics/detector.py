@@ -192,14 +192,28 @@ def blurred(image: Tensor, detector: Detector, pixel_mm: tuple[float, float]) ->
     Returns:
         (B, 1, H, W). Differentiable.
     """
-    edges = [
-        min(math.ceil(PSF_REACH_MM / side) + 1, count - 1)
-        for side, count in zip(pixel_mm, image.shape[2:], strict=True)
-    ]
-    padded = torch.nn.functional.pad(image, (edges[1], edges[1], edges[0], edges[0]), mode="reflect")
+    sides = [_padding(count, side) for count, side in zip(image.shape[2:], pixel_mm, strict=True)]
+    padded = torch.nn.functional.pad(image, (*sides[1], *sides[0]), mode="reflect")
     transfer = _transfer(padded.shape[2:], pixel_mm, detector).to(device=image.device, dtype=image.dtype)
     whole = torch.fft.irfft2(torch.fft.rfft2(padded) * transfer, s=padded.shape[2:])
-    return whole[:, :, edges[0] : edges[0] + image.shape[2], edges[1] : edges[1] + image.shape[3]]
+    return whole[:, :, sides[0][0] : sides[0][0] + image.shape[2], sides[1][0] : sides[1][0] + image.shape[3]]
+
+
+def _padding(count: int, side_mm: float) -> tuple[int, int]:
+    """Pixels before and behind a side, that the blur's reach fits and the whole has small prime factors."""
+    before = min(math.ceil(PSF_REACH_MM / side_mm) + 1, count - 1)
+    whole = count + 2 * before
+    while whole < 2 * count - 1 + before and not _is_smooth(whole):
+        whole += 1
+    return before, whole - count - before
+
+
+def _is_smooth(count: int) -> bool:
+    """Whether a Fourier transform of this length is fast."""
+    for factor in (2, 3, 5):
+        while count % factor == 0:
+            count //= factor
+    return count == 1
 
 
 def noise_transfer(detector: Detector, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> float:

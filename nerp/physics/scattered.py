@@ -15,7 +15,6 @@ from nerp.physics.grid import transmission as grid_transmission
 from nerp.physics.scatter.fast import fast_scatter
 from nerp.physics.scatter.referee import Effort, transport
 from nerp.physics.scatter.setting import Matter, arrangement
-from nerp.physics.scatter.smoothing import sampled
 from nerp.physics.scatter.tables import energies_kev
 from nerp.projection.blocks import blocks_of
 from nerp.projection.materials import MaterialVolume
@@ -23,6 +22,8 @@ from nerp.projection.materials import MaterialVolume
 BLOCK_MM = 4.0
 """Blocks of voxels that scatter is computed from; the fast way makes them coarser still."""
 EXACT_PHOTONS = 20_000_000
+RASTER = (8, 8)
+"""Of an image without scatter."""
 
 
 class Scatterer:
@@ -50,19 +51,20 @@ class Scatterer:
             factors: (V, G) of the density of each group.
 
         Returns:
-            (B V, 1, H, W) float64 on the CPU, relative to what arrives behind the grid with nothing in the way. Not
-            differentiable in the CT or the camera; in `factors`, to first order in the logarithm.
+            (B V, 1, h, w) float64 on the CPU, on a coarse raster of the detector, relative to what arrives behind the
+            grid with nothing in the way. Not differentiable in the CT or the camera; in `factors`, to first order in
+            the logarithm.
 
         Raises:
             UsageError: no compiled kernels.
         """
         n_views = len(camera) * len(factors)
         if kind == "none":
-            return torch.zeros((n_views, 1, *camera.shape), dtype=torch.float64, device="cpu")
+            return torch.zeros((n_views, 1, *RASTER), dtype=torch.float64, device="cpu")
         views = [camera[number] for number in range(len(camera))]
         found = [self._exact(view, grid) if kind == "exact" else self._fast(view, grid, factors) for view in views]
         coarse = torch.cat([one.expand(len(factors), -1, -1, -1) for one in found])
-        return sampled(coarse, camera.shape) / primary_passed(self._signal, self._emitted, grid)
+        return coarse / primary_passed(self._signal, self._emitted, grid)
 
     def _fast(self, view: Camera, grid: Grid | None, factors: Tensor) -> Tensor:
         """(V, 1, h, w)."""

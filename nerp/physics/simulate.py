@@ -13,7 +13,7 @@ from nerp.anatomy import BodyMap, without_table
 from nerp.camera import Camera
 from nerp.errors import UsageError
 from nerp.physics.beam import Beam, Spectrum, spectrum
-from nerp.physics.detector import Detector, exposed, photons_per_mm2, saturated, with_bad_pixels
+from nerp.physics.detector import Detector, blurred, exposed, photons_per_mm2, saturated, with_bad_pixels
 from nerp.physics.dose import air_kerma_ugy
 from nerp.physics.energy_bins import EnergyBins, energy_bins
 from nerp.physics.extension import extended
@@ -21,6 +21,7 @@ from nerp.physics.field import open_field
 from nerp.physics.grid import Grid
 from nerp.physics.materials import material_volume
 from nerp.physics.objects import ObjectImages
+from nerp.physics.scatter.smoothing import sampled
 from nerp.physics.scattered import Scatterer, straight_through
 from nerp.physics.settings import Physics
 from nerp.physics.softening import softened, voxel_shadow_px
@@ -29,6 +30,8 @@ from nerp.projection.dispatch import choose_backend
 from nerp.projection.materials import project_materials
 from nerp.volume import Volume
 
+TOGETHER = 20
+"""Variants that are computed at a time, so that their images stay in the cache."""
 LEAST = 1e-12
 """Part of the beam that is taken to pass whatever lies in the way."""
 
@@ -61,6 +64,23 @@ class Radiograph:
     signal: Tensor
     primary: Tensor
     scatter: Tensor
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """What the panel is to one camera.
+
+    Args:
+        unit:       (B, 1, H, W) keV of a pixel with nothing in the way.
+        pixel_mm:   between rows, between columns.
+        per_photon: keV of an open beam's photon.
+        most:       keV that a pixel can hold.
+    """
+
+    unit: Tensor
+    pixel_mm: tuple[float, float]
+    per_photon: float
+    most: float
 
 
 class Simulator:
@@ -101,6 +121,7 @@ class Simulator:
         self.materials = material_volume(bare.to("cpu"), **told, energy_kev=physics.effective_kev).to(device)
         self.backend = choose_backend(backend, self.materials.codes).__name__.rpartition(".")[2]
         self._emitted = spectrum(self.setup.beam)
+        self._known_bins: dict[tuple[Grid | None, tuple[str, ...]], EnergyBins] = {}
         self._scatterer = Scatterer(self.materials, self._emitted, self.setup.detector)
 
     @property
@@ -131,11 +152,12 @@ class Simulator:
         Raises:
             UsageError: a group that there is not, or a negative scale.
         """
-        areal = project_materials(self.materials, camera, backend=self.backend)
         factors = self._factors(scales)
-        primary, per_photon = self._transmitted(areal, factors, camera, objects)
-        scatter = self._scattered(camera, factors).to(primary)
-        signal = self._read(primary, per_photon, scatter, camera, generator)
+        areal = project_materials(self.materials, camera, backend=self.backend)
+        body = torch.einsum("bgmhw,g->bmhw", areal.unflatten(1, (len(self.groups), -1)), factors[0].to(areal))
+        primary, per_photon = self._transmitted(self._softened(body, camera), camera, objects=objects)
+        scatter = sampled(self._scattered(camera, factors), camera.shape).to(primary)
+        signal = self._read(primary + scatter, per_photon, self._panel(camera), generator)
         return Radiograph(signal, primary, scatter)
 
     def variants(self, camera: Camera, scales: Sequence[Mapping[str, float]]) -> Tensor:
@@ -151,11 +173,14 @@ class Simulator:
         Raises:
             UsageError: a group that there is not, or a negative scale.
         """
-        areal = project_materials(self.materials, camera, backend=self.backend)
+        areal = self._softened(project_materials(self.materials, camera, backend=self.backend), camera)
         factors = torch.cat([self._factors(one) for one in scales])
-        primary, per_photon = self._transmitted(areal, factors, camera, None)
-        scatter = self._scattered(camera, factors).to(primary)
-        return self._read(primary, per_photon, scatter, camera.repeat(len(scales)), None)
+        coarse = self._scattered(camera, factors).to(areal)
+        panel, made = self._panel(camera), []
+        for some, scatter in zip(factors.split(TOGETHER), coarse.split(TOGETHER), strict=True):
+            primary, per_photon = self._transmitted(areal, camera, factors=some)
+            made.append(self._read(primary + sampled(scatter, camera.shape), per_photon, panel))
+        return torch.cat(made)
 
     def full_signal(self, camera: Camera) -> float:
         """Where the panel saturates, as a part of the open field's signal, of a batch of one camera of pixels in mm."""
@@ -168,7 +193,7 @@ class Simulator:
         return chosen and replace(chosen, focus_mm=distance_mm)
 
     def _scattered(self, camera: Camera, factors: Tensor) -> Tensor:
-        """(B V, 1, H, W) float64."""
+        """(B V, 1, h, w) float64, on a coarse raster of the detector."""
         return self._scatterer.image(camera, self.grid(camera), self.setup.physics.scatter, factors)
 
     def _factors(self, scales: Mapping[str, float | Tensor] | None) -> Tensor:
@@ -181,60 +206,64 @@ class Simulator:
             raise UsageError(f"a density is scaled by {least:g}; expected 0 or more")
         return torch.stack(factors)[None]
 
+    def _softened(self, areal: Tensor, camera: Camera) -> Tensor:
+        """(B, K, H, W) areal densities of voxels without edges, where that is wanted."""
+        if not self.setup.physics.voxel_blur:
+            return areal
+        widths = voxel_shadow_px(camera, self.materials.affine, self.materials.shape)
+        met = areal.detach().amax(dim=(0, 2, 3)) > 0
+        if bool(met.all()):
+            return softened(areal, widths)
+        return torch.zeros_like(areal).index_copy(1, met.nonzero()[:, 0], softened(areal[:, met], widths))
+
     def _transmitted(
-        self, areal: Tensor, factors: Tensor, camera: Camera, objects: ObjectImages | None
+        self, areal: Tensor, camera: Camera, *, factors: Tensor | None = None, objects: ObjectImages | None = None
     ) -> tuple[Tensor, Tensor]:
         """(B V, 1, H, W) primary relative to the open beam behind the grid; mean square over mean of a photon, keV."""
-        things = () if objects is None else objects.materials
-        bins = energy_bins(self._emitted, self._response(camera), (*self.materials.materials, *things))
-        n_body = len(self.materials.materials)
-        made = transmission(areal, bins.mu[:n_body], bins.weights, scales=factors.to(areal))
-        if self.setup.physics.voxel_blur:
-            widths = voxel_shadow_px(camera, self.materials.affine, self.materials.shape)
-            made = torch.exp(softened(made.clamp_min(LEAST).log(), widths))
+        materials = self.materials.materials
         if objects is not None:
-            made = made * self._shadow(areal, factors, objects, bins)
-        return made[:, :1], made[:, 1:] / made[:, :1]
+            areal = torch.cat([areal, objects.areal_density_g_per_cm2.to(areal)], dim=1)
+            materials = (*materials, *objects.materials)
+        bins = self._bins(self.grid(camera), materials)
+        scales = None if factors is None else factors.to(areal)
+        made = transmission(areal, bins.mu, bins.weights, scales=scales)
+        return made[:, :1], made[:, 1:] / made[:, :1].clamp_min(LEAST)
 
-    def _shadow(self, areal: Tensor, factors: Tensor, objects: ObjectImages, bins: EnergyBins) -> Tensor:
-        """(B V, 2, H, W) what objects leave of what the body leaves."""
-        n_body = len(self.materials.materials)
-        groups = areal.unflatten(1, (-1, n_body))
-        body = torch.einsum("bgmhw,vg->bvmhw", groups, factors.to(areal)).flatten(0, 1)
-        things = objects.areal_density_g_per_cm2.to(areal).repeat_interleave(len(factors), dim=0)
-        both = transmission(torch.cat([body, things], dim=1), bins.mu, bins.weights)
-        return both / transmission(body, bins.mu[:n_body], bins.weights).clamp_min(LEAST)
+    def _bins(self, grid: Grid | None, materials: tuple[str, ...]) -> EnergyBins:
+        if (grid, materials) not in self._known_bins:
+            self._known_bins[grid, materials] = energy_bins(self._emitted, self._response(grid), materials)
+        return self._known_bins[grid, materials]
 
-    def _response(self, camera: Camera) -> Tensor:
-        """(2, E) signal of a photon sent towards the grid, and its mean square in keV, over the open beam's signal."""
-        kev, detector, grid = self._emitted.energies_kev, self.setup.detector, self.grid(camera)
+    def _response(self, grid: Grid | None) -> Tensor:
+        """(2, E) signal of a photon sent towards a grid, and its mean square in keV, over the open beam's signal."""
+        kev, detector = self._emitted.energies_kev, self.setup.detector
         passed = torch.ones_like(kev) if grid is None else straight_through(grid, kev)
         signal, square = passed * detector.response_kev(kev), passed * detector.square_kev2(kev)
         return torch.stack([signal, square]) / (self._emitted.photons * signal).sum()
 
-    def _read(
-        self,
-        primary: Tensor,
-        per_photon: Tensor,
-        scatter: Tensor,
-        camera: Camera,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """(B, 1, H, W) what the panel reads of an expected signal, relative to the open field."""
+    def _panel(self, camera: Camera) -> _Panel:
+        """What the panel is to the views of a camera."""
         detector, physics = self.setup.detector, self.setup.physics
-        even = open_field(camera, self.setup.beam, inverse_square=physics.inverse_square, heel=physics.heel).to(primary)
+        even = open_field(camera, self.setup.beam, inverse_square=physics.inverse_square, heel=physics.heel)
         open_kev_per_mm2, kerma_ugy = self._open(camera)
         rows_mm, columns_mm = camera.pixel_mm[0].detach().tolist()
-        unit = open_kev_per_mm2 * rows_mm * columns_mm * even
-        mean = unit * (primary + scatter)
-        typical = float((self._emitted.photons * self._response(camera)[1]).sum())
-        noise: dict[str, Any] = {"pixel_mm": (rows_mm, columns_mm), "per_photon": typical, "generator": generator}
-        read = exposed(mean, mean * per_photon, detector, **noise)
-        most = float(open_kev_per_mm2 * rows_mm * columns_mm * detector.saturation_ugy / kerma_ugy)
-        read = saturated(read, most)
-        if detector.bad_pixels and generator is not None:
-            read = with_bad_pixels(read, detector.bad_pixels, most, generator)
-        return read / unit
+        whole = open_kev_per_mm2 * rows_mm * columns_mm
+        unit = (whole * even).to(self.materials.codes)
+        typical = float(self._bins(self.grid(camera), self.materials.materials).weights[1].sum())
+        return _Panel(unit, (rows_mm, columns_mm), typical, whole * detector.saturation_ugy / kerma_ugy)
+
+    def _read(
+        self, expected: Tensor, per_photon: Tensor, panel: _Panel, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(B, 1, H, W) what the panel reads of an expected signal, over the open field's; of one view also many."""
+        detector, mean = self.setup.detector, panel.unit * expected
+        if generator is None:
+            return saturated(blurred(mean, detector, panel.pixel_mm), panel.most) / panel.unit
+        noise: dict[str, Any] = {"pixel_mm": panel.pixel_mm, "per_photon": panel.per_photon, "generator": generator}
+        read = saturated(exposed(mean, mean * per_photon, detector, **noise), panel.most)
+        if detector.bad_pixels:
+            read = with_bad_pixels(read, detector.bad_pixels, panel.most, generator)
+        return read / panel.unit
 
     def _open(self, camera: Camera) -> tuple[float, float]:
         """keV taken up per mm² behind the grid with nothing in the way, and air kerma before it, µGy."""

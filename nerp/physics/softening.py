@@ -56,8 +56,10 @@ def _averaged(image: Tensor, width: float, axis: int) -> Tensor:
     reach = min(int((width - 1) / 2 + 1 - 1e-9) if width > 1 else 1, image.shape[axis] - 1)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu")
     weights = (width / 2 - (offsets.abs() - 0.5)).clamp(0.0, 1.0)
-    weights = (weights / weights.sum()).to(image)
     pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
-    kernel = weights.view(1, 1, -1, 1) if axis == 2 else weights.view(1, 1, 1, -1)
-    flat = functional.pad(image.flatten(0, 1)[:, None], pad, mode="replicate")
-    return functional.conv2d(flat, kernel)[:, 0].view_as(image)
+    wider = functional.pad(image, pad, mode="replicate")
+    parts = (weights / weights.sum()).tolist()
+    total = wider.narrow(axis, 0, image.shape[axis]) * parts[0]
+    for place, part in enumerate(parts[1:], start=1):
+        total = total.add(wider.narrow(axis, place, image.shape[axis]), alpha=part)
+    return total
