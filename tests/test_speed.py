@@ -181,3 +181,15 @@ def test_the_script_writes_what_it_prints(tmp_path):
     result = json.loads(out.read_text())
     assert {"machine", "seconds", "ratios", "agreement", "roofline", "pictures"} <= set(result)
     assert f"{result['ratios'][0]['ratio']:.2f}" in done.stdout
+
+
+def test_a_physical_radiograph_is_timed_station_by_station(monkeypatch):
+    from benchmark import chain
+    from plain_chest import plain_chest
+
+    monkeypatch.setattr(chain, "SHAPE", (24, 30))
+    monkeypatch.setattr(chain, "N_VARIANTS", 3)
+    monkeypatch.setattr(chain, "REPEATS", 1)
+    told = chain.measure(plain_chest(spacing_mm=16.0), None)
+    assert told["seconds"]["CT to film"] > told["seconds"]["radiograph"] > 0
+    assert told["ratios"]["variants / one"] > 0

@@ -1,0 +1,74 @@
+"""A physical radiograph of a CT, station by station, and a hundred variants of it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from nerp import Volume, attenuation, chest_camera, siddon
+from nerp.physics.film import Film, film
+from nerp.physics.simulate import Simulator
+from nerp.projection.materials import project_materials
+from nerp.synthesis.structures import structure_groups
+
+SHAPE, REPEATS, N_VARIANTS = (480, 620), 5, 100
+
+
+def measure(ct: Volume, labels: Volume | None) -> dict:
+    """Median seconds of each station, and ratios.
+
+    Args:
+        ct:     `(1, D, H, W)` HU.
+        labels: of the structures whose densities vary; None varies the whole body's.
+    """
+    seconds = stations(ct) | variants(ct, labels)
+    whole = seconds["materials of the CT"] + seconds["radiograph"] + seconds["film"]
+    ratios = {
+        "project_materials / siddon": seconds["project_materials"] / seconds["siddon"],
+        "variants / one": seconds[f"{N_VARIANTS} variants"] / seconds["one of the structures"],
+    }
+    told = {"seconds": {**seconds, "CT to film": whole}, "ratios": ratios}
+    return {**told, "threads": torch.get_num_threads(), "shape": SHAPE}
+
+
+def stations(ct: Volume) -> dict[str, float]:
+    """Median seconds of each step from a CT `(1, D, H, W)` HU to a film."""
+    camera, per_mm, made, noise = chest_camera(ct, "pa", shape=SHAPE), attenuation(ct), Simulator(ct), torch.Generator()
+    signal, pixel_mm = made.expose(camera).signal, camera.pixel_mm[0].tolist()
+    return {
+        "siddon": median(lambda: siddon(per_mm, camera)),
+        "project_materials": median(lambda: project_materials(made.materials, camera)),
+        "materials of the CT": median(lambda: Simulator(ct)),
+        "radiograph": median(lambda: made.expose(camera, generator=noise)),
+        "film": median(lambda: film(signal, Film(), (pixel_mm[0], pixel_mm[1]))),
+    }
+
+
+def variants(ct: Volume, labels: Volume | None) -> dict[str, float]:
+    """Median seconds of one radiograph with other densities, and of many.
+
+    Args:
+        ct:     `(1, D, H, W)` HU.
+        labels: of the structures.
+    """
+    groups = None if labels is None else structure_groups(labels, {})
+    camera, made = chest_camera(ct, "pa", shape=SHAPE), Simulator(ct, labels=labels, groups=groups)
+    scales = [dict.fromkeys(made.groups, 1 + 0.002 * number) for number in range(N_VARIANTS)]
+    return {
+        "one of the structures": median(lambda: made.expose(camera, scales=scales[0])),
+        f"{N_VARIANTS} variants": median(lambda: made.variants(camera, scales), repeats=2),
+    }
+
+
+def median(run: Callable[[], object], *, repeats: int = REPEATS) -> float:
+    """Median seconds of some runs after one more."""
+    run()
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
