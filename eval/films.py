@@ -1,9 +1,7 @@
-"""Draw DRRs, films and films with objects of real CTs and a phantom, above real radiographs.
-
-Example: python eval/films.py data/ assets/films.png
-"""
+"""Draw DRRs, films and films with objects above real radiographs: python eval/films.py data/ assets/films.png"""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,42 +19,39 @@ CTS = (
     "cptac-pda-C3N-00249/ct_2mm",
     "lidc-idri-0314/ct_2mm",
 )
-ROWS = {
-    "DRR": PairSettings(mode="drr", shape=SHAPE),
-    "film": PairSettings(mode="physics", shape=SHAPE),
-    "with objects": PairSettings(mode="physics", shape=SHAPE, objects=ObjectSettings(scene="bedside")),
-}
+COLUMNS = ("real CT 1", "real CT 2", "real CT 3", "real CT 4", "phantom")
+FILM = PairSettings(mode="physics", shape=SHAPE)
+OBJECTS = replace(FILM, objects=ObjectSettings(scene="bedside"))
+ROWS = {"DRR": replace(FILM, mode="drr"), "film": FILM, "with objects": OBJECTS}
 
 
 def main(data: str, out: str) -> int:
     """Render every panel and save the picture."""
     folder = Path(data)
     volumes = [*(read_volume(folder / "ct" / f"{name}.nii.gz") for name in CTS), thorax(2).ct]
-    columns = [f"real CT {number}" for number in range(1, len(CTS) + 1)] + ["phantom"]
     rows = {name: [picture(ct, settings, seed) for seed, ct in enumerate(volumes)] for name, settings in ROWS.items()}
     real = find_radiographs(folder / "cxr-nih")[: len(volumes)]
     rows["real radiographs"] = [read_radiograph(path, SHAPE)[0] for path in real]
-    draw(rows, columns, Path(out))
+    draw(rows, Path(out))
     return 0
 
 
 def picture(ct, settings, seed):
     """(H, W) one PA view as displayed."""
-    with torch.no_grad():
-        made, camera = Synthesiser(ct, settings=settings), chest_camera(ct, "pa", shape=SHAPE)
-        return made.pair(camera, made.draw(camera, torch.Generator().manual_seed(seed))).image
+    made, camera = Synthesiser(ct, settings=settings), chest_camera(ct, "pa", shape=SHAPE)
+    return made.pair(camera, made.draw(camera, torch.Generator().manual_seed(seed))).image
 
 
-def draw(rows: dict, columns: list[str], out: Path) -> None:
+def draw(rows: dict, out: Path) -> None:
     """A table of pictures."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=(11, 2.25 * len(rows)), layout="constrained")
+    figure, axes = plt.subplots(len(rows), len(COLUMNS), figsize=(11, 2.25 * len(rows)), layout="constrained")
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name)
-        for axis, title, image in zip(line, columns, images, strict=True):
+        for axis, title, image in zip(line, COLUMNS, images, strict=True):
             axis.imshow(image, cmap="gray")
-            axis.set(xticks=[], yticks=[], title=title if name == "DRR" else "")
+            axis.set(xticks=[], yticks=[], title=title)
     figure.savefig(out, dpi=110, pil_kwargs={"optimize": True})
 
 
