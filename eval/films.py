@@ -51,7 +51,7 @@ def draw(rows: dict, out: Path) -> None:
         line[0].set_ylabel(name)
         for axis, title, image in zip(line, COLUMNS, images, strict=True):
             axis.imshow(image, cmap="gray")
-            axis.set(xticks=[], yticks=[], title=title)
+            axis.set(xticks=[], yticks=[], title=title if name == "DRR" else "")
     figure.savefig(out, dpi=110, pil_kwargs={"optimize": True})
 
 
