@@ -57,7 +57,7 @@ docs: $(STAMP)
 	@echo "$(DOCS)/index.html"
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy nerp
 

@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 from dicom_series import write_series, write_slice
-from films import write_film
 from PIL import Image
 
+from films import write_film
 from nerp.data.ct import find_cts
 from nerp.data.images import read_binary
 from nerp.data.radiographs import find_radiographs, read_radiograph

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from dicom_series import item
-from films import write_film
 from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
+from films import write_film
 from nerp.data.images import read_colour, read_grey, read_image
 from nerp.data.radiographs import check_radiograph, read_radiograph
 from nerp.errors import DataError

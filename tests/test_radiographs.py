@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from films import write_film
 from PIL import Image
 
+from films import write_film
 from nerp.data.films import JSRT_WHITE
 from nerp.data.images import read_mask
 from nerp.data.radiographs import RadiographDataset, find_radiographs, read_radiograph

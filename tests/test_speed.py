@@ -184,8 +184,9 @@ def test_the_script_writes_what_it_prints(tmp_path):
 
 
 def test_a_physical_radiograph_is_timed_station_by_station(monkeypatch):
-    from benchmark import chain
     from plain_chest import plain_chest
+
+    from benchmark import chain
 
     monkeypatch.setattr(chain, "SHAPE", (24, 30))
     monkeypatch.setattr(chain, "N_VARIANTS", 3)
