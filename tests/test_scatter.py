@@ -12,7 +12,7 @@ from nerp.physics.materials import material_volume
 from nerp.physics.scatter import Arrangement, Effort, FastEffort, Matter, arrangement, fast_scatter, transport
 from nerp.physics.scatter.coarse import coarsened
 from nerp.physics.scatter.fast import raster_shape
-from nerp.physics.scatter.smoothing import sampled, smoothed
+from nerp.physics.scatter.smoothing import best_sigma, sampled, smoothed
 from nerp.projection.backends.cpu import library
 
 pytestmark = pytest.mark.skipif(library.missing() is not None, reason=str(library.missing()))
@@ -205,6 +205,20 @@ def test_smoothing_keeps_straight_slopes_and_sampling_too():
     fine = sampled(plane, (40, 48))[0, 0]
     assert torch.allclose(fine.diff(dim=0), torch.ones(39, 48, **DOUBLE))
     assert fine.mean() == pytest.approx(float(plane.mean()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_halves_tell_how_much_smoothing_an_image_bears(seed):
+    across = torch.arange(40, **DOUBLE)
+    slope, waves = across.expand(1, 40, 40) / 40, torch.sin(across / 1.5).expand(1, 40, 40)
+    noise = 0.3 * torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(seed), **DOUBLE)
+    tried = [0.7, 1.4, 2.8, 4.0]
+    for truth, in_reach in ((slope, [2.8, 4.0]), (waves, [0.7, 1.4])):
+        halves = truth + noise
+        chosen = best_sigma(halves[0], halves[1], tried)
+        errors = {sigma: float((smoothed(halves, sigma).mean(0) - truth).square().mean()) for sigma in tried}
+        assert chosen in in_reach
+        assert errors[chosen] <= 1.2 * min(errors.values())
 
 
 def test_what_is_refused(chest):

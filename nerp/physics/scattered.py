@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -111,5 +112,11 @@ def straight_through(grid: Grid, energies: Tensor) -> Tensor:
         grid:     of strips that point to the source.
         energies: of the photons.
     """
+    return _straight_through(grid, tuple(energies.tolist()))
+
+
+@lru_cache(maxsize=64)
+def _straight_through(grid: Grid, energies_kev: tuple[float, ...]) -> Tensor:
+    """(E,) float64: asked for several times by each view."""
     ahead = torch.zeros(1, dtype=torch.float64, device="cpu")
-    return grid_transmission(grid, ahead, ahead + 1, energies)[0]
+    return grid_transmission(grid, ahead, ahead + 1, torch.tensor(energies_kev, dtype=torch.float64, device="cpu"))[0]

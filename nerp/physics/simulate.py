@@ -210,11 +210,7 @@ class Simulator:
         """(B, K, H, W) areal densities of voxels without edges, where that is wanted."""
         if not self.setup.physics.voxel_blur:
             return areal
-        widths = voxel_shadow_px(camera, self.materials.affine, self.materials.shape)
-        met = areal.detach().amax(dim=(0, 2, 3)) > 0
-        if bool(met.all()):
-            return softened(areal, widths)
-        return torch.zeros_like(areal).index_copy(1, met.nonzero()[:, 0], softened(areal[:, met], widths))
+        return softened(areal, voxel_shadow_px(camera, self.materials.affine, self.materials.shape))
 
     def _transmitted(
         self, areal: Tensor, camera: Camera, *, factors: Tensor | None = None, objects: ObjectImages | None = None

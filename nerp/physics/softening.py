@@ -45,6 +45,16 @@ def softened(image: Tensor, widths_px: tuple[float, float]) -> Tensor:
     Returns:
         (B, K, H, W). Differentiable; an even image stays as it is.
     """
+    if max(widths_px) <= SHARP_PIXELS:
+        return image
+    # one channel after the other: all at once would go to memory and back for each of a box's pixels
+    return torch.cat([_softened_channel(channel, widths_px) for channel in image.split(1, dim=1)], dim=1)
+
+
+def _softened_channel(image: Tensor, widths_px: tuple[float, float]) -> Tensor:
+    """(B, 1, H, W)."""
+    if not image.requires_grad and not bool(image.any()):
+        return image
     for axis, width in zip((2, 3), widths_px, strict=True):
         if width > SHARP_PIXELS:
             image = _averaged(image, width, axis)

@@ -17,7 +17,7 @@ from nerp.physics.scatter import native
 from nerp.physics.scatter.coarse import coarsened
 from nerp.physics.scatter.referee import check_kernels, mean_measures
 from nerp.physics.scatter.setting import Arrangement, Matter, arrangement
-from nerp.physics.scatter.smoothing import sampled, smoothed
+from nerp.physics.scatter.smoothing import best_sigma, sampled, smoothed
 from nerp.physics.scatter.tables import photon_tables
 from nerp.projection.backends.cpu import library
 
@@ -29,7 +29,11 @@ matter is from the detector, no less than what balances noise and detail of real
 detector's size."""
 NARROWEST_PIXELS, WIDEST_PIXELS = 0.8, 4.0
 """Of these widths, pixels of the raster."""
+TRIED_WIDTHS = (0.7, 1.0, 1.4, 2.0, 2.8)
+"""Multiples of these widths, of which two halves of the photons tell the best: wide behind a slab, narrow behind a
+heart."""
 REFERENCE_KEV = 60.0
+LEAST = torch.finfo(torch.float64).tiny
 LIKELY_WATER_MM = 60.0
 """What photons that count have passed, for choosing energies; results do not depend on it, their noise does."""
 
@@ -39,7 +43,7 @@ class FastEffort:
     """What the fast transport spends.
 
     Args:
-        n_photons: sent out; the error falls with their square root.
+        n_photons: sent out, in two halves; the error falls with their square root.
         seed:      of their random numbers; the same seed gives the same result with any number of threads.
         voxel_mm:  of the coarse grid.
         raster_mm: of the pixels that scatter is counted in, before it is smoothed.
@@ -141,15 +145,22 @@ def fast_scatter(
     thin = coarsened(matter, effort.voxel_mm)
     raster = raster_shape(place.size_mm, effort.raster_mm)
     table = native.response_table(response)
-    sums, derivatives = _follow(thin, _beam(place, spectrum, table, raster), grid, effort)
-    field = place.openness(place.points(*raster)) * effort.n_photons / _photon_area(place, raster)
+    beam = _beam(place, spectrum, table, raster)
+    n_each = (effort.n_photons + 1) // 2
+    halves = [_follow(thin, beam, grid, n_each, seed) for seed in (2 * effort.seed, 2 * effort.seed + 1)]
+    field = place.openness(place.points(*raster)) * n_each / _photon_area(place, raster)
     clear = mean_measures(spectrum, table)[:, None, None] * field
-    sigmas = _sigmas(thin, place, raster)
-    single, multiple = (
-        (smoothed(part[None], sigma)[0] / clear).clamp_min(0) for part, sigma in zip(sums, sigmas, strict=True)
-    )
-    changes = smoothed(derivatives[None], sigmas[1])[0] / clear[2]
-    return Scatter(single, multiple, changes / (single + multiple)[2].clamp_min(torch.finfo(torch.float64).tiny))
+    images, changes = torch.stack([sums for sums, _ in halves]) / clear, (halves[0][1] + halves[1][1]) / (2 * clear[2])
+    wanted = _sigmas(thin, place, raster)
+    sigmas = [_best_of_tried(images[:, kind], wanted[kind]) for kind in (0, 1)]
+    single, multiple = (smoothed(images[:, kind], sigmas[kind]).mean(0).clamp_min(0) for kind in (0, 1))
+    derivatives = smoothed(changes[None], sigmas[1])[0]
+    return Scatter(single, multiple, derivatives / (single + multiple)[2].clamp_min(LEAST))
+
+
+def _best_of_tried(halves: Tensor, sigma: float) -> float:
+    """The multiple of a width that smooths two halves (2, C, h, w) of the photons best."""
+    return best_sigma(halves[0], halves[1], [factor * sigma for factor in TRIED_WIDTHS])
 
 
 def raster_shape(size_mm: tuple[float, float], pixel_mm: float) -> tuple[int, int]:
@@ -214,7 +225,7 @@ def _relative_attenuation() -> Tensor:
     return (total / total[round(REFERENCE_KEV / native.STEP_KEV)]).contiguous()
 
 
-def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEffort) -> tuple[Tensor, Tensor]:
+def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, n_photons: int, seed: int) -> tuple[Tensor, Tensor]:
     """(2, 3, h, w) sums of single and multiple scatter, and (K, h, w) of derivatives."""
     volume = native.matter_task(matter, photon_tables(matter.materials), with_blocks=False)
     strips = native.strips_task(grid) if grid else None
@@ -222,7 +233,7 @@ def _follow(matter: Matter, beam: native.Kept, grid: Grid | None, effort: FastEf
     n_groups = 0 if matter.groups is None else int(matter.groups.max()) + 1
     sums = torch.zeros(2, 3, rows, columns, dtype=torch.float64, device="cpu")
     derivatives = torch.zeros(n_groups, rows, columns, dtype=torch.float64, device="cpu")
-    tally = native.tally_task(effort.n_photons, effort.seed, sums)
+    tally = native.tally_task(n_photons, seed, sums)
     relative = _relative_attenuation()
     tally.reference_kev, tally.relative = REFERENCE_KEV, library.doubles(relative, len(relative))
     groups = None if matter.groups is None else matter.groups.to("cpu", torch.int32).contiguous()
