@@ -305,6 +305,13 @@ def test_every_kind_is_seen_from_the_front_and_the_side(kind, marked, cameras, g
     assert (object_masks(side).flatten(2).any(dim=2)).any()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_beside_the_field_casts_no_shadow(kind, marked, cameras, generator):
+    placed = place_objects(marked, (kind,), generator, camera=cameras["pa"])
+    aside = replace(cameras["pa"], detector_centre=cameras["pa"].detector_centre + 2000 * cameras["pa"].image_right)
+    assert not project_objects(placed, aside, samples=1).any()
+
+
 def test_the_same_seed_places_the_same_and_a_record_replays(marked, cameras):
     found = [place_objects(marked, list(KINDS), torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)]
     assert found[0] == found[1] != found[2]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-from nerp import Volume, attenuation, chest_camera, siddon
+from nerp import Volume, attenuation, chest_camera, read_labels, read_volume, siddon
+from nerp.phantom import thorax
 from nerp.physics.film import Film, film
 from nerp.physics.simulate import Simulator
 from nerp.projection.materials import project_materials
@@ -17,21 +19,35 @@ from nerp.synthesis.structures import structure_groups
 SHAPE, REPEATS, N_VARIANTS = (480, 620), 5, 100
 
 
-def measure(ct: Volume, labels: Volume | None) -> dict:
+def subject(ct: Path | None, labels: Path | None) -> tuple[Volume, Volume | None]:
+    """The CT of a file, `(1, D, H, W)` HU, and labels on its grid if there are any; a phantom and its own for none."""
+    if ct is None:
+        made = thorax(0)
+        return made.ct, made.labels
+    read = read_volume(ct)
+    return read, None if labels is None else read_labels(labels, like=read)
+
+
+def measure(ct: Volume, labels: Volume | None, *, threads: int = 2) -> dict:
     """Median seconds of each station, and ratios.
 
     Args:
-        ct:     `(1, D, H, W)` HU.
-        labels: of the structures whose densities vary; None varies the whole body's.
+        ct:      `(1, D, H, W)` HU.
+        labels:  of the structures whose densities vary; None varies the whole body's.
+        threads: to use.
     """
-    seconds = stations(ct) | variants(ct, labels)
-    whole = seconds["materials of the CT"] + seconds["radiograph"] + seconds["film"]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        seconds = stations(ct) | variants(ct, labels)
+    finally:
+        torch.set_num_threads(before)
+    seconds["CT to film"] = sum(seconds[part] for part in ("materials of the CT", "radiograph", "film"))
     ratios = {
         "project_materials / siddon": seconds["project_materials"] / seconds["siddon"],
         "variants / one": seconds[f"{N_VARIANTS} variants"] / seconds["one of the structures"],
     }
-    told = {"seconds": {**seconds, "CT to film": whole}, "ratios": ratios}
-    return {**told, "threads": torch.get_num_threads(), "shape": SHAPE}
+    return {"seconds": seconds, "ratios": ratios, "threads": threads, "shape": SHAPE}
 
 
 def stations(ct: Volume) -> dict[str, float]:

@@ -47,6 +47,8 @@ def table(result: dict) -> str:
     sections = {
         "Seconds (median, least)": _seconds(result["seconds"]),
         "Ratios": [_ratio(row) for row in result["ratios"]],
+        "A radiograph of physics, seconds of each station": _numbers(_radiographs(result, "seconds"), "{:9.3f}"),
+        "Its ratios": _numbers(_radiographs(result, "ratios"), "{:9.2f}"),
         "Roofline of this machine": _roofline(result.get("roofline")),
         "Largest error, as a fraction of the largest number": _numbers(result.get("agreement", {}), "{:9.1e}"),
         "Root mean square difference of pictures from ours": _numbers(result.get("pictures", {}), "{:9.4f}"),
@@ -63,6 +65,10 @@ def _seconds(seconds: dict[str, dict]) -> list[str]:
 
 def _scaling(scaling: dict[str, dict]) -> list[str]:
     return [f"  {name:32} {times['median']:9.2f} {times['least']:9.2f}" for name, times in scaling.items()]
+
+
+def _radiographs(result: dict, what: str) -> dict[str, float]:
+    return result.get("radiographs", {}).get(what, {})
 
 
 def _ratio(row: dict) -> str:

@@ -152,7 +152,7 @@ def cross_plates(origins: Tensor, directions: Tensor, numbers: Tensor) -> tuple[
         (M,) and (M,) distances, mm; entered after left where a ray misses. Differentiable in the rays.
     """
     enter, leave = torch.full_like(origins[0], -torch.inf), torch.full_like(origins[0], torch.inf)
-    for face in numbers.view(-1, 4, numbers.shape[1]):
+    for face in numbers.split(4):
         steep, room = _dot(face[:3], directions), face[3] - _dot(face[:3], origins)
         flat = steep.abs() < 1e-12
         at = room / torch.where(flat, 1.0, steep)
