@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 from nerp.errors import ConfigError
@@ -28,7 +29,7 @@ class Settings:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if value is not None and item.metadata:
+            if item.metadata and not (value is None and item.default is None):
                 _check(value, self.key(item.name), item.metadata)
 
     @classmethod
@@ -101,10 +102,12 @@ def _check(value: Any, key: str, allowed: Mapping[str, Any]) -> None:
         if value not in allowed["choices"]:
             raise ConfigError(f"{key} is '{value}'; expected one of {', '.join(allowed['choices'])}")
         return
-    several = isinstance(value, tuple | list)
-    if "length" in allowed and (not several or len(value) != allowed["length"]):
+    several = "length" in allowed
+    if several and (not isinstance(value, tuple | list) or len(value) != allowed["length"]):
         raise ConfigError(f"{key} is {value}; expected {allowed['length']} numbers, such as {key}=[…, …]")
     for one in value if several else (value,):
+        if isinstance(one, bool) or not isinstance(one, Real):
+            raise ConfigError(f"{key} is {one!r}; expected {_interval(allowed['low'], allowed['high'])}")
         if not allowed["low"] <= one <= allowed["high"]:
             raise ConfigError(f"{key} is {one:g}; expected {_interval(allowed['low'], allowed['high'])}")
     if allowed.get("ascending") and value[0] > value[1]:

@@ -4,11 +4,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nerp.config import reading as reading_module
 from nerp.config import save_settings
 from nerp.errors import ConfigError
+from nerp.physics.beam import Beam
 from nerp.settings import flatten
 from nerp.training.config import Config, load_config
 
@@ -156,3 +158,10 @@ def test_one_distribution_serves_training_and_pairs():
     )
     assert load_config(None, ["camera.view=oblique"]).camera.turn_deg == 30.0
     assert load_config(None, ["camera.angle_deg=20"]).camera.turn_deg == 0.0
+
+
+@pytest.mark.parametrize("value", ["120", None, True, [120.0]])
+def test_a_number_that_is_none_is_refused_in_python_too(value):
+    with pytest.raises(ConfigError, match=r"beam.kvp is .*; expected a number from 40 to 150"):
+        Beam(kvp=value)
+    assert Beam(kvp=np.float32(120.0)).kvp == 120.0
