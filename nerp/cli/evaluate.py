@@ -55,14 +55,27 @@ def segmentation(
 
 def fidelity(
     fake: Annotated[Path, typer.Argument(help="Folder of generated images.")],
-    real: Annotated[Path, typer.Argument(help="Folder of real images.")],
+    real: Annotated[Path, typer.Argument(help="Folder of real images, or statistics of one (.safetensors).")],
     overrides: o.Overrides = None,
     *,
     extractor: Annotated[
-        str | None,
-        typer.Option(help="inception, efficientnet-lite0, or a TorchScript file. Default inception."),
+        list[str] | None,
+        typer.Option(
+            help="inception (default), efficientnet-lite0, squeezenet, dinov2 or timm:ARCHITECTURE with --weights, a "
+            "TorchScript or ONNX file. Several: give it again, or separate by commas."
+        ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="The extractor's weights file.")] = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV with columns file and patient_id. Default: records, or names of files.")
+    ] = None,
+    save_statistics: Annotated[
+        Path | None, typer.Option(help="Keep what is needed of the real images: FILE.safetensors, given as REAL later.")
+    ] = None,
+    statistics_without_features: Annotated[
+        bool,
+        typer.Option("--statistics-without-features", help="Keep mean and covariance alone, which serve FID only."),
+    ] = False,
     skip_bad: o.SkipBad = False,
     download: Annotated[bool, typer.Option(help="Fetch missing weights; never done unasked.")] = False,
     seed: o.Seed = None,
@@ -72,28 +85,42 @@ def fidelity(
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Compare two sets of images: IS, FID, KID."""
+    """Compare two sets of images: FID, KID, IS, precision, recall, density, coverage; beside real against real."""
     from nerp.config import read_settings
     from nerp.evaluation.settings import FidelityConfig
 
-    options = o.stated(fake=fake, real=real, extractor=extractor, weights=weights, seed=seed, device=device)
+    options = o.stated(fake=fake, real=real, weights=weights, seed=seed, device=device, patients=patients)
+    options |= o.stated(extractor=",".join(extractor) if extractor else None, save_statistics=save_statistics)
     options |= o.stated(download=download or None, skip_bad=skip_bad or None)
+    options |= o.stated(statistics_features=False if statistics_without_features else None)
     settings = read_settings(FidelityConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)
         return
-    from nerp.evaluation.extractors import load_extractor
+    from nerp.evaluation.extractors import load_extractors
     from nerp.evaluation.fidelity import evaluate_fidelity
 
     check_save(save)
-    loaded = load_extractor(
-        settings.extractor, weights=settings.weights, download=settings.download, device=settings.device
-    )
-    numbers: dict[str, Any] = {"seed": settings.seed, "n_resamples": settings.n_resamples}
-    handling: dict[str, Any] = {"skip_bad": settings.skip_bad, "extractor": loaded}
+    place: dict[str, Any] = {"weights": settings.weights, "download": settings.download, "device": settings.device}
+    networks = load_extractors(settings.extractor, **place)
     with progress("images") as tick:
-        result = evaluate_fidelity(str(settings.fake), str(settings.real), progress=tick, **handling, **numbers)
-    result["settings"] = numbers
-    names = [name for name in ("fid", "kid", "isc") if result[name]["value"] is not None]
-    lines = [f"{name:8} {score_line(result[name], 'value')}" for name in names]
-    answer(result, as_json, lines + [f"warning: {text}" for text in result["warnings"]], save)
+        sides = str(settings.fake), str(settings.real)
+        result = evaluate_fidelity(*sides, extractor=networks, settings=settings, progress=tick)
+    answer(result, as_json, fidelity_lines(result), save)
+
+
+FIDELITY_NAMES = ("kid", "fid", "fid_infinity", "precision", "recall", "density", "coverage", "isc")
+
+
+def fidelity_lines(result: dict[str, Any]) -> list[str]:
+    """The result for people: a few lines an extractor, the floor beside each score, and the warnings."""
+    lines = []
+    for name, scores in result["extractors"].items():
+        lines.append(f"{name}: {scores['n_fake']} against {scores['n_real']} images; go by {scores['primary']}")
+        floor = scores["floor"] or {}
+        for key in FIDELITY_NAMES:
+            if scores[key]["value"] is not None:
+                beside = floor.get(key, {}).get("value")
+                of_real = "" if beside is None else f"  real against real {beside:.4f}"
+                lines.append(f"  {key:12} {score_line(scores[key], 'value')}{of_real}")
+    return lines + [f"warning: {text}" for text in result["warnings"]]

@@ -1,13 +1,16 @@
 """Distances between two sets of features: FID, KID; and the Inception score of one set.
 
-The values are torch-fidelity's on float64 features; `frechet_by_images` and `squared_mmd` are the same numbers in a
-form that many resamples can afford.
+The values are torch-fidelity's on float64 features, which tests hold them to; they are computed in forms that many
+subsets can afford.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,44 +19,94 @@ from nerp.devices import SINGLE, WHOLE
 KID_SUBSET = 1000
 KID_SUBSETS = 100
 ISC_SPLITS = 10
+INFINITY_FRACTIONS = 15
+INFINITY_SMALLEST = 0.5
+"""FID-infinity is drawn from so many sizes of subsets, from this fraction of all images to all of them."""
 
 
-def frechet(fake: Tensor, real: Tensor) -> float:
-    """FID between two sets of features, >= 0, by torch-fidelity.
+@dataclass(frozen=True)
+class Moments:
+    """Mean and covariance of features, all that FID knows of a set.
 
     Args:
-        fake: (N, F) float64 features.
-        real: (M, F) float64 features.
-
-    Source: Heusel 2017.
+        mean:     (F,) float64.
+        root:     (K, F) float64, where root'root is the covariance and K is at most F.
+        n_images: that they were taken of.
     """
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-    statistics = [fid_features_to_statistics(features) for features in (fake, real)]
-    return max(0.0, fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    mean: Tensor
+    root: Tensor
+    n_images: int
 
 
-def frechet_by_images(fake: Tensor, real: Tensor) -> float:
-    """The same FID from the images' side: fast where images are fewer than features, as in every resample.
+def moments(features: Tensor) -> Moments:
+    """Mean and covariance of features (N, F) float64, N of 2 or more; the covariance divides by N - 1."""
+    mean = features.mean(0)
+    root = (features - mean) / math.sqrt(len(features) - 1)
+    return Moments(mean, root if len(root) <= root.shape[1] else covariance_root(root.T @ root), len(features))
 
-    With centred features A and B scaled so that cov = A'A and B'B, tr (cov cov')^(1/2) is the sum of the singular
-    values of A B'. Matrices taller than wide are first replaced by their triangular QR factor.
+
+def covariance_root(covariance: Tensor) -> Tensor:
+    """A root (F, F) of a covariance (F, F) float64, such that root'root gives it back."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return _without_noise(values).sqrt()[:, None] * vectors.T
+
+
+def _without_noise(eigenvalues: Tensor) -> Tensor:
+    """Eigenvalues of a matrix that has none below 0, those within rounding of 0 made 0."""
+    noise = eigenvalues.max() * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    return eigenvalues.where(eigenvalues > noise, 0.0)
+
+
+def frechet(fake: Moments, real: Moments) -> float:
+    """FID between two sets, >= 0.
+
+    With covariances A'A and B'B, tr (cov cov')^(1/2) is the sum of the singular values of A B', which is as small as
+    the smaller set: fast where images are fewer than features, as in every subset.
 
     Args:
-        fake: (N, F) float64 features.
-        real: (M, F) float64 features.
+        fake: of features that the extractor of `real` gave.
+        real: likewise.
 
     Source: Heusel 2017; the trace from the images' side as in Mathiasen and Hvilshoj 2020.
     """
-    centred = [(features - features.mean(0)) / math.sqrt(len(features) - 1) for features in (fake, real)]
-    small = [torch.linalg.qr(a, mode="r").R if len(a) > a.shape[1] else a for a in centred]
-    shared = torch.linalg.svdvals(small[0] @ small[1].T).sum()
-    distance = (fake.mean(0) - real.mean(0)).square().sum() + sum(a.square().sum() for a in centred) - 2 * shared
-    return max(0.0, float(distance))
+    shared = fake.root @ real.root.T
+    squared = shared @ shared.T if len(shared) <= shared.shape[1] else shared.T @ shared
+    overlap = _without_noise(torch.linalg.eigvalsh(squared)).sqrt().sum()
+    spread = fake.root.square().sum() + real.root.square().sum()
+    return max(0.0, float((fake.mean - real.mean).square().sum() + spread - 2 * overlap))
+
+
+def frechet_at_infinity(fake: Tensor, real: Tensor, *, generator: torch.Generator) -> tuple[float, float]:
+    """FID of infinitely many images, drawn from subsets of both sets, and the standard error of the line.
+
+    FID of a fraction of the images is a line in one over the fraction; the line is followed to 0. Without enough
+    images it is no line: both sets should have three times as many images as features.
+
+    Args:
+        fake:      (N, F) float64 features.
+        real:      (M, F) float64 features.
+        generator: source of the subsets.
+
+    Source: Chong and Forsyth 2020, which draws subsets of the fake images alone.
+    """
+    fractions = np.linspace(INFINITY_SMALLEST, 1.0, INFINITY_FRACTIONS)
+    values = [frechet(*(moments(_fraction(side, f, generator)) for side in (fake, real))) for f in fractions]
+    inverse = 1.0 / fractions
+    slope, end = np.polyfit(inverse, values, 1)
+    residual = np.sum((np.asarray(values) - end - slope * inverse) ** 2) / (len(values) - 2)
+    spread = np.sum((inverse - inverse.mean()) ** 2)
+    return float(end), float(np.sqrt(residual * (1 / len(values) + inverse.mean() ** 2 / spread)))
+
+
+def _fraction(features: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    if fraction == 1.0:
+        return features
+    return features[torch.randperm(len(features), generator=generator, **WHOLE)[: round(fraction * len(features))]]
 
 
 def kernel(fake: Tensor, real: Tensor, *, seed: int = 0) -> float:
-    """KID between two sets of features, by torch-fidelity: the mean of the unbiased squared MMD over subsets.
+    """KID between two sets of features: the mean of the unbiased squared MMD over subsets, torch-fidelity's own ones.
 
     A subset holds 1000 images, or as many as the smaller set has; where that is all of both, one subset is enough.
 
@@ -64,28 +117,30 @@ def kernel(fake: Tensor, real: Tensor, *, seed: int = 0) -> float:
 
     Source: Binkowski 2018.
     """
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
-
     size = min(KID_SUBSET, len(fake), len(real))
     count = 1 if size == len(fake) == len(real) else KID_SUBSETS
-    scores = kid_features_to_metric(fake, real, kid_subset_size=size, kid_subsets=count, rng_seed=seed, verbose=False)
-    return scores[KEY_METRIC_KID_MEAN]
+    draws = np.random.RandomState(seed)
+    taken = [torch.zeros(count, len(side), dtype=torch.float64, device="cpu") for side in (fake, real)]
+    for number in range(count):
+        for side in taken:
+            side[number, draws.choice(side.shape[1], size, replace=False)] = 1.0
+    return float(squared_mmd(fake, real, counts=taken).mean())
 
 
-def squared_mmd(fake: Tensor, real: Tensor, *, counts: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Unbiased squared MMD of whole sets under KID's kernel (x.y / F + 1)^3, for many resamples in one pass.
+def squared_mmd(fake: Tensor, real: Tensor, *, counts: Sequence[Tensor] | None = None) -> Tensor:
+    """Unbiased squared MMD of whole sets under KID's kernel (x.y / F + 1)^3, for many subsets in one pass.
 
     Args:
         fake:   (N, F) float64 features.
         real:   (M, F) float64 features.
-        counts: how often each resample holds each image, (R, N) and (R, M) float64; None takes each image once.
+        counts: how often each subset holds each image, (R, N) and (R, M) float64; None takes each image once.
 
     Returns:
         (R,) values; (1,) without counts.
 
     Source: Gretton 2012 (the unbiased estimate), Binkowski 2018 (the kernel).
     """
-    counts = counts or (torch.ones(1, len(fake), **SINGLE).double(), torch.ones(1, len(real), **SINGLE).double())
+    counts = counts or [torch.ones(1, len(side), **SINGLE).double() for side in (fake, real)]
     within = []
     for features, times in zip((fake, real), counts, strict=True):
         size = times.sum(1)

@@ -1,10 +1,10 @@
-"""The networks that turn images into features, and their weights. None downloads unasked."""
+"""The networks that turn images into features, by name, and their weights. None downloads unasked."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from nerp.devices import choose_device
 from nerp.errors import EvaluationError, UsageError
 from nerp.evaluation.features import Extractor, Features
+from nerp.evaluation.given_networks import DINOV2, TIMM, architecture, onnx, takes_weights, torchscript
+from nerp.evaluation.squeezenet import squeezenet
 from nerp.files import sha256
 
 INCEPTION_URL = (
@@ -21,7 +23,7 @@ INCEPTION_URL = (
 )
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-NAMES = ("inception", "efficientnet-lite0")
+NAMES = ("inception", "efficientnet-lite0", "squeezenet", *DINOV2)
 
 
 def load_extractor(
@@ -30,10 +32,11 @@ def load_extractor(
     """The extractor of a name, ready for use.
 
     Args:
-        name:     `inception`, `efficientnet-lite0`, or the path of a TorchScript file, which is called with
-                  (B, 3, 224, 224) float32 in 0..1 and returns features (B, F). Such a file is a program: load only
-                  what you trust.
-        weights:  Inception's weights file; otherwise NERP_INCEPTION_WEIGHTS, otherwise torch hub's cache.
+        name:     `inception`, `efficientnet-lite0`, `squeezenet`, `dinov2` or `timm:ARCHITECTURE` with their weights,
+                  or the path of a TorchScript or ONNX file, which is called with (B, 3, 224, 224) float32 in 0..1 and
+                  returns features (B, F). A TorchScript file is a program: load only what you trust.
+        weights:  a file of weights for `dinov2` and `timm:…`, or Inception's; without it Inception's are those of
+                  NERP_INCEPTION_WEIGHTS, otherwise torch hub's cache.
         download: fetch Inception's weights into torch hub's cache where they are nowhere.
         device:   `auto`, `cpu` or `cuda`: where the network runs.
 
@@ -44,14 +47,55 @@ def load_extractor(
     place = choose_device(device)
     if name == "inception":
         return _inception(_inception_weights(weights, download), place)
+    if takes_weights(name) and not download:
+        return architecture(name, weights, place)
     if weights is not None or download:
-        raise UsageError(f"extractor {name!r} takes no weights file and no download; only 'inception' does")
+        taken = f"'inception', {', '.join(DINOV2)} and {TIMM}... do" if weights else "only 'inception' does"
+        raise UsageError(f"extractor {name!r} takes no {'weights file' if weights else 'download'}; {taken}")
     if name == "efficientnet-lite0":
         return _efficientnet(_efficientnet_weights(), place)
+    if name == "squeezenet":
+        return squeezenet(place)
     if Path(name).is_file():
-        return _torchscript(Path(name), place)
-    known = ", ".join(NAMES)
-    raise UsageError(f"extractor {name!r} is unknown; expected one of {known}, or the path of a TorchScript file")
+        return onnx(Path(name)) if Path(name).suffix == ".onnx" else torchscript(Path(name), place)
+    raise UsageError(
+        f"extractor {name!r} is unknown; expected one of {', '.join(NAMES)}, {TIMM}ARCHITECTURE, or the path of a "
+        "TorchScript or ONNX file"
+    )
+
+
+def load_extractors(
+    names: str | Sequence[str], *, weights: str | Path | None = None, download: bool = False, device: str = "cpu"
+) -> list[Extractor]:
+    """The extractors of several names, each once; weights and download go to the one that takes them.
+
+    Args:
+        names:    separated by commas, or a list; see `load_extractor`.
+        weights:  a file of weights.
+        download: fetch Inception's weights where they are nowhere.
+        device:   `auto`, `cpu` or `cuda`: where the networks run.
+
+    Raises:
+        UsageError: no name, an unknown one, or weights that none or several could take.
+        EvaluationError: weights that are missing, or are not those that the extractor is known by.
+    """
+    listed = [part.strip() for part in (names.split(",") if isinstance(names, str) else names) if part.strip()]
+    if not listed:
+        raise UsageError(f"no extractor is named; expected one or more of {', '.join(NAMES)}")
+    takers = [name for name in listed if name == "inception" or takes_weights(name)]
+    if len(listed) == 1 or (weights is not None and not takers):
+        return [load_extractor(listed[0], weights=weights, download=download, device=device)]
+    if weights is not None and len(takers) > 1:
+        raise UsageError(f"{' and '.join(takers)} all take a weights file, and one is given; run them one by one")
+    return [
+        load_extractor(
+            name,
+            weights=weights if name in takers else None,
+            download=download and name == "inception",
+            device=device,
+        )
+        for name in dict.fromkeys(listed)
+    ]
 
 
 def _known(path: Path, expected: str, name: str) -> Path:
@@ -148,25 +192,3 @@ def renamed(weights: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Te
             found = f"{old} {tuple(value.shape)}"
             raise EvaluationError(f"weights hold {found} where {new} {tuple(place.shape)} was expected")
     return dict(zip(like, weights.values(), strict=True))
-
-
-def _torchscript(path: Path, device: torch.device) -> Extractor:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`torch.jit.load` is")
-            network = torch.jit.load(str(path), map_location=device).eval()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise EvaluationError(
-            f"extractor {path} is no TorchScript file ({reason}); save it by torch.jit.save"
-        ) from error
-
-    def call(images: Tensor) -> Features:
-        try:
-            return network(images), None
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            shape = "(B, 3, 224, 224) float32 in 0..1"
-            raise EvaluationError(f"extractor {path.name} failed on {shape} ({reason}); it must take that") from error
-
-    return Extractor(path.name, sha256(path), 224, call, device)

@@ -1,183 +1,200 @@
-"""How close two sets of images are to each other: Inception score, FID and KID, with intervals.
+"""How close two sets of images are to each other: from folders, or a folder and statistics, to scores.
 
-Features first, once; distances after. The intervals come from resampling the images of both sets. Resamples repeat
-images, which by itself raises FID and KID and lowers the Inception score; each interval is therefore shifted so that
-the median resample falls on the value. It tells the spread owed to the choice of images, and not the bias of few
-images, which a warning tells instead. With fewer images than features it errs on the wide side: about twice for FID on
-normal data.
+Features first, once; scores after (`nerp.evaluation.comparison`); beside them the floor, real images against real
+ones (`nerp.evaluation.floor`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from nerp import __version__
 from nerp.data.checking import Bad, check_inputs
 from nerp.data.folders import find_radiographs
+from nerp.data.patients import Patients, find_patients, read_index
 from nerp.data.radiographs import check_radiograph
 from nerp.errors import EvaluationError, UsageError
-from nerp.evaluation.bootstrap import percentile_interval, resamples
-from nerp.evaluation.distances import (
-    ISC_SPLITS,
-    KID_SUBSET,
-    frechet,
-    frechet_by_images,
-    inception_score,
-    isc_splits,
-    kernel,
-    squared_mmd,
+from nerp.evaluation.comparison import compare
+from nerp.evaluation.distances import Moments
+from nerp.evaluation.extractors import load_extractors
+from nerp.evaluation.features import Extractor, extract_all
+from nerp.evaluation.floor import floor
+from nerp.evaluation.sample import Sample
+from nerp.evaluation.settings import FidelityConfig
+from nerp.evaluation.statistics import (
+    ENDING,
+    RealStatistics,
+    files_hash,
+    is_statistics,
+    load_statistics,
+    save_statistics,
 )
-from nerp.evaluation.extractors import load_extractor
-from nerp.evaluation.features import Extractor, extract
-from nerp.evaluation.score import Score
+from nerp.files import check_file
+
+Progress = Callable[[int, int], None]
+NUMBERS = ("seed", "n_resamples", "floor_splits")
+"""Settings that the result repeats."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One set of images as the extractors see it.
+
+    Args:
+        samples:  what each extractor says.
+        patients: whom the images are of.
+        files:    the images that were read.
+        bad:      those that could not be.
+    """
+
+    samples: list[Sample]
+    patients: Patients
+    files: list[Path]
+    bad: list[Bad]
 
 
 def evaluate_fidelity(
     fake_dir: str | Path,
     real_dir: str | Path,
     *,
-    extractor: Extractor | str = "inception",
-    seed: int = 0,
-    n_resamples: int = 100,
-    skip_bad: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    extractor: Extractor | str | Sequence[Extractor] = "inception",
+    settings: FidelityConfig | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """FID, KID and Inception score of a folder of images against a folder of real ones.
+    """All scores of a folder of images against a folder of real ones, or against its statistics.
 
     Args:
-        fake_dir:    at least two images; see `find_radiographs`.
-        real_dir:    likewise.
-        extractor:   from `load_extractor`, or a name that it knows: then it runs on the CPU.
-        seed:        of the KID's subsets and of the intervals.
-        n_resamples: bootstrap sets an interval; 0 leaves the intervals out (null).
-        skip_bad:    go on without images that cannot be read.
-        progress:    called as progress(images done, images in all).
+        fake_dir:  at least two images; see `find_radiographs`.
+        real_dir:  likewise; or a file of `save_statistics`.
+        extractor: one or several, from `load_extractors`; or names that it knows: then they run on the CPU.
+        settings:  how they are scored; folders, extractors and device that they name are passed over.
+        progress:  called as progress(images done, images in all).
 
     Returns:
-        JSON-ready: `fid`, `kid`, `isc`, each with `value`, `ci95` and `n`, the fake images; `isc` is of these
-        alone, and its value null with a `reason` where the extractor has no classes; `extractor` with name, sha256,
-        the resizing and the device; `n_fake`, `n_real`, `n_resamples`, `warnings`; `skipped`, names of
-        files that were left out.
+        JSON-ready: `kind`; the first extractor's scores, see `compare`, with its identity, `extractor`, and its
+        `floor`; all extractors' under `extractors`, by name; `patients`, who tells of them in both sets and how many
+        there are; `statistics`, of a file that stood for the real images, or null; `skipped`, names of files that
+        were left out.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
-        EvaluationError: fewer than two images, or features that cannot be compared.
-        UsageError: an unknown extractor, or a seed that cannot be.
+        EvaluationError: fewer than two images, features that cannot be compared, or statistics of another extractor.
+        UsageError: an unknown extractor, or statistics where images are expected.
     """
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"seed is {seed}; expected 0 to {2**32 - 1}")
-    (fake, bad_fake), (real, bad_real) = (_images(source, skip_bad=skip_bad) for source in (fake_dir, real_dir))
-    if isinstance(extractor, str):
-        extractor = load_extractor(extractor)
-    features, logits = extract(extractor, fake + real, progress=progress)
-    logits = None if logits is None else logits[: len(fake)]
-    result = compare(features[: len(fake)], features[len(fake) :], logits=logits, seed=seed, n_resamples=n_resamples)
-    skipped = {"skipped": [one.path.name for one in (*bad_fake, *bad_real)]}
-    return result | {"extractor": _identity(extractor)} | skipped
+    settings = settings or FidelityConfig()
+    known = load_statistics(real_dir) if is_statistics(real_dir) else None
+    if known is not None and settings.save_statistics:
+        raise UsageError(f"{real_dir} is a file of statistics; expected a folder of images to take them of")
+    if settings.save_statistics:
+        _check_keep(settings.save_statistics)
+    sources = [fake_dir] if known else [fake_dir, real_dir]
+    found = [_images(source, skip_bad=settings.skip_bad) for source in sources]
+    networks = _networks(extractor)
+    targets = [known.of(one) for one in networks] if known else []
+    fake, *others = _sides(networks, found, settings, progress)
+    real = others[0] if others else None
+    if real is not None and settings.save_statistics:
+        _keep(settings, networks, real)
+    targets = targets or list(real.samples if real else [])
+    triples = zip(networks, fake.samples, targets, strict=True)
+    results = [_result(one, seen, target, settings) for one, seen, target in triples]
+    return _whole(results, fake, real, known) | {"settings": {name: getattr(settings, name) for name in NUMBERS}}
 
 
-def _identity(extractor: Extractor) -> dict[str, str]:
-    resize = f"bilinear, antialiased, to {extractor.side} x {extractor.side}"
-    return {
-        "name": extractor.name,
-        "sha256": extractor.sha256,
-        "resize": resize,
-        "device": extractor.device.type,
-    }
-
-
-def compare(
-    fake: Tensor, real: Tensor, *, logits: Tensor | None = None, seed: int = 0, n_resamples: int = 100
-) -> dict[str, Any]:
-    """The scores of features already extracted.
-
-    Args:
-        fake:        (N, F) features.
-        real:        (M, F) features.
-        logits:      (N, K) class logits of the fake images, or None.
-        seed:        of the KID's subsets and of the intervals.
-        n_resamples: bootstrap sets an interval; 0 leaves the intervals out.
-
-    Returns:
-        As `evaluate_fidelity`, without `extractor`.
-    """
-    fake, real = fake.double(), real.double()
-    generator = torch.Generator().manual_seed(seed)
-    drawn = [list(resamples(range(len(side)), n_resamples, generator=generator)) for side in (fake, real)]
-    mmds = squared_mmd(fake, real, counts=(_counts(drawn[0], len(fake)), _counts(drawn[1], len(real))))
-    distances = [frechet_by_images(fake[rows], real[columns]) for rows, columns in zip(*drawn, strict=True)]
-    return {
-        "fid": _not_below_zero(_with_interval(frechet(fake, real), distances, len(fake))).to_dict(),
-        "kid": _with_interval(kernel(fake, real, seed=seed), mmds.tolist(), len(fake)).to_dict(),
-        "isc": _isc(logits, drawn[0], len(fake)),
-        "n_fake": len(fake),
-        "n_real": len(real),
-        "n_resamples": n_resamples,
-        "warnings": _same(fake, real) + _warnings(len(fake), len(real), fake.shape[1], logits is not None),
-    }
-
-
-def _not_below_zero(score: Score) -> Score:
-    """A distance's interval, cut where no distance can lie."""
-    return score if score.ci95 is None else replace(score, ci95=(max(score.ci95[0], 0.0), score.ci95[1]))
-
-
-def _same(fake: Tensor, real: Tensor) -> list[str]:
-    """A word on images that stand in both sets, by their features."""
-    shared = len({row.tobytes() for row in fake.numpy()} & {row.tobytes() for row in real.numpy()})
-    if not shared:
-        return []
-    which = (
-        "the two sets are the same images" if shared == len(fake) == len(real) else f"{shared} images are in both sets"
-    )
-    return [f"{which}: their scores do not tell how close generated images are to real ones"]
-
-
-def _isc(logits: Tensor | None, drawn: list[Tensor], count: int) -> dict[str, Any]:
-    if logits is None:
-        return Score(None, None, count).to_dict() | {"reason": "the extractor gives features and no class logits"}
-    return _with_interval(inception_score(logits), [inception_score(logits[rows]) for rows in drawn], count).to_dict()
-
-
-def _counts(drawn: list[Tensor], count: int) -> Tensor:
-    """(R, count) float64: how often each resample holds each image."""
-    counts = torch.zeros(len(drawn), count, dtype=torch.float64, device="cpu")
-    for row, indices in zip(counts, drawn, strict=True):
-        row += indices.bincount(minlength=count)
-    return counts
-
-
-def _with_interval(value: float, drawn: list[float], count: int) -> Score:
-    """The value and the percentiles of the resamples, shifted so that their median falls on the value."""
-    if not drawn:
-        return Score(value, None, count)
-    shift = value - float(torch.tensor(drawn, dtype=torch.float64, device="cpu").quantile(0.5))
-    low, high = percentile_interval(drawn)
-    return Score(value, (low + shift, high + shift), count)
+def _check_keep(path: str) -> None:
+    if not path.endswith(ENDING):
+        raise UsageError(f"statistics are to be kept in {path}; expected a name that ends in {ENDING}")
+    check_file(path)
 
 
 def _images(source: str | Path, *, skip_bad: bool) -> tuple[list[Path], list[Bad]]:
     """The images of a folder or set that can be read, and those that are left out."""
+    if is_statistics(source):
+        raise UsageError(
+            f"{source} is a file of statistics; expected a folder of generated images before the real ones"
+        )
     files, bad = check_inputs(find_radiographs(source), check_radiograph, what="images", skip_bad=skip_bad)
-    if len(files) < 2:
-        raise EvaluationError(f"{source} has 1 image; expected 2 or more to compare: a distribution needs several")
+    _check_count(source, files)
     return files, bad
 
 
-def _warnings(n_fake: int, n_real: int, n_features: int, has_classes: bool) -> list[str]:
-    found, fewest = [], min(n_fake, n_real)
-    if fewest <= n_features:
-        found.append(
-            f"FID: {fewest} images are no more than the {n_features} features, so that FID is biased upwards; "
-            "compare only values of equal counts, or use KID"
+def _check_count(source: str | Path, files: Sequence[Path]) -> None:
+    if len(files) < 2:
+        raise EvaluationError(f"{source} has 1 image; expected 2 or more to compare: a distribution needs several")
+
+
+def _networks(extractor: Extractor | str | Sequence[Extractor]) -> list[Extractor]:
+    if isinstance(extractor, str):
+        return load_extractors(extractor)
+    return [extractor] if isinstance(extractor, Extractor) else list(extractor)
+
+
+def _sides(
+    networks: Sequence[Extractor],
+    found: Sequence[tuple[list[Path], list[Bad]]],
+    settings: FidelityConfig,
+    progress: Progress | None,
+) -> list[Side]:
+    """Both sets, or the fake one, in one pass over all images."""
+    index = read_index(settings.patients) if settings.patients else None
+    listed = [path for files, _ in found for path in files]
+    whole = extract_all(networks, listed, skip_bad=settings.skip_bad, progress=progress)
+    damaged = {one.path for one in whole.bad}
+    sides, start = [], 0
+    for files, bad in found:
+        good = [path for path in files if path not in damaged]
+        _check_count(files[0].parent, good)
+        rows, start = slice(start, start + len(good)), start + len(good)
+        patients = find_patients(good, index=index)
+        groups = None if patients.by == "nothing" else patients.labels
+        samples = [Sample(rows_of[rows], None if k is None else k[rows], groups) for rows_of, k in whole.features]
+        sides.append(Side(samples, patients, good, bad + [one for one in whole.bad if one.path in files]))
+    if index and all(side.patients.by != "index" for side in sides):
+        raise EvaluationError(
+            f"{settings.patients} lists none of the images; expected names of files as in the folders"
         )
-    if fewest < KID_SUBSET:
-        found.append(f"KID: subsets of {fewest} images, fewer than the usual {KID_SUBSET}")
-    if has_classes and isc_splits(n_fake) < ISC_SPLITS:
-        found.append(f"ISC: {n_fake} images in 1 split, not the usual {ISC_SPLITS}")
-    return found
+    return sides
+
+
+def _keep(settings: FidelityConfig, networks: Sequence[Extractor], real: Side) -> None:
+    about = {"files_sha256": files_hash(real.files), "version": __version__, "patients_by": real.patients.by}
+    found = list(zip(networks, real.samples, strict=True))
+    save_statistics(str(settings.save_statistics), found, about=about, with_features=settings.statistics_features)
+
+
+def _result(extractor: Extractor, fake: Sample, real: Sample | Moments, settings: FidelityConfig) -> dict[str, Any]:
+    scores = compare(fake, real, seed=settings.seed, n_resamples=settings.n_resamples)
+    under = floor(real, settings.floor_splits, seed=settings.seed) if isinstance(real, Sample) else None
+    has_floor = under is not None and settings.floor_splits > 0
+    identity = {"name": extractor.name, "sha256": extractor.sha256, "resize": extractor.resize}
+    return scores | {"extractor": identity | {"device": extractor.device.type}, "floor": under if has_floor else None}
+
+
+def _whole(
+    results: Sequence[dict[str, Any]], fake: Side, real: Side | None, known: RealStatistics | None
+) -> dict[str, Any]:
+    unknown = _unknown(fake, real)
+    statistics = {"files_sha256": known.files_sha256, "version": known.version} if known else None
+    sides = {"fake": _told(fake), "real": _told(real) if real else {"by": known.patients_by if known else None}}
+    skipped = [one.path.name for side in (fake, real) if side for one in side.bad]
+    by_name = {result["extractor"]["name"]: result for result in results}
+    warnings = list(dict.fromkeys(text for result in results for text in result["warnings"])) + unknown
+    more = {"extractors": by_name, "patients": sides, "statistics": statistics}
+    return {"kind": "fidelity"} | results[0] | more | {"warnings": warnings, "skipped": skipped}
+
+
+def _told(side: Side) -> dict[str, Any]:
+    return {"by": side.patients.by, "n": side.patients.count, "unknown": side.patients.unknown}
+
+
+def _unknown(fake: Side, real: Side | None) -> list[str]:
+    """A word on images whose patients are not told, where others' are."""
+    sides = [("fake", fake), *([("real", real)] if real else [])]
+    return [
+        f"of {side.patients.unknown} of the {name} images no patient is told: each is taken for one of its own"
+        for name, side in sides
+        if side.patients.unknown > 0 and side.patients.by != "nothing"
+    ]
