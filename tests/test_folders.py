@@ -168,29 +168,20 @@ def test_a_segmenter_is_tested_on_a_set_by_name_and_bad_files_are_skipped(tmp_pa
     assert "MCUCXR_0001_0" in (tmp_path / "run" / "skipped.csv").read_text()
 
 
-def test_fidelity_takes_sets_and_skips_bad_files(nerp, tmp_path, monkeypatch):
-    from nerp.evaluation import fidelity
+def test_fidelity_takes_sets_and_skips_bad_files(tmp_path):
+    from fidelity_parts import means
 
-    seen = []
+    from nerp.evaluation.fidelity import evaluate_fidelity
+    from nerp.evaluation.settings import FidelityConfig
 
-    def extract(extractor, files, *, progress=None):
-        import torch
-
-        seen.extend(files)
-        return torch.rand(len(files), 3), None
-
-    class Extractor:
-        name, sha256, side, device = "mine", "0", 8, type("device", (), {"type": "cpu"})
-
-    monkeypatch.setattr(fidelity, "extract", extract)
     for number in range(4):
         picture(tmp_path / "fake" / f"{number}.png")
     montgomery(tmp_path)
     (tmp_path / "fake" / "3.png").write_bytes((tmp_path / "fake" / "3.png").read_bytes()[:-20])
-    options = {"extractor": Extractor(), "n_resamples": 0}
+    sets = tmp_path / "fake", f"montgomery:{tmp_path}"
     with pytest.raises(DataError, match="1 of 4 images cannot be used"):
-        fidelity.evaluate_fidelity(tmp_path / "fake", f"montgomery:{tmp_path}", **options)
-    result = fidelity.evaluate_fidelity(tmp_path / "fake", f"montgomery:{tmp_path}", skip_bad=True, **options)
+        evaluate_fidelity(*sets, extractor=means())
+    result = evaluate_fidelity(*sets, extractor=means(), settings=FidelityConfig(skip_bad=True, n_resamples=0))
     assert (result["n_fake"], result["n_real"], result["skipped"]) == (3, 2, ["3.png"])
 
 

@@ -21,6 +21,7 @@ METRICS = ("precision", "recall", "density", "coverage")
 NEAREST_KEPT = 128
 """Neighbours of an image among which a subset's k-th is looked for."""
 ROWS = 256
+BORDER = 1e-9
 
 
 def neighbour_scores(
@@ -96,8 +97,11 @@ def _change(distances: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def _radii(features: Tensor, kept: Tensor, k: int) -> Tensor:
-    """(R, N) squared distance to the k-th nearest other image that a subset holds; -1 where it is not held itself."""
-    return _ranked(features, None, kept, k).where(kept, -1.0)
+    """(R, N) squared distance to the k-th nearest other image that a subset holds; -1 where it is not held itself.
+
+    It is widened by more than rounding, so that a copy of the k-th lies on the border, too.
+    """
+    return (_ranked(features, None, kept, k) * (1.0 + BORDER)).where(kept, -1.0)
 
 
 def _ranked(features: Tensor, others: Tensor | None, kept: Tensor, rank: int) -> Tensor:
