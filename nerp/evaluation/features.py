@@ -25,7 +25,7 @@ from nerp.errors import DataError, EvaluationError
 Features: TypeAlias = tuple[Tensor, Tensor | None]
 """Features (B, F), and class logits (B, K) or None."""
 
-BATCH = 32
+BATCH = 16
 DECODERS = 2
 """Threads that read images while the networks work on those before."""
 

@@ -123,7 +123,8 @@ def _images(source: str | Path, *, skip_bad: bool) -> tuple[list[Path], list[Bad
 
 def _check_count(source: str | Path, files: Sequence[Path]) -> None:
     if len(files) < 2:
-        raise EvaluationError(f"{source} has 1 image; expected 2 or more to compare: a distribution needs several")
+        count = f"{len(files)} image" if len(files) == 1 else "no image that can be read"
+        raise EvaluationError(f"{source} has {count}; expected 2 or more to compare: a distribution needs several")
 
 
 def _networks(extractor: Extractor | str | Sequence[Extractor]) -> list[Extractor]:

@@ -54,9 +54,11 @@ def neighbour_scores(
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:
-    """Squared Euclidean distances (N, M), >= 0, between features (N, F) and (M, F) float64.
+    """Squared Euclidean distances (N, M), >= 0; what is within rounding of 0 is 0, so that a copy lies on its image.
 
-    What is within rounding of 0 is 0, so that copies of an image lie on it.
+    Args:
+        first:  (N, F) float64 features.
+        second: (M, F) float64 features.
     """
     sizes = first.square().sum(1)[:, None] + second.square().sum(1)
     found = torch.addmm(sizes, first, second.T, alpha=-2.0)
