@@ -211,6 +211,12 @@ def test_identical_folders_are_scored_with_a_warning(tmp_path):
     assert "the two sets are the same images" in result["warnings"][0]
 
 
+def test_two_extractors_of_one_name_both_stand(tmp_path):
+    fake, real = write_images(tmp_path / "fake", 6), write_images(tmp_path / "real", 6, seed=1)
+    result = evaluate_fidelity(fake, real, extractor=[means(), replace(means(), sha256="1" * 64)], settings=QUICK)
+    assert list(result["extractors"]) == ["means", "means 11111111"]
+
+
 def test_an_index_tells_patients(tmp_path):
     fake, real = write_images(tmp_path / "fake", 8), write_images(tmp_path / "real", 8, seed=1)
     index = tmp_path / "index.csv"

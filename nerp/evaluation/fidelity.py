@@ -181,7 +181,10 @@ def _whole(
     statistics = {"files_sha256": known.files_sha256, "version": known.version} if known else None
     sides = {"fake": _told(fake), "real": _told(real) if real else {"by": known.patients_by if known else None}}
     skipped = [one.path.name for side in (fake, real) if side for one in side.bad]
-    by_name = {result["extractor"]["name"]: result for result in results}
+    by_name: dict[str, dict[str, Any]] = {}
+    for result in results:
+        name, digest = result["extractor"]["name"], result["extractor"]["sha256"][:8]
+        by_name[f"{name} {digest}" if name in by_name else name] = result
     warnings = list(dict.fromkeys(text for result in results for text in result["warnings"])) + unknown
     more = {"extractors": by_name, "patients": sides, "statistics": statistics}
     return {"kind": "fidelity"} | results[0] | more | {"warnings": warnings, "skipped": skipped}
