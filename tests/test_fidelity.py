@@ -107,6 +107,17 @@ def test_fid_of_infinite_images_asks_for_three_times_the_features():
     assert result["fid_infinity"]["value"] < result["fid"]["value"]
 
 
+@pytest.mark.slow
+def test_intervals_of_fid_at_infinity_hold_the_true_fid():
+    """Of N(m, s^2 I) and N(0, I) it is F (m^2 + (1 - s)^2), whatever the number of images; Dowson and Landau 1982."""
+    truth, held = 12 * (0.5**2 + 0.3**2), []
+    for seed in range(40):
+        fake = gaussians(60, mean=0.5, scale=1.3, width=12, seed=2 * seed)
+        found = compared(fake, gaussians(80, width=12, seed=2 * seed + 1), n_resamples=20, seed=seed)
+        held.append([ends[0] <= truth <= ends[1] for ends in (found["fid_infinity"]["ci95"], found["fid"]["ci95"])])
+    assert np.mean(held, axis=0)[0] >= 0.85 and np.mean(held, axis=0)[1] < 0.8
+
+
 def test_a_few_images_have_no_neighbours_to_score():
     result = compared(gaussians(5), gaussians(30, seed=1), n_resamples=10)
     assert result["recall"]["value"] is None and "a set has 5 images" in result["recall"]["reason"]
