@@ -1,0 +1,159 @@
+"""Where a mask's border fits an image: how far the image's edges run along it, for the mask where it is and shifted.
+
+Edges count by direction and hardly by strength, so that a faint diaphragm weighs as much as a metal wire. All shifts
+come from one correlation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SMOOTHING_PX = 1.0
+"""Gaussian that images and masks are differentiated with, pixels: more rounds a mask's corners, which then seem to lie
+inside of their edges; less follows the steps of its pixels."""
+STRONG = 0.8
+"""Gradients above this quantile of the image count as edges in full."""
+MIRROR_MARGIN = 1.1
+"""A mirrored mask has to fit so much better before it is told of; symmetric masks fit both ways."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a mask fits an image, and where it would fit best.
+
+    Args:
+        score:     0 to 1: the border's agreement as a part of the best, times what the best one's distance leaves.
+        agreement: -1 to 1: of the border where it is; 1 where it runs along strong edges all the way.
+        best:      -1 to 1: of the border shifted to where it fits best.
+        mirrored:  -1 to 1: of the border mirrored left to right and shifted to where that fits best.
+        dx, dy:    from the border to where it fits best, pixels, columns and rows.
+    """
+
+    score: float
+    agreement: float
+    best: float
+    mirrored: float
+    dx: float
+    dy: float
+
+    @property
+    def distance(self) -> float:
+        """From the border to where it fits best, pixels."""
+        return float(np.hypot(self.dx, self.dy))
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the mask fits better when it is mirrored."""
+        return self.mirrored > MIRROR_MARGIN * self.best
+
+
+def edge_field(image: np.ndarray) -> np.ndarray:
+    """The image's gradient, its length brought to 0..1; the quantile `STRONG` of all lengths comes to .71.
+
+    Args:
+        image: (H, W), any unit.
+
+    Returns:
+        (2, H, W) along rows and columns, unitless; zeros of a blank image.
+
+    Source: normalised gradient fields, g / sqrt(|g|^2 + e^2), Haber & Modersitzki 2006; e is the quantile.
+    """
+    gradient = _gradient(image, mode="reflect")
+    length = np.hypot(*gradient)
+    softness = float(np.quantile(length, STRONG)) or float(length.max())
+    return gradient / np.sqrt(length**2 + softness**2) if softness > 0 else gradient
+
+
+def border_field(mask: np.ndarray) -> np.ndarray:
+    """Outward normals along a mask's border, so long that they sum up to the border's length.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (2, H, W) along rows and columns; zeros away from the border, and where the mask runs on beyond the image.
+    """
+    return -_gradient(mask.astype(np.float64), mode="nearest")
+
+
+def _gradient(values: np.ndarray, *, mode: str) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    doubles = values.astype(np.float64)
+    return np.stack([gaussian_filter(doubles, SMOOTHING_PX, order=order, mode=mode) for order in ((1, 0), (0, 1))])
+
+
+def agreement_map(edges: np.ndarray, border: np.ndarray, reach: int) -> np.ndarray:
+    """The mean of the edges along the outward normals, over the border, for every shift of the border.
+
+    Args:
+        edges:  (2, H, W) from `edge_field`.
+        border: (2, H, W) from `border_field`.
+        reach:  farthest shift along rows and along columns, pixels.
+
+    Returns:
+        (2 reach + 1, 2 reach + 1) in -1..1, positive where the inside is darker; [reach + dy, reach + dx] is the border
+        shifted by dy rows and dx columns. What is shifted out of the image does not count. Zeros without a border.
+    """
+    shape = (border.shape[1] + 2 * reach, border.shape[2] + 2 * reach)
+    transformed = np.conj(np.fft.rfft2(border, s=shape))
+    along = np.fft.rfft2(np.pad(edges, ((0, 0), (reach, reach), (reach, reach))))
+    inside = np.fft.rfft2(np.pad(np.ones(border.shape[1:]), reach))
+    lengths = inside * np.conj(np.fft.rfft2(np.hypot(*border), s=shape))
+    sums = np.fft.irfft2(np.stack([(along * transformed).sum(0), lengths]), s=shape)
+    sums = sums[:, : 2 * reach + 1, : 2 * reach + 1]
+    return np.where(sums[1] > 0.5, sums[0] / np.maximum(sums[1], 0.5), 0.0)  # half a pixel of border is none
+
+
+def fits(image: np.ndarray, mask: np.ndarray, *, reach: int, tolerance: float) -> dict[str, Fit]:
+    """How a mask fits an image if the structure is darker than what is around it, and if it is brighter.
+
+    Args:
+        image:     (H, W), any unit.
+        mask:      (H, W) bool, with a border.
+        reach:     farthest shift that is looked at, pixels.
+        tolerance: distance that leaves 61 % of the score, pixels.
+
+    Returns:
+        `dark` and `bright`.
+    """
+    edges = edge_field(image)
+    maps = [agreement_map(edges, border_field(one), reach) for one in (mask, mask[:, ::-1])]
+    return {
+        inside: fit_of(sign * maps[0], sign * maps[1], tolerance=tolerance)
+        for inside, sign in (("dark", 1.0), ("bright", -1.0))
+    }
+
+
+def fit_of(agreement: np.ndarray, mirrored: np.ndarray, *, tolerance: float) -> Fit:
+    """The fit that maps of agreement tell.
+
+    The score is A(0) / max(A, A') exp(-d^2 / 2 t^2), cut at 0: A the agreement by shift, A' that of the mirrored mask,
+    d the distance to the best shift, t the tolerance.
+
+    Args:
+        agreement: (2 R + 1, 2 R + 1) in -1..1 from `agreement_map`.
+        mirrored:  likewise of the mirrored mask.
+        tolerance: pixels.
+
+    Source: nerp's own.
+    """
+    reach = agreement.shape[0] // 2
+    row, column = np.unravel_index(int(agreement.argmax()), agreement.shape)
+    dy = int(row) - reach + _between(agreement[:, column], int(row))
+    dx = int(column) - reach + _between(agreement[row, :], int(column))
+    here, best, other = float(agreement[reach, reach]), float(agreement.max()), float(mirrored.max())
+    kept = max(here, 0.0) / max(best, other) if max(best, other) > 0 else 0.0
+    score = kept * float(np.exp(-(dx**2 + dy**2) / (2 * tolerance**2)))
+    return Fit(score, here, best, other, dx, dy)
+
+
+def _between(values: np.ndarray, peak: int) -> float:
+    """How far the top of the parabola through a peak and its neighbours lies from it, -.5 to .5."""
+    if not 0 < peak < len(values) - 1:
+        return 0.0
+    before, top, after = values[peak - 1 : peak + 2]
+    bend = before - 2 * top + after
+    return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
