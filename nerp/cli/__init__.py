@@ -37,7 +37,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
-scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity.")
+scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity, alignment, quality.")
 scores.command(epilog="Example: nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json")(
     evaluate.segmentation
 )
@@ -45,6 +45,7 @@ scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor e
     evaluate.fidelity
 )
 scores.command(epilog="Example: nerp evaluate alignment /tmp/pairs --probe 4 --json")(evaluate_pairs.alignment)
+scores.command(epilog="Example: nerp evaluate quality /tmp/pairs --reject /tmp/kept --json")(evaluate_pairs.quality)
 app.add_typer(scores, name="evaluate")
 
 

@@ -84,3 +84,54 @@ def _lines(result: dict[str, Any]) -> list[str]:
         if name in result["uncovered"]:
             lines.append(f"outside the masks, {name}: {score_line(result['uncovered'][name], 'value')}")
     return lines + [f"warning: {text}" for text in result["warnings"]]
+
+
+def quality(
+    pairs: Pairs,
+    overrides: o.Overrides = None,
+    *,
+    mask_name: MaskName = None,
+    masks_pattern: MasksPattern = None,
+    structure: Annotated[
+        str | None,
+        typer.Option(help="The masks show lungs, other, or auto: what records tell, else lungs."),
+    ] = None,
+    inside: Inside = None,
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="Look for outliers in its features, too, such as efficientnet-lite0. Default none."),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The extractor's weights file.")] = None,
+    reject: Annotated[
+        Path | None,
+        typer.Option(help="Write the pairs that are kept: copies into a new folder, or their list into FILE.jsonl."),
+    ] = None,
+    seed: o.Seed = None,
+    device: o.OnDevice = None,
+    save: o.Save = None,
+    config: o.ConfigFile = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """List pairs that cannot be right, with the reasons: blank images, cut lungs, misplaced masks, outliers."""
+    from nerp.config import read_settings
+    from nerp.evaluation.pair_settings import QualityConfig
+
+    options = o.stated(pairs=pairs, mask_name=mask_name, masks_pattern=masks_pattern, inside=inside, reject=reject)
+    options |= o.stated(structure=structure, extractor=extractor, weights=weights, seed=seed, device=device)
+    settings = read_settings(QualityConfig, config, overrides or [], options=options)
+    if dry_run:
+        print_settings(settings)
+        return
+    from nerp.evaluation.quality import evaluate_quality
+
+    check_save(save)
+    with progress("images") as tick:
+        result = evaluate_quality(settings, progress=tick)
+    lines = [f"{result['n_rejected']} of {result['n']} pairs are rejected"]
+    lines += [f"{one['file_name']}: {_reasons(one['faults'])}" for one in result["pairs"]]
+    answer(result, as_json, lines + [f"warning: {text}" for text in result["warnings"]], save)
+
+
+def _reasons(faults: list[dict[str, str]]) -> str:
+    return "; ".join(f"{fault['check']}: {fault['reason']}" for fault in faults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ from nerp.data.images import list_images, read_grey, read_mask
 from nerp.data.pairs import read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,11 @@ def find_masked_images(source: str | Path, *, pattern: str | None = None, mask: 
 
 
 def _records(folder: Path) -> dict[Path, PairRecord]:
-    """Of a set of pairs; an image folder's `metadata.jsonl` that others wrote tells nothing."""
-    try:
-        return {folder / record.file_name: record for record in read_records(folder / RECORDS)}
-    except DataError as error:
-        _log.warning("images are not grouped by CT: %s", error)
-        return {}
+    """Of a set of pairs; the list of an image folder tells no more than names."""
+    path = folder / RECORDS
+    with open(path, "rb") as file:
+        is_of_pairs = b'"ct_sha256"' in file.readline()
+    return {folder / record.file_name: record for record in read_records(path)} if is_of_pairs else {}
 
 
 def _left_over(pairs: Pairs) -> list[str]:

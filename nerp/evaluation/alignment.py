@@ -60,7 +60,8 @@ def evaluate_alignment(
         JSON-ready: `alignment`, the mean score, 0 to 1; `agreement`, of the borders as they are, -1 to 1; `dx`, `dy`,
         the medians of the shifts that would fit best, pixels of the files; `mirrored`, the part that fits better
         mirrored; each with `value`, `ci95`, `n`; `per_image`; `inside`; `separation` of probes, or null; `uncovered`,
-        or the reason why not; `images_without_mask`, `masks_without_image`; `unscored`, stems of empty masks; `warnings`, `skipped`.
+        or the reason why not; `images_without_mask`, `masks_without_image`; `unscored`, stems of empty masks;
+        `warnings`, `skipped`.
 
     Raises:
         UsageError: no folder.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from nerp.settings import Settings, choice, number
+from nerp.settings import Settings, choice, limits, number, section
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,75 @@ class AlignmentConfig(Settings):
     skip_bad: bool = False
     seed: int = number(0, 0, 2**32 - 1)
     n_resamples: int = number(1000, 1, 100_000)
+
+
+@dataclass(frozen=True)
+class Limits(Settings):
+    """What a pair may be before it is rejected; measured beside them on sets that people made and looked through.
+
+    Args:
+        spread_least:    of the grey scale from the 1st to the 99th percentile; bedside radiographs fall to .35.
+        entropy_least:   of the grey values, bits; radiographs of 8 bits have 5.2 to 7.9.
+        black_most:      part of the image that is black; collimated radiographs come to .45.
+        white_most:      part that is white; radiographs that are not over-exposed stay below .02.
+        lungs_area:      part of the image that lungs cover; people's masks cover .08 to .43.
+        other_area:      likewise of any other structure.
+        parts_most:      connected parts of a mask; lungs of two halves, with specks of the trachea, have up to 10.
+        crumbs_most:     of the mask's area outside its two largest parts.
+        balance_least:   the smaller lung's area by the larger one's; effusions and collapse come down to .1.
+        width_least:     of the image that both lungs span; less is a single lung, or none; both span .5 or more.
+        cut_most:        part of the mask's border on the image's border; a lung that touches it has up to .04.
+        outside_most:    part of the labelled tissue that the detector misses, where records tell.
+        alignment_least: score of `nerp evaluate alignment`, of lungs; masks 4 px off have .2 to .57.
+        false_alarms:    rate of ordinary images taken for outliers in feature space, if their distances are log-normal.
+    """
+
+    SECTION: ClassVar[str] = "limits"
+
+    spread_least: float = number(0.2, 0.0, 1.0)
+    entropy_least: float = number(4.0, 0.0, 8.0)
+    black_most: float = number(0.6, 0.0, 1.0)
+    white_most: float = number(0.2, 0.0, 1.0)
+    lungs_area: tuple[float, float] = limits((0.04, 0.6), 0.0, 1.0)
+    other_area: tuple[float, float] = limits((0.0005, 0.9), 0.0, 1.0)
+    parts_most: int = number(16, 1)
+    crumbs_most: float = number(0.1, 0.0, 1.0)
+    balance_least: float = number(0.08, 0.0, 1.0)
+    width_least: float = number(0.4, 0.0, 1.0)
+    cut_most: float = number(0.08, 0.0, 1.0)
+    outside_most: float = number(0.1, 0.0, 1.0)
+    alignment_least: float = number(0.5, 0.0, 1.0)
+    false_alarms: float = number(0.001, 1e-6, 0.5)
+
+
+@dataclass(frozen=True)
+class QualityConfig(Settings):
+    """Pairs to look through, and what is rejected.
+
+    Args:
+        pairs:         folder with images/ and masks/, a set of pairs, or a public set, such as `montgomery:FOLDER`.
+        mask_name:     which mask, where the images have several.
+        masks_pattern: how a mask is called, such as `{name}_lung.png`.
+        structure:     `lungs` or `other`; `auto` asks the records, and takes lungs where there are none.
+        inside:        as for the alignment: `dark`, `bright`, or `auto`.
+        extractor:     network for outliers in feature space, such as `efficientnet-lite0`; none: they are not sought.
+        weights:       the extractor's weights file.
+        limits:        what is rejected.
+        reject:        where the pairs that are kept are written: a new folder, or an index FILE.jsonl.
+        seed:          of the interval's draws.
+        n_resamples:   bootstrap sets an interval.
+        device:        where features are extracted; `auto` takes a GPU where there is one.
+    """
+
+    pairs: str | None = None
+    mask_name: str | None = None
+    masks_pattern: str | None = None
+    structure: str = choice("auto", "lungs", "other")
+    inside: str = choice("auto", "dark", "bright")
+    extractor: str | None = None
+    weights: str | None = None
+    limits: Limits = section(Limits)
+    reject: str | None = None
+    seed: int = number(0, 0, 2**32 - 1)
+    n_resamples: int = number(1000, 1, 100_000)
+    device: str = choice("auto", "cpu", "cuda")

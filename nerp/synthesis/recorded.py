@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
@@ -26,7 +27,7 @@ def labels_finder(ct: str | Path, labels: str | Path) -> Callable[[PairRecord], 
     """
 
     @lru_cache(maxsize=2)
-    def read(ct_sha256: str, labels_sha256: str, reading: tuple[tuple[str, object], ...], on_ct_grid: bool) -> LabelMap:
+    def read(ct_sha256: str, labels_sha256: str, reading: tuple[tuple[str, Any], ...], on_ct_grid: bool) -> LabelMap:
         source = find_by_hash(ct, ct_sha256, "CT")
         inputs = InputSettings(**dict(reading), series=source.series, labels_on_ct_grid=on_ct_grid, max_voxels=2**40)
         return open_labels(find_by_hash(labels, labels_sha256, "labels").path, open_ct(source.path, inputs), inputs)
