@@ -14,7 +14,7 @@ from nerp.data.checking import Bad, check_pairs, settle
 from nerp.data.masked_images import MaskedImages, find_masked_images, read_masked_image, shrunk
 from nerp.errors import DataError, EvaluationError, UsageError
 from nerp.evaluation.bootstrap import mean_score, percentile_interval, resamples
-from nerp.evaluation.borders import Fit, fits
+from nerp.evaluation.borders import Fit, edges_of, fits
 from nerp.evaluation.pair_settings import AlignmentConfig
 from nerp.evaluation.probing import Probes, probed, separation
 from nerp.evaluation.score import Score
@@ -114,9 +114,9 @@ def _measured(
 
 def _aligned(image: Path, group: str, values: np.ndarray, inside: np.ndarray, config: AlignmentConfig) -> Aligned:
     small, mask, factor = shrunk(values, inside, config.side)
-    limits: dict[str, Any] = {"reach": config.reach_px, "tolerance": config.tolerance_px}
-    probes = probed(small, mask, config.probe_px, **limits) if config.probe_px else {}
-    return Aligned(image, group, factor, fits(small, mask, **limits), probes)
+    edges, tolerance = edges_of(small, config.reach_px), config.tolerance_px
+    probes = probed(edges, mask, config.probe_px, tolerance=tolerance) if config.probe_px else {}
+    return Aligned(image, group, factor, fits(edges, mask, tolerance=tolerance), probes)
 
 
 def fitting_side(found: Sequence[dict[str, Fit]]) -> str:

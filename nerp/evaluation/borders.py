@@ -85,44 +85,70 @@ def _gradient(values: np.ndarray, *, mode: str) -> np.ndarray:
     return np.stack([gaussian_filter(doubles, SMOOTHING_PX, order=order, mode=mode) for order in ((1, 0), (0, 1))])
 
 
-def agreement_map(edges: np.ndarray, border: np.ndarray, reach: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Edges:
+    """An image's edges, ready to be compared with borders at many shifts.
+
+    Args:
+        along:  (2, h, w') complex spectra of the edges along rows and columns.
+        inside: (h, w') complex spectrum of the image's extent.
+        shape:  (h, w) of the padded image, pixels.
+        reach:  farthest shift along rows and along columns, pixels.
+    """
+
+    along: np.ndarray
+    inside: np.ndarray
+    shape: tuple[int, int]
+    reach: int
+
+
+def edges_of(image: np.ndarray, reach: int) -> Edges:
+    """The edges of an image, from `edge_field`.
+
+    Args:
+        image: (H, W), any unit.
+        reach: farthest shift that is looked at, pixels.
+    """
+    from scipy.fft import next_fast_len, rfft2
+
+    shape = (next_fast_len(image.shape[0] + 2 * reach, True), next_fast_len(image.shape[1] + 2 * reach, True))
+    edges = np.pad(edge_field(image), ((0, 0), (reach, reach), (reach, reach)))
+    return Edges(rfft2(edges, s=shape), rfft2(np.pad(np.ones(image.shape), reach), s=shape), shape, reach)
+
+
+def agreement_map(edges: Edges, border: np.ndarray) -> np.ndarray:
     """The mean of the edges along the outward normals, over the border, for every shift of the border.
 
     Args:
-        edges:  (2, H, W) from `edge_field`.
+        edges:  of the image, R their reach.
         border: (2, H, W) from `border_field`.
-        reach:  farthest shift along rows and along columns, pixels.
 
     Returns:
-        (2 reach + 1, 2 reach + 1) in -1..1, positive where the inside is darker; [reach + dy, reach + dx] is the border
-        shifted by dy rows and dx columns. What is shifted out of the image does not count. Zeros without a border.
+        (2 R + 1, 2 R + 1) in -1..1, positive where the inside is darker; [R + dy, R + dx] is the border shifted by dy
+        rows and dx columns. What is shifted out of the image does not count. Zeros without a border.
     """
-    shape = (border.shape[1] + 2 * reach, border.shape[2] + 2 * reach)
-    transformed = np.conj(np.fft.rfft2(border, s=shape))
-    along = np.fft.rfft2(np.pad(edges, ((0, 0), (reach, reach), (reach, reach))))
-    inside = np.fft.rfft2(np.pad(np.ones(border.shape[1:]), reach))
-    lengths = inside * np.conj(np.fft.rfft2(np.hypot(*border), s=shape))
-    sums = np.fft.irfft2(np.stack([(along * transformed).sum(0), lengths]), s=shape)
-    sums = sums[:, : 2 * reach + 1, : 2 * reach + 1]
+    from scipy.fft import irfft2, rfft2
+
+    transformed = np.conj(rfft2(np.concatenate([border, np.hypot(*border)[None]]), s=edges.shape))
+    products = np.stack([(edges.along * transformed[:2]).sum(0), edges.inside * transformed[2]])
+    sums = irfft2(products, s=edges.shape)[:, : 2 * edges.reach + 1, : 2 * edges.reach + 1]
     return np.where(sums[1] > 0.5, sums[0] / np.maximum(sums[1], 0.5), 0.0)  # half a pixel of border is none
 
 
-def fits(image: np.ndarray, mask: np.ndarray, *, reach: int, tolerance: float) -> dict[str, Fit]:
+def fits(edges: Edges, mask: np.ndarray, *, tolerance: float) -> dict[str, Fit]:
     """How a mask fits an image if the structure is darker than what is around it, and if it is brighter.
 
     Args:
-        image:     (H, W), any unit.
+        edges:     of the image.
         mask:      (H, W) bool, with a border.
-        reach:     farthest shift that is looked at, pixels.
         tolerance: distance that leaves 61 % of the score, pixels.
 
     Returns:
         `dark` and `bright`.
     """
-    edges = edge_field(image)
-    maps = [agreement_map(edges, border_field(one), reach) for one in (mask, mask[:, ::-1])]
+    agreement, mirrored = (agreement_map(edges, border_field(one)) for one in (mask, mask[:, ::-1]))
     return {
-        inside: fit_of(sign * maps[0], sign * maps[1], tolerance=tolerance)
+        inside: fit_of(sign * agreement, sign * mirrored, tolerance=tolerance)
         for inside, sign in (("dark", 1.0), ("bright", -1.0))
     }
 

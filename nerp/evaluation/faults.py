@@ -38,9 +38,7 @@ CHECKS = (
     Check("saturated image", "white", "white_most", "{value:.0%} of it is white, over {limit:.0%}"),
     Check("mask in pieces", "parts", "parts_most", "the mask has {value:.0f} parts, over {limit:g}"),
     Check("mask in pieces", "crumbs", "crumbs_most", "{value:.0%} of it is small parts, over {limit:.0%}", "lungs"),
-    Check(
-        "lungs unbalanced", "balance", "balance_least", "one is {value:.2f} of the other, under {limit:g}", "frontal"
-    ),
+    Check("lungs unbalanced", "balance", "balance_least", "one has {value:.2f} of the other's area", "frontal"),
     Check("one lung", "width", "width_least", "they span {value:.0%} of the width, under {limit:.0%}", "frontal"),
     Check("cut by the border", "cut", "cut_most", "{value:.0%} of the mask's border is the image's, over {limit:.0%}"),
     Check("cut by the border", "outside", "outside_most", "{value:.0%} of it lies outside, over {limit:.0%}"),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nerp.evaluation.auroc import auroc, auroc_interval
-from nerp.evaluation.borders import Fit, fits
+from nerp.evaluation.borders import Edges, Fit, fits
 from nerp.evaluation.pair_settings import AlignmentConfig
 
 Probes: TypeAlias = dict[str, dict[str, Fit]]
@@ -36,21 +36,20 @@ def shifted(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return moved
 
 
-def probed(image: np.ndarray, mask: np.ndarray, distance: int, *, reach: int, tolerance: float) -> Probes:
+def probed(edges: Edges, mask: np.ndarray, distance: int, *, tolerance: float) -> Probes:
     """How a mask fits when it is shifted in each direction, diagonals too, and when it is mirrored.
 
     Args:
-        image:     (H, W), any unit.
+        edges:     of the image.
         mask:      (H, W) bool.
         distance:  of each shift, pixels; diagonals go as far, rounded.
-        reach:     as for `fits`.
-        tolerance: likewise.
+        tolerance: as for `fits`.
     """
     steps = {name: (distance * rows, distance * columns) for name, (rows, columns) in DIRECTIONS.items()}
     side = round(distance / np.sqrt(2))
     steps |= {f"{one}-{other}": (side * r, side * c) for one, r in (("up", -1), ("down", 1)) for other, c in _SIDES}
     moved = {name: shifted(mask, *step) for name, step in steps.items()} | {MIRRORED: mask[:, ::-1]}
-    return {name: fits(image, one, reach=reach, tolerance=tolerance) for name, one in moved.items() if one.any()}
+    return {name: fits(edges, one, tolerance=tolerance) for name, one in moved.items() if one.any()}
 
 
 _SIDES = (("left", -1), ("right", 1))

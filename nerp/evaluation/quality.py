@@ -18,7 +18,7 @@ from nerp.data.records import MaskRecord, PairRecord
 from nerp.errors import NerpError, UsageError
 from nerp.evaluation.alignment import fitting_side
 from nerp.evaluation.bootstrap import mean_score
-from nerp.evaluation.borders import Fit, fits
+from nerp.evaluation.borders import Fit, edges_of, fits
 from nerp.evaluation.extractors import load_extractor
 from nerp.evaluation.faults import Fault, faults_of
 from nerp.evaluation.features import extract
@@ -114,8 +114,8 @@ def _measured(image: Path, masks: Sequence[Path], record: MaskRecord | None) -> 
     if inside.all() or not inside.any():
         return Seen(image, measures)
     small, mask, _ = shrunk(values, inside, AlignmentConfig.side)
-    limits: dict[str, Any] = {"reach": AlignmentConfig.reach_px, "tolerance": AlignmentConfig.tolerance_px}
-    return Seen(image, measures, fits(small, mask, **limits))
+    edges = edges_of(small, AlignmentConfig.reach_px)
+    return Seen(image, measures, fits(edges, mask, tolerance=AlignmentConfig.tolerance_px))
 
 
 def _judged(seen: Sequence[Seen], found: MaskedImages, config: QualityConfig) -> str:
