@@ -88,7 +88,9 @@ def test_image_and_mask_moved_together_fit_alike():
     image, mask = (np.pad(part, 30, mode="edge") for part in lungs(9))
     one = fit(image, mask)
     other = fit(np.roll(image, (5, -7), (0, 1)), np.roll(mask, (5, -7), (0, 1)))
-    assert other.agreement == pytest.approx(one.agreement, abs=0.01) and other.score == pytest.approx(one.score, abs=0.02)
+    assert other.agreement == pytest.approx(one.agreement, abs=0.01) and other.score == pytest.approx(
+        one.score, abs=0.02
+    )
 
 
 def test_blank_images_and_masks_without_border_score_zero():
