@@ -1,4 +1,4 @@
-"""nerp evaluate alignment: the score of a folder, what is left over, probes, bad input; and the lungs left uncovered."""
+"""nerp evaluate alignment: the score of a folder, what is left over, probes, bad input; and lungs left uncovered."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from nerp.synthesis import synthesize
 
 
 def scored(folder, **settings):
-    return evaluate_alignment(AlignmentConfig(pairs=str(folder), n_resamples=50, **settings))
+    return evaluate_alignment(AlignmentConfig(n_resamples=50, pairs=str(folder), **settings))
 
 
 @pytest.fixture(scope="module")

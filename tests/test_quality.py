@@ -26,7 +26,7 @@ N_GOOD = 8
 
 
 def looked_through(folder, **settings):
-    return evaluate_quality(QualityConfig(pairs=str(folder), n_resamples=50, **settings))
+    return evaluate_quality(QualityConfig(n_resamples=50, pairs=str(folder), **settings))
 
 
 @pytest.fixture(scope="module")
@@ -183,18 +183,18 @@ def test_other_structures_are_judged_by_fewer_checks(pictures, tmp_path):
 
 
 LIMITS = {
-    "spread_least": ({"spread": 0.5}, 0.6, 0.4),
-    "entropy_least": ({"entropy": 5.0}, 6.0, 4.0),
-    "black_most": ({"black": 0.5}, 0.4, 0.6),
-    "white_most": ({"white": 0.5}, 0.4, 0.6),
-    "lungs_area": ({"area": 0.3}, (0.1, 0.2), (0.1, 0.4)),
-    "parts_most": ({"parts": 4.0}, 3, 5),
-    "crumbs_most": ({"crumbs": 0.5}, 0.4, 0.6),
-    "balance_least": ({"balance": 0.5}, 0.6, 0.4),
-    "width_least": ({"width": 0.5}, 0.6, 0.4),
-    "cut_most": ({"cut": 0.5}, 0.4, 0.6),
-    "outside_most": ({"outside": 0.5}, 0.4, 0.6),
-    "alignment_least": ({"alignment": 0.5}, 0.6, 0.4),
+    "limits.spread_least": ({"spread": 0.5}, 0.6, 0.4),
+    "limits.entropy_least": ({"entropy": 5.0}, 6.0, 4.0),
+    "limits.black_most": ({"black": 0.5}, 0.4, 0.6),
+    "limits.white_most": ({"white": 0.5}, 0.4, 0.6),
+    "limits.lungs_area": ({"area": 0.3}, (0.1, 0.2), (0.1, 0.4)),
+    "limits.parts_most": ({"parts": 4.0}, 3, 5),
+    "limits.crumbs_most": ({"crumbs": 0.5}, 0.4, 0.6),
+    "limits.balance_least": ({"balance": 0.5}, 0.6, 0.4),
+    "limits.width_least": ({"width": 0.5}, 0.6, 0.4),
+    "limits.cut_most": ({"cut": 0.5}, 0.4, 0.6),
+    "limits.outside_most": ({"outside": 0.5}, 0.4, 0.6),
+    "limits.alignment_least": ({"alignment": 0.5}, 0.6, 0.4),
 }
 """Limit to measures, a value that rejects them, and one that lets them pass."""
 
@@ -202,6 +202,7 @@ LIMITS = {
 @pytest.mark.parametrize("limit", LIMITS)
 def test_each_limit_decides(limit):
     measures, rejecting, passing = LIMITS[limit]
+    limit = limit.removeprefix("limits.")
     assert len(faults_of(measures, Limits(**{limit: rejecting}), lungs=True, frontal=True)) == 1
     assert faults_of(measures, Limits(**{limit: passing}), lungs=True, frontal=True) == []
 
@@ -308,8 +309,9 @@ def test_the_command_lists_reasons(nerp, faulty, tmp_path):
     assert code == 0 and f"{len(PLANTED) + 1} of {N_GOOD + len(PLANTED) + 1} pairs are rejected" in out
     assert "images/mirrored.png: misaligned mask: its score is" in out and "mirrored mask: the mask fits better" in out
     assert json.loads(save.read_text())["n_rejected"] == len(PLANTED) + 1 and kept.is_file()
-    code, out, _ = nerp("evaluate", "quality", faulty, "--dry-run", "limits.cut_most=0.5", "--extractor", "x")
-    assert code == 0 and "cut_most: 0.5" in out and "extractor: x" in out
+    given = ("limits.cut_most=0.5", "limits.false_alarms=0.01", "limits.other_area=[0.1,0.5]")
+    code, out, _ = nerp("evaluate", "quality", faulty, "--dry-run", *given, "--extractor", "x")
+    assert code == 0 and "cut_most: 0.5" in out and "false_alarms: 0.01" in out and "extractor: x" in out
 
 
 def test_images_are_shrunk_and_never_enlarged():

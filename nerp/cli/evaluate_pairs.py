@@ -10,23 +10,19 @@ import typer
 from nerp.cli import options as o
 from nerp.cli.output import answer, check_save, print_settings, progress, score_line
 
-Pairs = Annotated[
-    Path, typer.Argument(help="Folder with images/ and masks/, a set of pairs, or a public set: montgomery:FOLDER.")
-]
-MaskName = Annotated[str | None, typer.Option(help="Which mask, where the images have several.")]
-MasksPattern = Annotated[str | None, typer.Option(help="How a mask is called, such as '{name}_lung.png'.")]
-Inside = Annotated[
-    str | None, typer.Option(help="The structure is dark, bright, or auto: as it fits the set better. Default auto.")
-]
+FOLDER = "Folder with images/ and masks/, a set of pairs, or a public set: montgomery:FOLDER."
+MASK_NAME = "Which mask, where the images have several."
+PATTERN = "How a mask is called, such as '{name}_lung.png'."
+INSIDE = "The structure is dark, bright, or auto: as it fits the set better. Default auto."
 
 
 def alignment(
-    pairs: Pairs,
+    pairs: Annotated[Path, typer.Argument(help=FOLDER)],
     overrides: o.Overrides = None,
     *,
-    mask_name: MaskName = None,
-    masks_pattern: MasksPattern = None,
-    inside: Inside = None,
+    mask_name: Annotated[str | None, typer.Option(help=MASK_NAME)] = None,
+    masks_pattern: Annotated[str | None, typer.Option(help=PATTERN)] = None,
+    inside: Annotated[str | None, typer.Option(help=INSIDE)] = None,
     probe_px: Annotated[
         int | None,
         typer.Option("--probe", help="Also shift and mirror the masks, by so many pixels, and tell if it is found."),
@@ -87,16 +83,16 @@ def _lines(result: dict[str, Any]) -> list[str]:
 
 
 def quality(
-    pairs: Pairs,
+    pairs: Annotated[Path, typer.Argument(help=FOLDER)],
     overrides: o.Overrides = None,
     *,
-    mask_name: MaskName = None,
-    masks_pattern: MasksPattern = None,
+    mask_name: Annotated[str | None, typer.Option(help=MASK_NAME)] = None,
+    masks_pattern: Annotated[str | None, typer.Option(help=PATTERN)] = None,
     structure: Annotated[
         str | None,
         typer.Option(help="The masks show lungs, other, or auto: what records tell, else lungs."),
     ] = None,
-    inside: Inside = None,
+    inside: Annotated[str | None, typer.Option(help=INSIDE)] = None,
     extractor: Annotated[
         str | None,
         typer.Option(help="Look for outliers in its features, too, such as efficientnet-lite0. Default none."),

@@ -212,7 +212,7 @@ def _name(path: Path, source: Path) -> str:
 
 def _structures(found: MaskedImages, config: QualityConfig) -> str:
     kinds = {shows_lungs(found.records.get(image), config) for image, _ in found.pairs}
-    return {(True,): "lungs", (False,): "other"}.get(tuple(kinds), "lungs and other")
+    return " and ".join(name for name, is_lungs in (("lungs", True), ("other", False)) if is_lungs in kinds)
 
 
 def _assumed(found: MaskedImages, config: QualityConfig) -> list[str]:
