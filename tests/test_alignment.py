@@ -55,6 +55,9 @@ def test_a_common_shift_is_told(pictures, tmp_path):
     found = scored(moved(pictures, tmp_path, 3, -2))
     assert found["dy"]["value"] == pytest.approx(-3, abs=0.5) and found["dx"]["value"] == pytest.approx(2, abs=0.5)
     assert "masks lie off in common" in found["warnings"][0] and "+2" in found["warnings"][0]
+    about = scored(tmp_path, about="set", probe_px=4)
+    assert found["alignment"]["value"] < 0.7 and about["alignment"]["value"] > 0.95
+    assert about["about"] == [about["dx"]["value"], about["dy"]["value"]] and about["separation"]["up"]["value"] > 0.95
 
 
 def test_probes_tell_that_shifts_and_mirrors_are_found(pictures):

@@ -5,14 +5,14 @@ import pytest
 from lung_pictures import lungs
 from scipy.ndimage import gaussian_filter
 
-from nerp.evaluation.borders import agreement_map, border_field, edge_field, edges_of, fit_of, fits
+from nerp.evaluation.borders import agreement_map, border_field, edge_field, edges_of, fit_of, maps_of
 from nerp.evaluation.probing import probed, shifted
 
 REACH, TOLERANCE = 8, 4.0
 
 
 def fit(image, mask, inside="dark"):
-    return fits(edges_of(image, REACH), mask, tolerance=TOLERANCE)[inside]
+    return fit_of(maps_of(edges_of(image, REACH), mask), inside=inside, tolerance=TOLERANCE)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -5), (-8, 8)])
@@ -70,18 +70,18 @@ def test_a_mirrored_mask_is_told():
 def test_nothing_depends_on_brightness_and_contrast():
     image, mask = lungs(6)
     one, other = fit(image, mask), fit(0.3 * image + 0.2, mask)
-    assert other.score == pytest.approx(one.score, abs=1e-6) and other.dx == pytest.approx(one.dx, abs=1e-6)
+    assert other.score == pytest.approx(one.score, abs=1e-5) and other.dx == pytest.approx(one.dx, abs=1e-4)
 
 
 def test_an_inverted_image_swaps_dark_and_bright():
     image, mask = lungs(7)
-    assert fit(1 - image, mask, "bright").score == pytest.approx(fit(image, mask).score, abs=1e-9)
+    assert fit(1 - image, mask, "bright").score == pytest.approx(fit(image, mask).score, abs=1e-5)
 
 
 def test_image_and_mask_mirrored_together_fit_alike():
     image, mask = lungs(8)
     one, other = fit(image, shifted(mask, 0, 2)), fit(image[:, ::-1], shifted(mask, 0, 2)[:, ::-1])
-    assert other.score == pytest.approx(one.score, abs=1e-9) and other.dx == pytest.approx(-one.dx, abs=1e-6)
+    assert other.score == pytest.approx(one.score, abs=1e-5) and other.dx == pytest.approx(-one.dx, abs=1e-4)
 
 
 def test_image_and_mask_moved_together_fit_alike():
@@ -102,11 +102,13 @@ def test_blank_images_and_masks_without_border_score_zero():
 def test_a_score_is_written_out():
     agreement = np.full((5, 5), 0.1)
     agreement[2, 2], agreement[2, 3] = 0.6, 0.8
-    found = fit_of(agreement, np.full((5, 5), 0.4), tolerance=2.0)
+    found = fit_of(np.stack([agreement, np.full((5, 5), 0.4)]), tolerance=2.0)
     top = 1 + 0.5 * (0.6 - 0.1) / (0.6 - 1.6 + 0.1)
     assert found.dx == pytest.approx(top) and found.dy == 0
     assert found.score == pytest.approx(0.75 * np.exp(-(top**2) / 8))
-    assert fit_of(agreement, np.full((5, 5), 1.0), tolerance=2.0).is_mirrored
+    about = fit_of(np.stack([agreement, np.full((5, 5), 0.4)]), tolerance=2.0, about=(1.0, 0.0))
+    assert about.score == pytest.approx(np.exp(-((top - 1) ** 2) / 8))
+    assert fit_of(np.stack([agreement, np.ones((5, 5))]), tolerance=2.0).is_mirrored
 
 
 def test_masks_are_moved_without_coming_in_again():
@@ -119,8 +121,9 @@ def test_masks_are_moved_without_coming_in_again():
 
 def test_probes_go_in_every_direction():
     image, mask = lungs(11)
-    found = probed(edges_of(gaussian_filter(image, 0.5), REACH), mask, 4, tolerance=TOLERANCE)
+    maps = probed(edges_of(gaussian_filter(image, 0.5), REACH), mask, 4)
+    found = {name: fit_of(one, tolerance=TOLERANCE) for name, one in maps.items()}
     names = "right left down up up-left up-right down-left down-right mirrored"
     assert list(found) == names.split()
-    assert found["right"]["dark"].dx == pytest.approx(-4, abs=0.5)
-    assert found["up-left"]["dark"].dy == pytest.approx(3, abs=0.5)
+    assert found["right"].dx == pytest.approx(-4, abs=0.5)
+    assert found["up-left"].dy == pytest.approx(3, abs=0.5)

@@ -182,6 +182,15 @@ def test_other_structures_are_judged_by_fewer_checks(pictures, tmp_path):
     assert looked_through(tmp_path, mask_name="heart")["structure"] == "other"
 
 
+def test_a_common_shift_is_left_out_of_account_or_held_against_all(pictures, tmp_path):
+    shutil.copytree(pictures / "images", tmp_path / "images")
+    for index in range(N_GOOD):
+        write_picture(tmp_path / "masks" / f"{index:03d}.png", shifted(lungs(index)[1], 3, -3))
+    mild, strict = (looked_through(tmp_path, limits=Limits(common_most=most)) for most in (6, 2))
+    assert mild["n_rejected"] == 0 and strict["n_rejected"] == N_GOOD
+    assert "left out of account" in mild["warnings"][-1] and "held against them" in strict["warnings"][-1]
+
+
 LIMITS = {
     "limits.spread_least": ({"spread": 0.5}, 0.6, 0.4),
     "limits.entropy_least": ({"entropy": 5.0}, 6.0, 4.0),
@@ -309,7 +318,7 @@ def test_the_command_lists_reasons(nerp, faulty, tmp_path):
     assert code == 0 and f"{len(PLANTED) + 1} of {N_GOOD + len(PLANTED) + 1} pairs are rejected" in out
     assert "images/mirrored.png: misaligned mask: its score is" in out and "mirrored mask: the mask fits better" in out
     assert json.loads(save.read_text())["n_rejected"] == len(PLANTED) + 1 and kept.is_file()
-    given = ("limits.cut_most=0.5", "limits.false_alarms=0.01", "limits.other_area=[0.1,0.5]")
+    given = ("limits.cut_most=0.5", "limits.false_alarms=0.01", "limits.other_area=[0.1,0.5]", "limits.common_most=2")
     code, out, _ = nerp("evaluate", "quality", faulty, "--dry-run", *given, "--extractor", "x")
     assert code == 0 and "cut_most: 0.5" in out and "false_alarms: 0.01" in out and "extractor: x" in out
 

@@ -14,7 +14,7 @@ from nerp.data.checking import Bad, check_pairs, settle
 from nerp.data.masked_images import MaskedImages, find_masked_images, read_masked_image, shrunk
 from nerp.errors import DataError, EvaluationError, UsageError
 from nerp.evaluation.bootstrap import mean_score, percentile_interval, resamples
-from nerp.evaluation.borders import Fit, edges_of, fits
+from nerp.evaluation.borders import Fit, common_shift, edges_of, fit_of, fitting_side, maps_of
 from nerp.evaluation.pair_settings import AlignmentConfig
 from nerp.evaluation.probing import Probes, probed, separation
 from nerp.evaluation.score import Score
@@ -32,14 +32,14 @@ class Aligned:
         image:  its file.
         group:  its CT or patient.
         factor: pixels of the file that one compared pixel is, >= 1.
-        fits:   how the mask fits if the structure is `dark`, and if it is `bright`.
+        maps:   (2, 2 R + 1, 2 R + 1) agreement of the mask at every shift, -1 to 1; see `maps_of`.
         probes: likewise of the mask shifted and mirrored on purpose; empty where that is not asked for.
     """
 
     image: Path
     group: str
     factor: float
-    fits: dict[str, Fit]
+    maps: np.ndarray
     probes: Probes
 
 
@@ -74,7 +74,7 @@ def evaluate_alignment(
     measured, unscored, bad = _measured(found, config, progress)
     if not measured:
         raise EvaluationError(f"no mask of {config.pairs} has a border: all are empty or full; choose other masks")
-    inside = config.inside if config.inside != "auto" else fitting_side([one.fits for one in measured])
+    inside = config.inside if config.inside != "auto" else fitting_side([one.maps for one in measured])
     result = summarised(measured, inside, config) | {
         "uncovered": uncovered_scores(found, config, find_labels),
         "images_without_mask": found.images_without_mask,
@@ -114,15 +114,9 @@ def _measured(
 
 def _aligned(image: Path, group: str, values: np.ndarray, inside: np.ndarray, config: AlignmentConfig) -> Aligned:
     small, mask, factor = shrunk(values, inside, config.side)
-    edges, tolerance = edges_of(small, config.reach_px), config.tolerance_px
-    probes = probed(edges, mask, config.probe_px, tolerance=tolerance) if config.probe_px else {}
-    return Aligned(image, group, factor, fits(edges, mask, tolerance=tolerance), probes)
-
-
-def fitting_side(found: Sequence[dict[str, Fit]]) -> str:
-    """`dark` or `bright`: as which the masks fit better at their best places, all of them together."""
-    total = {side: sum(one[side].best for one in found) for side in ("dark", "bright")}
-    return "dark" if total["dark"] >= total["bright"] else "bright"
+    edges = edges_of(small, config.reach_px)
+    probes = probed(edges, mask, config.probe_px) if config.probe_px else {}
+    return Aligned(image, group, factor, maps_of(edges, mask), probes)
 
 
 def summarised(measured: Sequence[Aligned], inside: str, config: AlignmentConfig) -> dict[str, Any]:
@@ -133,8 +127,14 @@ def summarised(measured: Sequence[Aligned], inside: str, config: AlignmentConfig
         inside:   `dark` or `bright`.
         config:   seed and count of the draws.
     """
-    chosen, groups = [one.fits[inside] for one in measured], [one.group for one in measured]
-    shifts = {"dx": [fit.dx for fit in chosen], "dy": [fit.dy for fit in chosen]}
+    common = common_shift([one.maps for one in measured], inside=inside)
+    about = common if config.about == "set" else (0.0, 0.0)
+
+    def fit(maps: np.ndarray) -> Fit:
+        return fit_of(maps, inside=inside, tolerance=config.tolerance_px, about=about)
+
+    chosen, groups = [fit(one.maps) for one in measured], [one.group for one in measured]
+    shifts = {"dx": [one.dx for one in chosen], "dy": [one.dy for one in chosen]}
     factors = [one.factor for one in measured]
 
     def mean(values: Sequence[float]) -> dict[str, Any]:
@@ -143,15 +143,20 @@ def summarised(measured: Sequence[Aligned], inside: str, config: AlignmentConfig
 
     return {
         "kind": "alignment",
-        "alignment": mean([fit.score for fit in chosen]),
-        "agreement": mean([fit.agreement for fit in chosen]),
+        "alignment": mean([one.score for one in chosen]),
+        "agreement": mean([one.agreement for one in chosen]),
         **{key: _median(np.multiply(values, factors), groups, config) for key, values in shifts.items()},
-        "mirrored": mean([float(fit.is_mirrored) for fit in chosen]),
+        "mirrored": mean([float(one.is_mirrored) for one in chosen]),
         "inside": inside,
+        "about": list(about),
         "separation": separation(
-            [one.fits for one in measured], [one.probes for one in measured], groups, inside, config
+            [one.score for one in chosen],
+            [one.probes for one in measured],
+            groups,
+            config,
+            score_of=lambda maps: fit(maps).score,
         ),
-        "per_image": {one.image.stem: told(fit, one.factor) for one, fit in zip(measured, chosen, strict=True)},
+        "per_image": {one.image.stem: told(its, one.factor) for one, its in zip(measured, chosen, strict=True)},
         "n_groups": len(set(groups)),
     }
 

@@ -6,6 +6,7 @@ come from one correlation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Fit:
     """How a mask fits an image, and where it would fit best.
 
     Args:
-        score:     0 to 1: the border's agreement as a part of the best, times what the best one's distance leaves.
+        score:     0 to 1: the agreement where the mask is to fit as a part of the best, times what the distance leaves.
         agreement: -1 to 1: of the border where it is; 1 where it runs along strong edges all the way.
         best:      -1 to 1: of the border shifted to where it fits best.
         mirrored:  -1 to 1: of the border mirrored left to right and shifted to where that fits best.
@@ -135,45 +136,66 @@ def agreement_map(edges: Edges, border: np.ndarray) -> np.ndarray:
     return np.where(sums[1] > 0.5, sums[0] / np.maximum(sums[1], 0.5), 0.0)  # half a pixel of border is none
 
 
-def fits(edges: Edges, mask: np.ndarray, *, tolerance: float) -> dict[str, Fit]:
-    """How a mask fits an image if the structure is darker than what is around it, and if it is brighter.
+def maps_of(edges: Edges, mask: np.ndarray) -> np.ndarray:
+    """The agreement of a mask's border, and of the mirrored mask's, with an image at every shift.
 
     Args:
-        edges:     of the image.
-        mask:      (H, W) bool, with a border.
-        tolerance: distance that leaves 61 % of the score, pixels.
+        edges: of the image, R their reach.
+        mask:  (H, W) bool.
 
     Returns:
-        `dark` and `bright`.
+        (2, 2 R + 1, 2 R + 1) float32 in -1..1, see `agreement_map`.
     """
-    agreement, mirrored = (agreement_map(edges, border_field(one)) for one in (mask, mask[:, ::-1]))
-    return {
-        inside: fit_of(sign * agreement, sign * mirrored, tolerance=tolerance)
-        for inside, sign in (("dark", 1.0), ("bright", -1.0))
-    }
+    maps = [agreement_map(edges, border_field(one)) for one in (mask, mask[:, ::-1])]
+    return np.stack(maps).astype(np.float32)
 
 
-def fit_of(agreement: np.ndarray, mirrored: np.ndarray, *, tolerance: float) -> Fit:
+def fit_of(maps: np.ndarray, *, inside: str = "dark", tolerance: float, about: tuple[float, float] = (0.0, 0.0)) -> Fit:
     """The fit that maps of agreement tell.
 
-    The score is A(0) / max(A, A') exp(-d^2 / 2 t^2), cut at 0: A the agreement by shift, A' that of the mirrored mask,
-    d the distance to the best shift, t the tolerance.
+    The score is A(a) / max(A, A') exp(-d^2 / 2 t^2), cut at 0: A the agreement by shift, A' that of the mirrored mask,
+    a the shift at which the mask is to fit, d the distance from there to the best shift, t the tolerance.
 
     Args:
-        agreement: (2 R + 1, 2 R + 1) in -1..1 from `agreement_map`.
-        mirrored:  likewise of the mirrored mask.
-        tolerance: pixels.
+        maps:      (2, 2 R + 1, 2 R + 1) in -1..1 from `maps_of`.
+        inside:    `dark` or `bright`: what the structure is beside its surroundings.
+        tolerance: distance that leaves 61 % of the score, pixels.
+        about:     columns and rows of the shift at which the mask is to fit; 0, 0 is where it lies.
 
     Source: nerp's own.
     """
+    agreement, mirrored = maps.astype(np.float64) * (1.0 if inside == "dark" else -1.0)
     reach = agreement.shape[0] // 2
-    row, column = np.unravel_index(int(agreement.argmax()), agreement.shape)
-    dy = int(row) - reach + _between(agreement[:, column], int(row))
-    dx = int(column) - reach + _between(agreement[row, :], int(column))
-    here, best, other = float(agreement[reach, reach]), float(agreement.max()), float(mirrored.max())
-    kept = max(here, 0.0) / max(best, other) if max(best, other) > 0 else 0.0
-    score = kept * float(np.exp(-(dx**2 + dy**2) / (2 * tolerance**2)))
-    return Fit(score, here, best, other, dx, dy)
+    row, column = (int(place) for place in np.unravel_index(int(agreement.argmax()), agreement.shape))
+    dx = column - reach + _between(agreement[row, :], column)
+    dy = row - reach + _between(agreement[:, column], row)
+    best, other = float(agreement.max()), float(mirrored.max())
+    expected = float(agreement[reach + round(about[1]), reach + round(about[0])])
+    kept = max(expected, 0.0) / max(best, other) if max(best, other) > 0 else 0.0
+    squared = (dx - about[0]) ** 2 + (dy - about[1]) ** 2
+    score = kept * float(np.exp(-squared / (2 * tolerance**2)))
+    return Fit(score, float(agreement[reach, reach]), best, other, dx, dy)
+
+
+def fitting_side(maps: Sequence[np.ndarray]) -> str:
+    """`dark` or `bright`: as which masks fit better at their best places, all of them together.
+
+    Args:
+        maps: (2, 2 R + 1, 2 R + 1) of each mask, from `maps_of`.
+    """
+    dark, bright = (sum(float((sign * one[0]).max()) for one in maps) for sign in (1, -1))
+    return "dark" if dark >= bright else "bright"
+
+
+def common_shift(maps: Sequence[np.ndarray], *, inside: str) -> tuple[float, float]:
+    """The medians of the columns and of the rows by which masks would fit better, pixels.
+
+    Args:
+        maps:   (2, 2 R + 1, 2 R + 1) of each mask, at least one.
+        inside: `dark` or `bright`.
+    """
+    found = [fit_of(one, inside=inside, tolerance=1.0) for one in maps]
+    return float(np.median([fit.dx for fit in found])), float(np.median([fit.dy for fit in found]))
 
 
 def _between(values: np.ndarray, peak: int) -> float:

@@ -31,6 +31,7 @@ class Check:
     of: str = "any"
 
 
+MISALIGNED = "misaligned mask"
 CHECKS = (
     Check("blank image", "spread", "spread_least", "its grey values span {value:.2f} of the scale, under {limit:g}"),
     Check("blank image", "entropy", "entropy_least", "its grey values hold {value:.1f} bits, under {limit:g}"),
@@ -42,7 +43,7 @@ CHECKS = (
     Check("one lung", "width", "width_least", "they span {value:.0%} of the width, under {limit:.0%}", "frontal"),
     Check("cut by the border", "cut", "cut_most", "{value:.0%} of the mask's border is the image's, over {limit:.0%}"),
     Check("cut by the border", "outside", "outside_most", "{value:.0%} of it lies outside, over {limit:.0%}"),
-    Check("misaligned mask", "alignment", "alignment_least", "its score is {value:.2f}, under {limit:g}", "lungs"),
+    Check(MISALIGNED, "alignment", "alignment_least", "its score is {value:.2f}, under {limit:g}", "lungs"),
 )
 
 

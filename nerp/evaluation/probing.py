@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from nerp.evaluation.auroc import auroc, auroc_interval
-from nerp.evaluation.borders import Edges, Fit, fits
+from nerp.evaluation.borders import Edges, maps_of
 from nerp.evaluation.pair_settings import AlignmentConfig
 
-Probes: TypeAlias = dict[str, dict[str, Fit]]
-"""What was done to a mask, such as `left`, to how it fits then, dark and bright."""
+Probes: TypeAlias = dict[str, np.ndarray]
+"""What was done to a mask, such as `left`, to the maps of its agreement then; see `maps_of`."""
 
 DIRECTIONS = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0)}
 """Rows and columns of a shift by 1."""
@@ -36,40 +36,40 @@ def shifted(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return moved
 
 
-def probed(edges: Edges, mask: np.ndarray, distance: int, *, tolerance: float) -> Probes:
-    """How a mask fits when it is shifted in each direction, diagonals too, and when it is mirrored.
+def probed(edges: Edges, mask: np.ndarray, distance: int) -> Probes:
+    """How a mask agrees with an image when it is shifted in each direction, diagonals too, and when it is mirrored.
 
     Args:
-        edges:     of the image.
-        mask:      (H, W) bool.
-        distance:  of each shift, pixels; diagonals go as far, rounded.
-        tolerance: as for `fits`.
+        edges:    of the image.
+        mask:     (H, W) bool.
+        distance: of each shift, pixels; diagonals go as far, rounded.
     """
     steps = {name: (distance * rows, distance * columns) for name, (rows, columns) in DIRECTIONS.items()}
     side = round(distance / np.sqrt(2))
     steps |= {f"{one}-{other}": (side * r, side * c) for one, r in (("up", -1), ("down", 1)) for other, c in _SIDES}
     moved = {name: shifted(mask, *step) for name, step in steps.items()} | {MIRRORED: mask[:, ::-1]}
-    return {name: fits(edges, one, tolerance=tolerance) for name, one in moved.items() if one.any()}
+    return {name: maps_of(edges, one) for name, one in moved.items() if one.any()}
 
 
 _SIDES = (("left", -1), ("right", 1))
 
 
 def separation(
-    as_found: Sequence[dict[str, Fit]],
+    as_found: Sequence[float],
     probes: Sequence[Probes],
     groups: Sequence[str],
-    inside: str,
     config: AlignmentConfig,
+    *,
+    score_of: Callable[[np.ndarray], float],
 ) -> dict[str, Any] | None:
     """The area under the ROC curve of the score: masks as found against the same shifted, and mirrored.
 
     Args:
-        as_found: how each mask fits where it is.
-        probes:   of each, how it fits shifted and mirrored; empty where nothing was probed.
+        as_found: score of each mask where it is.
+        probes:   of each mask, shifted and mirrored; empty where nothing was probed.
         groups:   CT or patient of each.
-        inside:   `dark` or `bright`.
         config:   distance, seed and count of the draws.
+        score_of: the score of (2, 2 R + 1, 2 R + 1) maps.
 
     Returns:
         For `shifted`, all directions together, for each direction and for `mirrored` a score with `value`, `ci95` and
@@ -80,12 +80,11 @@ def separation(
     scores: dict[str, list[float]] = {}
     owners: dict[str, list[str]] = {}
     for group, probe in zip(groups, probes, strict=True):
-        for name, fit in probe.items():
+        for name, maps in probe.items():
             for key in (name,) if name == MIRRORED else (name, "shifted"):
-                scores.setdefault(key, []).append(fit[inside].score)
+                scores.setdefault(key, []).append(score_of(maps))
                 owners.setdefault(key, []).append(group)
-    good = [one[inside].score for one in as_found]
-    made = {key: _area(good, list(groups), scores[key], owners[key], config) for key in scores}
+    made = {key: _area(list(as_found), list(groups), scores[key], owners[key], config) for key in scores}
     return {"px": config.probe_px, **made}
 
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
 from nerp.data.checking import Bad, settle
@@ -16,17 +17,17 @@ from nerp.data.folders import Pairs
 from nerp.data.masked_images import MaskedImages, find_masked_images, read_masked_image, shrunk
 from nerp.data.records import MaskRecord, PairRecord
 from nerp.errors import NerpError, UsageError
-from nerp.evaluation.alignment import fitting_side
+from nerp.evaluation.alignment import TELLING_PX
 from nerp.evaluation.bootstrap import mean_score
-from nerp.evaluation.borders import Fit, edges_of, fits
+from nerp.evaluation.borders import Fit, common_shift, edges_of, fit_of, fitting_side, maps_of
 from nerp.evaluation.extractors import load_extractor
-from nerp.evaluation.faults import Fault, faults_of
+from nerp.evaluation.faults import MISALIGNED, Fault, faults_of
 from nerp.evaluation.features import extract
 from nerp.evaluation.outliers import FEWEST, neighbour_distances, outlier_limit
 from nerp.evaluation.pair_settings import AlignmentConfig, QualityConfig
 from nerp.evaluation.plausibility import image_measures, mask_measures
 
-Progress = Callable[[int, int], None]
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass
@@ -36,13 +37,15 @@ class Seen:
     Args:
         image:    its file.
         measures: by name.
-        fits:     how the mask fits, dark and bright; none of a mask without a border.
+        maps:     (2, 2 R + 1, 2 R + 1) agreement of the mask at every shift, -1 to 1; none without a border.
+        fit:      what they tell.
         faults:   what is wrong.
     """
 
     image: Path
     measures: dict[str, float] = field(default_factory=dict)
-    fits: dict[str, Fit] | None = None
+    maps: np.ndarray | None = None
+    fit: Fit | None = None
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -69,8 +72,9 @@ def evaluate_quality(config: QualityConfig, *, progress: Progress | None = None)
         check_target(config.reject, config.pairs)
     found = find_masked_images(config.pairs, pattern=config.masks_pattern, mask=config.mask_name)
     seen, bad = _looked_at(found, config, progress)
-    inside = _judged(seen, found, config)
-    remarks = _outliers(seen, config, progress)
+    inside, remarks = _fitted(seen, config)
+    _judge(seen, found, config)
+    remarks += _outliers(seen, config, progress)
     if config.reject is not None:
         good = {one.image for one in seen if not one.faults}
         kept: Pairs = [pair for pair in found.pairs if pair[0] in good]
@@ -115,32 +119,34 @@ def _measured(image: Path, masks: Sequence[Path], record: MaskRecord | None) -> 
         return Seen(image, measures)
     small, mask, _ = shrunk(values, inside, AlignmentConfig.side)
     edges = edges_of(small, AlignmentConfig.reach_px)
-    return Seen(image, measures, fits(edges, mask, tolerance=AlignmentConfig.tolerance_px))
+    return Seen(image, measures, maps_of(edges, mask))
 
 
-def _judged(seen: Sequence[Seen], found: MaskedImages, config: QualityConfig) -> str:
-    """Give every pair its faults; tells whether the structures were taken for dark or bright."""
-    with_border = [one.fits for one in seen if one.fits is not None]
-    inside = config.inside if config.inside != "auto" else fitting_side(with_border)
+def _fitted(seen: Sequence[Seen], config: QualityConfig) -> tuple[str, list[str]]:
+    """Give every pair its fit; tells what the structures were taken for, and of a common shift."""
+    maps = [one.maps for one in seen if one.maps is not None]
+    inside = config.inside if config.inside != "auto" else fitting_side(maps)
+    common = common_shift(maps, inside=inside) if len(maps) > 1 else (0.0, 0.0)
+    distance = float(np.hypot(*common))
+    about = common if distance <= config.limits.common_most else (0.0, 0.0)
     for one in seen:
-        if one.fits is not None:
-            one.measures["alignment"] = one.fits[inside].score
+        if one.maps is not None:
+            one.fit = fit_of(one.maps, inside=inside, tolerance=AlignmentConfig.tolerance_px, about=about)
+            one.measures["alignment"] = one.fit.score
+    done = "left out of account" if about == common else "held against them"
+    told = f"the masks lie off in common, by {common[0]:+.1f} columns and {common[1]:+.1f} rows: {done}"
+    return inside, [told] if distance > TELLING_PX else []
+
+
+def _judge(seen: Sequence[Seen], found: MaskedImages, config: QualityConfig) -> None:
+    """Give every pair its faults."""
+    for one in seen:
         record = found.records.get(one.image)
         frontal = record is None or record.view in ("pa", "ap")
         lungs = shows_lungs(record, config)
         one.faults += faults_of(one.measures, config.limits, lungs=lungs, frontal=frontal) if one.measures else []
-        one.faults += _mirrored(one, inside) if lungs else []
-    return inside
-
-
-def _mirrored(one: Seen, inside: str) -> list[Fault]:
-    """That a mask which does not fit would fit mirrored, or elsewhere."""
-    if one.fits is None or not any(fault["check"] == "misaligned mask" for fault in one.faults):
-        return []
-    fit = one.fits[inside]
-    if fit.is_mirrored:
-        return [{"check": "mirrored mask", "reason": "the mask fits better flipped left to right"}]
-    return []
+        if one.fit is not None and one.fit.is_mirrored and any(fault["check"] == MISALIGNED for fault in one.faults):
+            one.faults.append({"check": "mirrored mask", "reason": "the mask fits better flipped left to right"})
 
 
 def shows_lungs(record: PairRecord | None, config: QualityConfig) -> bool:
