@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, images, runs
+from nerp.cli import data, evaluate, evaluate_pairs, images, runs
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -37,13 +37,15 @@ EXAMPLES: dict[Callable[..., None], str] = {
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
-scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity.")
+scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity, alignment, quality.")
 scores.command(epilog="Example: nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json")(
     evaluate.segmentation
 )
 scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json")(
     evaluate.fidelity
 )
+scores.command(epilog="Example: nerp evaluate alignment /tmp/pairs --probe 4 --json")(evaluate_pairs.alignment)
+scores.command(epilog="Example: nerp evaluate quality /tmp/pairs --reject /tmp/kept --json")(evaluate_pairs.quality)
 app.add_typer(scores, name="evaluate")
 
 
