@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, images, runs
+from nerp.cli import data, evaluate, evaluate_sets, images, runs
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -44,6 +44,8 @@ scores.command(epilog="Example: nerp evaluate segmentation --train /tmp/pairs --
 scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json")(
     evaluate.fidelity
 )
+scores.command(epilog="Example: nerp evaluate integrity fake/ real/ --out told/")(evaluate_sets.integrity)
+scores.command(epilog="Example: nerp evaluate memorisation fake/ real/ --json")(evaluate_sets.memorisation)
 app.add_typer(scores, name="evaluate")
 
 
