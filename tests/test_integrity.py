@@ -1,4 +1,4 @@
-"""The patch discriminator tells what differs, says where and by which waves, and tells nothing where nothing differs."""
+"""The patch discriminator tells what differs, where and by which waves, and nothing where nothing differs."""
 
 import csv
 import json
@@ -31,6 +31,11 @@ def score(fake, real, **settings):
     return evaluate_integrity(IntegrityConfig(fake=str(fake), real=str(real), **kind))
 
 
+def opened(path):
+    with Image.open(path) as image:
+        return np.array(image)
+
+
 def test_the_waves_are_orthonormal():
     waves = cosine_waves().flatten(1)
     assert torch.allclose(waves @ waves.T, torch.eye(64), atol=1e-6)
@@ -46,10 +51,10 @@ def test_normal_noise_has_its_variance_in_every_wave_and_pi_over_two():
     assert torch.allclose(patch_features(levels + 20.0), features, atol=1e-2)
 
 
-def test_patches_lie_where_they_are_said_to():
+def test_patches_lie_where_they_are_said_to(generator):
     levels = torch.full((1, 256, 256), 100.0)
     top, left = patch_corner(17, 256)
-    levels[:, top : top + 64 : 2, left : left + 64] += 30.0
+    levels[:, top : top + 64, left : left + 64] += 9 * torch.randn(64, 64, generator=generator)
     energies = patch_features(levels)[0, :, :63].mean(1)
     assert places(256) == 7 and int(energies.argmax()) == 17
     assert (top, left) == (64, 96)
@@ -86,9 +91,10 @@ def test_a_discriminator_finds_the_place_and_the_wave(generator):
     features = patch_features(torch.cat([fake, real]))
     labels = [1] * 40 + [0] * 40
     logits = cross_validated_logits(features, labels, range(80), n_folds=4, generator=generator)
-    assert auroc(logits.mean(1).numpy(), labels) == 1.0
+    assert auroc(logits.mean(1).numpy(), labels) > 0.7
     by_place = auroc_by_place(logits, labels, 96)
-    assert by_place.shape == (2, 2) and by_place[0, 0] == 1.0
+    assert by_place.shape == (2, 2) and by_place[0, 0] > 0.99
+    assert np.abs(by_place.flatten()[1:] - 0.5).max() < 0.25
     by_wave = auroc_by_wave(features, labels)
     assert by_wave.shape == (8, 8) and by_wave[0, 0] == 0.5 and by_wave[0, 7] == 1.0
     assert abs(by_wave[5, 1] - 0.5) < 0.2
@@ -120,7 +126,7 @@ def test_textures_of_one_kind_are_not_told_apart_and_others_are(tmp_path):
 def resaved(source, target, ending, change):
     target.mkdir()
     for path in sorted(source.iterdir()):
-        change(np.asarray(Image.open(path)), target / f"{path.stem}{ending}")
+        change(opened(path), target / f"{path.stem}{ending}")
     return target
 
 
@@ -133,16 +139,15 @@ RESAVED = {
 
 
 @pytest.mark.parametrize("ending", RESAVED)
-@pytest.mark.parametrize("name", ["{0:08d}_000.png", "film{0}.png"])
+@pytest.mark.parametrize("name", ["{0:08d}_000.png", "film{0}.png"], ids=["patients", "no_patients"])
 def test_the_same_images_saved_again_are_not_told_apart(tmp_path, ending, name):
-    source = write_textures(tmp_path / "source", 30, name=name)
+    source = write_textures(tmp_path / "source", 16, name=name)
     again = resaved(source, tmp_path / "again", f".{ending}", RESAVED[ending])
-    result = score(again, source, n_resamples=200)
-    assert result["auroc"]["value"] == pytest.approx(0.5, abs=0.08)
-    assert result["auroc"]["ci95"][0] <= 0.5 <= result["auroc"]["ci95"][1]
+    result = score(again, source, n_resamples=0)
+    assert result["auroc"]["value"] == 0.5
     assert result["images"]["jpeg"] == (ending == "jpg")
     assert ("some files are JPEGs" in str(result["warnings"])) == (ending == "jpg")
-    assert ("the same images" in str(result["warnings"])) == (ending != "jpg")
+    assert "the same images" in str(result["warnings"])
 
 
 def test_all_are_read_on_equal_terms(tmp_path):
@@ -150,7 +155,7 @@ def test_all_are_read_on_equal_terms(tmp_path):
     small = sorted(write_textures(tmp_path / "small", 2, side=80, seed=1).iterdir())
     found = read_fairly(large, small, side=128)
     assert found.pixels.shape == (4, 80, 80) and found.pixels.dtype == torch.uint8 and found.side == 80
-    assert torch.equal(found.pixels[2], torch.from_numpy(np.asarray(Image.open(small[0]))))
+    assert torch.equal(found.pixels[2], torch.from_numpy(opened(small[0])))
     assert any("all were brought to 80 instead of 128" in text for text in found.warnings)
     assert any("generated images have 160 pixels, real ones 80" in text for text in found.warnings)
     assert read_fairly(large, large, side=128).warnings == []
@@ -173,7 +178,7 @@ def test_jpegs_of_several_qualities_are_told(tmp_path):
     again = read_fairly(sorted(source.iterdir()), sorted(coarse.iterdir()), side=96)
     assert torch.equal(
         again.pixels[:2],
-        torch.from_numpy(np.stack([np.asarray(Image.open(path)) for path in sorted(coarse.iterdir())])),
+        torch.from_numpy(np.stack([opened(path) for path in sorted(coarse.iterdir())])),
     )
 
 
@@ -191,8 +196,8 @@ def test_the_command_writes_pictures_and_json(tmp_path, nerp):
     assert any("12 of 14 images" in text for text in result["warnings"])
     assert any("generated images are of 12 patients or CTs" in text for text in result["warnings"])
     assert result["pictures"] == ["places.png", "waves.png", "patches.png"]
-    shapes = [Image.open(tmp_path / "told" / name).size for name in result["pictures"]]
-    assert shapes == [(3 * 96 + 8, 96), (256, 256), (8 * 64 + 7 * 4, 4 * 64 + 2 * 4 + 12)]
+    shapes = [opened(tmp_path / "told" / name).shape for name in result["pictures"]]
+    assert shapes == [(96, 3 * 96 + 8, 3), (256, 256, 3), (4 * 64 + 2 * 4 + 12, 8 * 64 + 7 * 4, 3)]
     assert len(result["telling"]["generated"]) == 12
     assert result["telling"]["generated"][0]["file"] in {path.name for path in fake.iterdir()}
     code, said, _ = nerp("evaluate", "integrity", fake, real, *keys)
@@ -254,7 +259,7 @@ def test_identical_folders_are_scored_with_a_warning(tmp_path):
     assert result["auroc"]["value"] == 0.5
     assert "the two sets are the same images: nothing can tell them apart" in result["warnings"]
     some = write_textures(tmp_path / "some", 20, seed=1)
-    Image.open(sorted(good.iterdir())[0]).save(some / "99999999_000.png")
+    Image.fromarray(opened(sorted(good.iterdir())[0])).save(some / "99999999_000.png")
     assert "1 images are in both sets" in str(score(some, good, n_resamples=0)["warnings"])
 
 

@@ -17,7 +17,8 @@ def test_white_noise_has_its_variance_at_every_frequency():
     spectra = radial_spectra(noise(200))
     assert spectra.shape == (200, 31)
     mean_power = 10 * (10 ** (spectra / 10)).mean(0).log10()
-    assert torch.allclose(mean_power, torch.full_like(mean_power, 20 * math.log10(3.0)), atol=0.25)
+    assert torch.allclose(mean_power[1:], torch.full_like(mean_power[1:], 20 * math.log10(3.0)), atol=0.25)
+    assert mean_power[0] < mean_power[1]  # the mean that is taken off
 
 
 def test_a_wave_lies_in_the_ring_of_its_frequency():
@@ -33,7 +34,7 @@ def test_brightness_turning_and_mirroring_do_not_count():
     images = noise(3)
     expected = radial_spectra(images)
     for same in (images + 50.0, images.flip(1), images.transpose(1, 2)):
-        assert torch.allclose(radial_spectra(torch.roll(same, 0)), expected, atol=0.8)
+        assert torch.allclose(radial_spectra(same), expected, atol=0.8)
     assert torch.allclose(radial_spectra(images + 50.0), expected, atol=1e-2)
     assert torch.allclose(radial_spectra(2 * images), expected + 20 * math.log10(2), atol=0.01)
 

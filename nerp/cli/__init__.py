@@ -45,7 +45,9 @@ scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor e
     evaluate.fidelity
 )
 scores.command(epilog="Example: nerp evaluate integrity fake/ real/ --out told/")(evaluate_sets.integrity)
-scores.command(epilog="Example: nerp evaluate memorisation fake/ real/ --json")(evaluate_sets.memorisation)
+scores.command(epilog="Example: nerp evaluate memorisation fake/ real/ --extractor efficientnet-lite0")(
+    evaluate_sets.memorisation
+)
 app.add_typer(scores, name="evaluate")
 
 

@@ -21,7 +21,7 @@ def radial_spectra(images: Tensor) -> Tensor:
     """The mean power of each ring of frequencies, in decibels, of every image.
 
     Each image has its mean taken off and is faded out by a Hann window, so that its borders add no edges. White noise
-    of variance v has 10 log10(v) in every ring.
+    of variance v has 10 log10(v) in every ring but the first, of which the mean takes a third.
 
     Args:
         images: (N, S, S) float32 grey levels; S even.
