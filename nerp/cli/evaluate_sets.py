@@ -10,19 +10,15 @@ import typer
 from nerp.cli import options as o
 from nerp.cli.output import answer, check_save, print_settings, progress
 
-Fake = Annotated[Path, typer.Argument(help="Folder of generated images.")]
-Real = Annotated[Path, typer.Argument(help="Folder of real images.")]
-PatientsFile = Annotated[
-    Path | None, typer.Option("--patients", help="CSV of files and patients; default: what records and names tell.")
-]
-
 
 def integrity(
-    fake: Fake,
-    real: Real,
+    fake: Annotated[Path, typer.Argument(help="Folder of generated images.")],
+    real: Annotated[Path, typer.Argument(help="Folder of real images.")],
     overrides: o.Overrides = None,
     *,
-    patients: PatientsFile = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV of files and patients; default: what records and names tell.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for pictures of what tells.")] = None,
     skip_bad: o.SkipBad = False,
     seed: o.Seed = None,
@@ -52,12 +48,14 @@ def integrity(
 
 
 def memorisation(
-    fake: Fake,
-    real: Real,
+    fake: Annotated[Path, typer.Argument(help="Folder of generated images.")],
+    real: Annotated[Path, typer.Argument(help="Folder of real images.")],
     overrides: o.Overrides = None,
     *,
     held_out: Annotated[Path | None, typer.Option(help="Folder of real images that were not learned from.")] = None,
-    patients: PatientsFile = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="CSV of files and patients; default: what records and names tell.")
+    ] = None,
     extractor: Annotated[
         str | None, typer.Option(help="Network of the features, or none. Default efficientnet-lite0.")
     ] = None,

@@ -82,11 +82,21 @@ def _numbered(first: Sequence[Hashable], second: Sequence[Hashable]) -> tuple[Te
 
 
 def picture_distance(first: Tensor, second: Tensor) -> Tensor:
-    """(N, M): 1 minus `likeness` of (N, S, S) and (M, S, S); 0 to 2."""
+    """(N, M): 1 minus `likeness`, 0 to 2.
+
+    Args:
+        first:  (N, S, S) from `flattened`.
+        second: (M, S, S) likewise.
+    """
     return 1.0 - likeness(first, second)
 
 
 def cosine_distance(first: Tensor, second: Tensor) -> Tensor:
-    """(N, M): 1 minus the cosine between (N, F) and (M, F) features; 0 to 2."""
+    """(N, M): 1 minus the cosine between features, 0 to 2.
+
+    Args:
+        first:  (N, F).
+        second: (M, F).
+    """
     units = [features / features.norm(dim=1, keepdim=True).clamp(min=1e-12) for features in (first, second)]
     return (1.0 - units[0] @ units[1].T).clamp(min=0.0)

@@ -18,7 +18,7 @@ from nerp.evaluation.folds import grouped_folds
 from nerp.evaluation.logistic import fit_logistic
 from nerp.evaluation.patches import BASIS, places
 
-PENALTY = 10.0
+PENALTY = 100.0
 """Of the squared weights, against the sum of the patches' losses."""
 
 
