@@ -16,7 +16,13 @@ from nerp.evaluation.fair_images import read_fairly
 from nerp.evaluation.folds import grouped_folds
 from nerp.evaluation.integrity import evaluate_integrity
 from nerp.evaluation.logistic import fit_logistic
-from nerp.evaluation.patch_discriminator import auroc_by_place, auroc_by_wave, cross_validated_logits, telling_patches
+from nerp.evaluation.patch_discriminator import (
+    auroc_by_place,
+    auroc_by_wave,
+    cross_validated_logits,
+    telling_patches,
+    widened,
+)
 from nerp.evaluation.patches import cosine_waves, patch_corner, patch_features, places
 from nerp.evaluation.set_settings import IntegrityConfig
 
@@ -109,13 +115,18 @@ def test_each_patch_is_judged_by_what_has_not_seen_its_patient(generator):
     assert logits.std() < 1e-3
 
 
+def test_the_interval_allows_for_the_discriminators():
+    assert widened((0.4, 0.7), 0.5, 5) == pytest.approx((0.35, 0.8))
+    assert widened((0.9, 1.0), 0.99, 5) == pytest.approx((0.855, 1.0))
+
+
 def test_textures_of_one_kind_are_not_told_apart_and_others_are(tmp_path):
-    one, other = (write_textures(tmp_path / str(seed), 60, seed=seed) for seed in (1, 2))
+    one, other = (write_textures(tmp_path / str(seed), 40, seed=seed) for seed in (1, 2))
     same = score(one, other, seed=3)
     low, high = same["auroc"]["ci95"]
     assert low <= 0.5 <= high and abs(same["auroc"]["value"] - 0.5) < 0.15
     assert same["spectrum"]["distance"]["value"] < 2 * same["spectrum"]["floor"]["value"]
-    grainy = write_textures(tmp_path / "grainy", 60, seed=3, grain=5.0)
+    grainy = write_textures(tmp_path / "grainy", 40, seed=3, grain=5.0)
     told = score(grainy, other)
     assert told["auroc"]["value"] > 0.99 and told["auroc"]["ci95"][0] > 0.9
     assert told["auroc_patch"]["value"] > 0.9
@@ -265,17 +276,17 @@ def test_identical_folders_are_scored_with_a_warning(tmp_path):
 
 def test_real_halves_are_not_told_apart_and_hospitals_are(real_data, tmp_path):
     images = sorted((real_data / "cxr-nih" / "images").iterdir())
-    patients = sorted({path.name[:8] for path in images})[:100]
+    patients = sorted({path.name[:8] for path in images})[:60]
     halves = [tmp_path / "one", tmp_path / "other"]
     for number, folder in enumerate(halves):
         folder.mkdir()
         for path in images:
             if path.name[:8] in patients[number::2]:
                 (folder / path.name).symlink_to(path)
-    low, high = score(*halves, side=256)["auroc"]["ci95"]
+    low, high = score(*halves, side=128)["auroc"]["ci95"]
     assert low <= 0.5 <= high
     chinese = tmp_path / "chinese"
     chinese.mkdir()
-    for path in sorted((real_data / "cxr-shenzhen" / "images").iterdir())[:60]:
+    for path in sorted((real_data / "cxr-shenzhen" / "images").iterdir())[:40]:
         (chinese / path.name).symlink_to(path)
-    assert score(chinese, halves[0], side=256)["auroc"]["value"] > 0.95
+    assert score(chinese, halves[0], side=128)["auroc"]["value"] > 0.9

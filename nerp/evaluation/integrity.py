@@ -19,6 +19,7 @@ from nerp.evaluation.patch_discriminator import (
     auroc_by_wave,
     cross_validated_logits,
     telling_patches,
+    widened,
 )
 from nerp.evaluation.patches import PATCH, patch_corner, patch_features, wave_frequencies
 from nerp.evaluation.score import Score
@@ -42,6 +43,7 @@ class Evidence:
         real:     the set of real ones.
         features: (N, P, 126) of their patches.
         logits:   (N, P) how generated each patch looks.
+        n_folds:  of the cross-validation.
     """
 
     images: FairImages
@@ -49,6 +51,7 @@ class Evidence:
     real: ImageSet
     features: Tensor
     logits: Tensor
+    n_folds: int
 
     @property
     def labels(self) -> list[int]:
@@ -111,7 +114,7 @@ def gather(
         features, labels, groups, n_folds=n_folds, generator=stream(settings.seed, 0, "folds")
     )
     warnings = cut_fake + cut_real + images.warnings + _warnings(fake, real, images, n_folds, settings.n_folds)
-    return Evidence(images, fake, real, features, logits), warnings
+    return Evidence(images, fake, real, features, logits, n_folds), warnings
 
 
 def _blocks(count: int) -> list[slice]:
@@ -161,7 +164,7 @@ def _scores(evidence: Evidence, settings: IntegrityConfig) -> dict[str, Any]:
             "cycles_per_pixel": [0.0, *(round(float(one), 4) for one in wave_frequencies())],
         },
         "telling": {"generated": telling(evidence, of_fake=True), "real": telling(evidence, of_fake=False)},
-        "images": {"side": side, "jpeg": evidence.images.compressed, "patches": n_patches},
+        "images": {"side": side, "jpeg": evidence.images.compressed, "patches": n_patches, "folds": evidence.n_folds},
         "fake": evidence.fake.counted,
         "real": evidence.real.counted,
     }
@@ -169,11 +172,12 @@ def _scores(evidence: Evidence, settings: IntegrityConfig) -> dict[str, Any]:
 
 def _image_score(evidence: Evidence, settings: IntegrityConfig) -> Score:
     scores, labels = evidence.logits.mean(1).numpy(), evidence.labels
-    interval = None
+    value, interval = auroc(scores, labels), None
     if settings.n_resamples:
         generator = stream(settings.seed, 0, "auroc")
-        interval = auroc_interval(scores, labels, evidence.groups, generator, n_resamples=settings.n_resamples)
-    return Score(auroc(scores, labels), interval, len(labels))
+        drawn = auroc_interval(scores, labels, evidence.groups, generator, n_resamples=settings.n_resamples)
+        interval = widened(drawn, value, evidence.n_folds)
+    return Score(value, interval, len(labels))
 
 
 def telling(evidence: Evidence, *, of_fake: bool) -> list[dict[str, Any]]:
