@@ -92,7 +92,7 @@ def small_data(tmp_path_factory) -> Path:
     for name in ("shenzhen", "cxr-shenzhen"):
         write_pairs(folder / name, 4)
     for number, name in enumerate(("radiographs", "fake", "real")):
-        shutil.copytree(write_pairs(folder / f"of_{name}", 4, seed=number) / "images", folder / name)
+        shutil.copytree(write_pairs(folder / f"of_{name}", 4, shape=(64, 80), seed=number) / "images", folder / name)
     (folder / "given.yaml").write_text(
         "ct: ct/\nlabels: labels/\nout: given_pairs/\nmask: {labels: lung_*, label_names: labels.csv}\n"
     )

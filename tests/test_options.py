@@ -10,12 +10,14 @@ from typer.main import get_command
 from nerp.cli import app
 from nerp.config.reading import leaf_types
 from nerp.evaluation.pair_settings import AlignmentConfig, QualityConfig
+from nerp.evaluation.set_settings import IntegrityConfig, MemorisationConfig
 from nerp.evaluation.settings import FidelityConfig
 from nerp.experiments.utility import SegmentationConfig
 from nerp.synthesis.config import RenderConfig, SynthesisConfig
 from nerp.training.config import Config
 
 CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig, AlignmentConfig, QualityConfig)
+CONFIGS += (IntegrityConfig, MemorisationConfig)
 
 
 @cache

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, evaluate_pairs, images, runs
+from nerp.cli import data, evaluate, evaluate_pairs, evaluate_sets, images, runs
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -46,6 +46,10 @@ scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor e
 )
 scores.command(epilog="Example: nerp evaluate alignment /tmp/pairs --probe 4 --json")(evaluate_pairs.alignment)
 scores.command(epilog="Example: nerp evaluate quality /tmp/pairs --reject /tmp/kept --json")(evaluate_pairs.quality)
+scores.command(epilog="Example: nerp evaluate integrity fake/ real/ --out told/")(evaluate_sets.integrity)
+scores.command(epilog="Example: nerp evaluate memorisation fake/ real/ --extractor efficientnet-lite0")(
+    evaluate_sets.memorisation
+)
 app.add_typer(scores, name="evaluate")
 
 
