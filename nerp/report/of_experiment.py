@@ -1,0 +1,67 @@
+"""The report of an experiment: a folder in which, or in whose folders, several evaluations left their results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nerp.report.compared import compared
+from nerp.report.examples import Shelves, examples
+from nerp.report.parts import Facts, Folded, Page, Part, Section, present
+from nerp.report.results import PATTERNS, SavedResult, is_result, read_result
+from nerp.report.run_parts import curve_sections, read_metrics
+from nerp.report.score_tables import result_section
+from nerp.report.settings import ReportConfig
+from nerp.report.shelf import Shelf
+from nerp.runs import RunFolder
+
+_LEAD = "What several evaluations found, side by side, and each by itself."
+
+
+def experiment_page(folder: Path, config: ReportConfig) -> Page | None:
+    """The report of a folder of results; None where it holds none.
+
+    Args:
+        folder: with results as JSON, in it or in its folders.
+        config: how much is shown.
+
+    Raises:
+        DataError: a result is damaged.
+    """
+    results = find_results(folder)
+    if not results:
+        return None
+    shelves = Shelves(Shelf(), config.images)
+    named = {name: SavedResult(name, one.kind, one.values) for name, one in results.items()}
+    n_warnings = sum(len(one.warnings) for one in results.values())
+    kinds = len({one.kind for one in results.values()})
+    parts: list[Part] = [
+        Facts({"results": str(len(results)), "kinds": str(kinds), "warnings": str(n_warnings)}),
+        *compared(results),
+        *(result_section(one, examples(one, shelves, config.worst)) for one in named.values()),
+        *_curves(folder),
+    ]
+    return Page(f"Experiment {folder.resolve().name}", _LEAD, present(*parts))
+
+
+def find_results(folder: Path) -> dict[str, SavedResult]:
+    """The results of a folder and of its folders, by names that tell them apart.
+
+    Raises:
+        DataError: a file called as a result is none.
+    """
+    found = {path.stem: read_result(path) for path in sorted(folder.glob("*.json")) if is_result(path)}
+    for pattern in PATTERNS:
+        for path in sorted(folder.glob(f"*/{pattern}")):
+            result = read_result(path)
+            found[f"{path.parent.name}: {result.name}" if result.name else path.parent.name] = result
+    return found
+
+
+def _curves(folder: Path) -> list[Section]:
+    """The metrics of runs that lie in the folder."""
+    runs = [RunFolder(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    parts: list[Part] = []
+    for run in runs:
+        sections = curve_sections(read_metrics(run.metrics)) if run.config.is_file() else []
+        parts += [Folded(f"Metrics of {run.path.name}", section.parts) for section in sections]
+    return [Section("Trainings", parts)] if parts else []

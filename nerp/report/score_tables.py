@@ -1,0 +1,105 @@
+"""Saved results as sections of a page: scores with intervals, warnings in words, what was left out, how it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nerp.report.parts import Folded, Notes, Part, Section, Table, Text, present
+from nerp.report.results import APART, SavedResult, SavedScore, is_number, is_score
+from nerp.report.words import KINDS, number, score_name, score_reading
+
+MOST_ROWS = 30
+"""Of a list within a result; the rest is counted."""
+HEAD = ("score", "value", "95 % interval", "n", "how it is read")
+LONG = 200
+"""Letters of a value that a table shows."""
+
+
+def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
+    """A result as a section.
+
+    Args:
+        result: of an evaluation.
+        extra:  pictures and charts of it.
+    """
+    lead = KINDS[result.kind][1] if result.kind in KINDS else ""
+    skipped = [(name,) for name in result.skipped[:MOST_ROWS]]
+    n_skipped = f"{len(result.skipped)} files were left out"
+    parts = present(
+        Text(lead),
+        Notes(result.warnings),
+        Table([score_row(one) for one in result.scores], HEAD, name=f"Scores: {result.title}"),
+        *extra,
+        *_lists(result.values),
+        *([Folded(n_skipped, [Table(skipped)])] if skipped else []),
+        Table(plain_rows(result.values), name=f"How it was done: {result.title}"),
+    )
+    return Section(result.title, parts)
+
+
+def score_row(score: SavedScore) -> tuple[str, ...]:
+    """Name, value, interval, count and reading of a score, as text."""
+    name = " / ".join((*map(_words, score.group), score_name(score.key)))
+    value = number(score.value) if score.value is not None else "not computed"
+    reading = score.reason if score.value is None and score.reason else score_reading(score.key)
+    return name, value, interval(score.ci95), number(score.n), reading
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    """`0.9 to 0.92`; nothing of None."""
+    return " to ".join(number(end) for end in ends) if ends else ""
+
+
+def plain_rows(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Settings, counts and names of a result, by dotted key; scores, lists of things and long texts are left out."""
+    rows = []
+    for key, value in values.items():
+        if (key in APART and not prefix) or key.startswith("per_") or is_score(value) or value is None:
+            continue
+        if isinstance(value, dict):
+            rows += [(f"{prefix}{key}", text)] if (text := _short(value)) else plain_rows(value, f"{prefix}{key}.")
+        elif text := _plain(value):
+            rows.append((f"{prefix}{key}", text))
+    return rows
+
+
+def _short(values: dict[str, Any]) -> str:
+    """`name inception, sha256 ab` of a small object of single values; empty for others."""
+    if not values or len(values) > 8 or any(isinstance(one, dict | list) for one in values.values()):
+        return ""
+    return _plain(", ".join(f"{key} {number(one)}" for key, one in values.items() if one is not None))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        simple = all(isinstance(one, str | int | float) for one in value) and len(value) <= 12
+        return ", ".join(map(number, value)) if simple else ""
+    text = number(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}…"
+
+
+def _lists(values: dict[str, Any]) -> list[Part]:
+    """Lists of objects that a result holds, such as neighbours or rejected pairs, folded."""
+    found: list[Part] = []
+    for key, rows in values.items():
+        if not isinstance(rows, list) or not rows or not all(isinstance(one, dict) for one in rows):
+            continue
+        head = tuple(dict.fromkeys(name for one in rows[:MOST_ROWS] for name in one))[:8]
+        cells = [tuple(_cell(one.get(name)) for name in head) for one in rows[:MOST_ROWS]]
+        more = "" if len(rows) <= MOST_ROWS else f", the first {MOST_ROWS}"
+        found.append(Folded(f"{_words(key)}: {len(rows)}{more}", [Table(cells, tuple(map(_words, head)), name=key)]))
+    return found
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(_cell(one) for one in value)
+    if isinstance(value, dict):
+        return _short(value)
+    return number(value) if is_number(value) or value is None else str(value)[:LONG]
+
+
+def _words(key: str) -> str:
+    """A key as people write it."""
+    return key.replace("_", " ")
