@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ SERIES = ("#060601", "#060602", "#060603", "#060604", "#060605", "#060606")
 NAMES = {INK: "ink", SOFT: "soft", LINE: "line", PALE: "pale", PAPER: "paper"}
 NAMES |= {colour: f"s{number}" for number, colour in enumerate(SERIES, start=1)}
 """Colours that stand for the page's own, `var(--ink)` and on, which differ in the dark."""
+Points: TypeAlias = "Sequence[float] | np.ndarray"
 MOST_POINTS = 500
 """Of a curve; longer ones are averaged down."""
 MOST_SERIES = len(SERIES)
@@ -56,7 +57,7 @@ def curve(steps: Sequence[float], values: Sequence[float]) -> str:
     return _svg(figure)
 
 
-def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, log_x: bool = False) -> str:
+def lines(series: Mapping[str, tuple[Points, Points]], *, log_x: bool = False) -> str:
     """Several curves in one panel, as SVG; the first six alone.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from nerp.report.compared import compared
 from nerp.report.examples import examples
 from nerp.report.parts import Chart, Charts, Folded, Gallery, Notes, Page, Part, Section, Table, Text, present
 from nerp.report.pictures import evenly
-from nerp.report.results import SavedResult
+from nerp.report.results import SavedResult, is_number
 from nerp.report.run_parts import read_metrics
 from nerp.report.score_tables import result_section
 from nerp.report.settings import ReportConfig
@@ -102,19 +103,21 @@ def grey_levels(side: Side) -> np.ndarray:
 def _metrics(sides: Sequence[Side]) -> list[Section]:
     """The metrics that several runs logged, over their steps."""
     logged = {side.name: read_metrics(RunFolder(side.folder).metrics) for side in sides[: figures.MOST_SERIES]}
-    charts = []
-    for key in sorted({key for rows in logged.values() for row in rows for key in row} - {"step"}):
-        points = {
-            name: [(row["step"], row[key]) for row in rows if isinstance(row.get(key), float)]
-            for name, rows in logged.items()
-        }
-        series = {name: tuple(zip(*some, strict=True)) for name, some in points.items() if len(some) > 1}
-        if len(series) > 1:
-            smooth = {name: (steps, figures.smoothed(np.asarray(values))) for name, (steps, values) in series.items()}
-            charts.append(
-                Chart(figures.lines(smooth), key, f"{key} over the steps of {', '.join(series)}", tuple(series))
-            )
+    keys = sorted({key for rows in logged.values() for row in rows for key in row} - {"step"})
+    charts = [chart for key in keys if (chart := _curves(key, logged)) is not None]
     return [Section("Metrics", [Text("Running means over the steps."), Charts(charts)])] if charts else []
+
+
+def _curves(key: str, logged: dict[str, list[dict[str, Any]]]) -> Chart | None:
+    """One metric of all runs that logged it; None where fewer than two did."""
+    series = {}
+    for name, rows in logged.items():
+        steps = [row["step"] for row in rows if is_number(row.get(key))]
+        if len(steps) > 1:
+            series[name] = (steps, figures.smoothed(np.array([row[key] for row in rows if is_number(row.get(key))])))
+    if len(series) < 2:
+        return None
+    return Chart(figures.lines(series), key, f"{key} over the steps of {', '.join(series)}", tuple(series))
 
 
 def _named(sides: Sequence[Side]) -> dict[str, SavedResult]:

@@ -159,18 +159,22 @@ def _scores(values: dict[str, Any], group: tuple[str, ...]) -> Iterator[SavedSco
 
 def _score(group: tuple[str, ...], key: str, values: dict[str, Any]) -> SavedScore:
     value = next(values[name] for name in VALUES if name in values)
-    ends, n = values.get("ci95"), values.get("n")
-    whole = isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends))
+    n = values.get("n")
     items = next((items_of(one) for name, one in values.items() if name.startswith("per_")), {})
     return SavedScore(
         group,
         key,
         None if value is None else float(value),
-        (float(ends[0]), float(ends[1])) if whole else None,
+        _ends(values.get("ci95")),
         n if isinstance(n, int) else None,
         str(values.get("reason", "")),
         items,
     )
+
+
+def _ends(value: Any) -> tuple[float, float] | None:
+    whole = isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+    return (float(value[0]), float(value[1])) if whole else None
 
 
 def _texts(value: object) -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +100,10 @@ def _rendered(record: PairRecord, scene: Scene) -> Iterator[View]:
 
 def _settings_for(mode: str, settings: PairSettings) -> PairSettings:
     """The record's settings in its own mode; of another mode with the defaults of physics."""
-    return settings if mode == settings.mode else replace(settings, mode=mode, **DEFAULTS)
+    if mode == settings.mode:
+        return settings
+    defaults: dict[str, Any] = dict(DEFAULTS)
+    return replace(settings, mode=mode, **defaults)
 
 
 def _chance(record: PairRecord, mode: str, renderer: Renderer) -> Chance:
