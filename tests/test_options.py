@@ -11,10 +11,11 @@ from nerp.cli import app
 from nerp.config.reading import leaf_types
 from nerp.evaluation.settings import FidelityConfig
 from nerp.experiments.utility import SegmentationConfig
+from nerp.report import ReportConfig
 from nerp.synthesis.config import RenderConfig, SynthesisConfig
 from nerp.training.config import Config
 
-CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig)
+CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig, ReportConfig)
 
 
 @cache

@@ -20,7 +20,7 @@ from nerp.report.settings import ReportConfig
 from nerp.report.sides import Side, open_sides
 from nerp.runs import RunFolder
 
-IMAGES_A_SIDE = 8
+IMAGES_A_SIDE = 6
 """Shown of each folder, at most, however many pairs a report of one set shows."""
 FOR_GREYS = 40
 """Images of a folder whose grey levels are counted."""

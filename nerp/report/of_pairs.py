@@ -90,6 +90,8 @@ _CAMERAS = (
 )
 
 
+MOST_OPEN = 24
+"""Settings that are shown without a click."""
 _VIEWS = {"pa": "PA", "ap": "AP"}
 MADE_AS = {
     "drr": "Line integrals of the CTs' attenuation (DRR)",
@@ -156,7 +158,10 @@ def _settings(dataset: dict, settings: dict) -> Section:
     names = dataset.get("label_names", {})
     labels = [(label, name, role) for role, known in names.items() for label, name in known.items()]
     folded = [Folded("Labels", [Table(labels)])] if labels else []
-    return Section("Settings", [Table(_rows(settings), name="Settings"), *folded])
+    rows = _rows(settings)
+    table = Table(rows, name="Settings")
+    shown = table if len(rows) <= MOST_OPEN else Folded(f"All {len(rows)} settings", [table])
+    return Section("Settings", [shown, *folded])
 
 
 def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:

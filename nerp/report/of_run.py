@@ -10,6 +10,7 @@ from nerp.report.parts import Facts, Folded, Page, Part, Section, Table, Text, p
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
 from nerp.report.shelf import Shelf
+from nerp.report.words import setting
 from nerp.runs import RunFolder
 from nerp.settings import flatten
 from nerp.training.config import Config, load_config
@@ -67,6 +68,6 @@ _PHANTOMS = "phantom radiographs in place of real ones, made of other phantoms"
 def _settings(config: Config) -> list[Part]:
     values, defaults = flatten(config), flatten(Config())
     left_out = {"run_dir", *(name for name in values if name.endswith("_dir"))}
-    shown = {name: str(value) for name, value in values.items() if name not in left_out}
+    shown = {name: setting(value) for name, value in values.items() if name not in left_out}
     changed = [(name, message) for name, message in shown.items() if values[name] != defaults[name]]
     return present(Table(changed, name="Changed settings"), Folded("Every setting", [Table(list(shown.items()))]))

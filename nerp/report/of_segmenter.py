@@ -14,6 +14,7 @@ from nerp.report.parts import Facts, Page, Part, Section, Table, present
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
 from nerp.report.shelf import Shelf
+from nerp.report.words import setting
 from nerp.runs import RunFolder
 
 _LEAD = "A U-Net learns from labelled pairs to outline a structure in radiographs."
@@ -43,8 +44,8 @@ def segmenter_page(folder: Path, report: ReportConfig) -> Page:
     steps = max((line["step"] for line in metrics), default=0)
     pace = settings["segmenter"]
     facts = {"steps": str(steps), "pixels": f"{pace['side']} × {pace['side']}", "pairs a step": str(pace["batch_size"])}
-    rows = [(key, str(value)) for key, value in settings.items() if key not in (*_PATHS, "segmenter")]
-    rows += [(f"segmenter.{key}", str(value)) for key, value in pace.items()]
+    rows = [(key, setting(value)) for key, value in settings.items() if key not in (*_PATHS, "segmenter")]
+    rows += [(f"segmenter.{key}", setting(value)) for key, value in pace.items()]
     parts: list[Part] = [
         Facts(facts),
         *result_sections(folder, Shelves(_tests(run, settings), report.images), report.worst),

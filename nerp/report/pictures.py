@@ -15,7 +15,7 @@ from nerp.report.parts import Outline, Picture
 
 MASK_COLOURS = ((255, 176, 0), (86, 180, 233), (230, 120, 190), (0, 190, 140), (240, 228, 66), (213, 94, 0))
 """Bright enough for a radiograph's every grey, and told apart by the colour-blind (after Okabe and Ito)."""
-FILL = 44
+FILL = 26
 """Opacity of a mask's inside, of 255."""
 
 

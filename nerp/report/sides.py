@@ -19,6 +19,7 @@ from nerp.report.results import SavedResult, read_results
 from nerp.report.run_parts import sample_paths
 from nerp.report.settings import ReportConfig
 from nerp.report.shelf import Found, Shelf, found_image, found_pair, found_tested
+from nerp.report.words import setting
 from nerp.runs import RunFolder
 from nerp.settings import flatten
 
@@ -106,7 +107,13 @@ def _side(name: str, folder: Path) -> Side:
         if not results:
             raise
         readers = []
-    return Side(name, folder, {"what": "images", "images": str(len(readers))}, {}, readers, results)
+    facts = {"what": "images", "images": str(len(readers)), **(_pixels(readers[0][1]()) if readers else {})}
+    return Side(name, folder, facts, {}, readers, results)
+
+
+def _pixels(first: Found) -> dict[str, str]:
+    height, width = first.image.shape[:2]
+    return {"pixels": f"{height} × {width} (the first)"}
 
 
 def _of_pairs(name: str, folder: Path, results: list[SavedResult]) -> Side:
@@ -158,9 +165,9 @@ def _images(folder: Path) -> list[tuple[str, Callable[[], Found]]]:
 def _flat(values: dict, prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": setting(value)}
     return flat
 
 
 def _texts(values: dict) -> dict[str, str]:
-    return {key: str(value) for key, value in values.items()}
+    return {key: setting(value) for key, value in values.items()}

@@ -37,6 +37,14 @@ SCORES = {
     "hd95": ("HD95", "95th percentile of the distance between borders; lower is better"),
     "hd": ("Hausdorff", "largest distance between borders; lower is better"),
     "asd": ("ASD", "average distance between borders; lower is better"),
+    "alignment": ("alignment", "1 where all borders fall on edges, about 0 by chance; higher is better"),
+    "agreement": (
+        "agreement of the borders as they are",
+        "1 where they fall on edges, -1 where these run the other way",
+    ),
+    "dx": ("shift that would fit better, columns", "0 where the masks lie right"),
+    "dy": ("shift that would fit better, rows", "0 where the masks lie right"),
+    "mirrored": ("part that fits better mirrored", "0 where nothing is flipped"),
     "auroc": ("AUROC", "0.5 is chance, 1 tells all apart"),
 }
 """How a score is called, and how it is read."""
@@ -59,3 +67,8 @@ def number(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def setting(value: object) -> str:
+    """A setting's value as text; `none` where there is none."""
+    return "none" if value is None else str(value)

@@ -29,8 +29,8 @@ from nerp.synthesis.dataset import SETTINGS, file_stem, generator_for
 from nerp.synthesis.environment import chance_generator, here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import open_synthesiser, plan_of, small_masks, with_reading
-from nerp.synthesis.recorded import check_weights, recorded_settings, recorded_volumes
 from nerp.synthesis.renderers import NEEDS_RUN
+from nerp.synthesis.rerendering import check_weights, recorded_settings, recorded_volumes
 from nerp.synthesis.settings import OF_SETS, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 

@@ -23,8 +23,8 @@ from nerp.runs import find_run
 from nerp.synthesis.chance import NOTHING, Chance, recorded_chance
 from nerp.synthesis.environment import chance_generator, repeatable
 from nerp.synthesis.generator import load_generator
-from nerp.synthesis.recorded import check_weights, recorded_settings, recorded_volumes
 from nerp.synthesis.renderers import NEEDS_RUN, RENDERERS, Renderer, Scene
+from nerp.synthesis.rerendering import check_weights, recorded_settings, recorded_volumes
 from nerp.synthesis.settings import DEFAULTS, PairSettings
 from nerp.volume import Volume
 
