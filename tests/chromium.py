@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -65,10 +66,8 @@ class Browser:
         return self
 
     def __exit__(self, *_) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(timeout=ANSWER_S)
         os.close(self._to)
         os.close(self._from)
@@ -117,9 +116,7 @@ class Browser:
     def open(self, path: Path, *, width: int = 1100, height: int = 900) -> None:
         """Load a file in a window of so many pixels, and wait until it is there."""
         self.events.clear()
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Page.navigate", url=path.resolve().as_uri())
         ends = time.monotonic() + ANSWER_S
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):

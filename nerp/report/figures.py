@@ -57,18 +57,15 @@ def curve(steps: Sequence[float], values: Sequence[float]) -> str:
     return _svg(figure)
 
 
-def lines(series: Mapping[str, tuple[Points, Points]], *, log_x: bool = False) -> str:
+def lines(series: Mapping[str, tuple[Points, Points]]) -> str:
     """Several curves in one panel, as SVG; the first six alone.
 
     Args:
         series: name, and abscissae and ordinates of each.
-        log_x:  whether the abscissa is logarithmic; values above 0 alone are then drawn.
     """
-    figure, panel = _panel(is_log=log_x)
+    figure, panel = _panel()
     for colour, (x, y) in zip(SERIES, series.values(), strict=False):
         panel.plot(*thinned(np.asarray(x, dtype=float), np.asarray(y, dtype=float)), color=colour, linewidth=1.4)
-    if log_x:
-        panel.set_xscale("log")
     return _svg(figure)
 
 
@@ -127,7 +124,7 @@ def thinned(places: np.ndarray, values: np.ndarray, most: int = MOST_POINTS) -> 
     return np.add.reduceat(places, starts) / counts, np.add.reduceat(values, starts) / counts
 
 
-def _panel(height: float = 1.9, *, is_log: bool = False) -> tuple[Figure, Axes]:
+def _panel(height: float = 1.9) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.3, height), layout="constrained")
@@ -138,7 +135,7 @@ def _panel(height: float = 1.9, *, is_log: bool = False) -> tuple[Figure, Axes]:
     for side, spine in panel.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(LINE)
-    for axis in (panel.yaxis,) if is_log else (panel.xaxis, panel.yaxis):
+    for axis in (panel.xaxis, panel.yaxis):
         _ticks(axis).set_params(nbins=4)
         cast("ScalarFormatter", axis.get_major_formatter()).set_useOffset(False)
     return figure, panel

@@ -35,8 +35,9 @@ def render(page: Page, largest: int = LARGEST) -> str:
         page:    what it shows.
         largest: bytes; where not even the smallest pictures keep to it, a warning says so.
     """
-    text = ""
-    for side in SIDES:
+    text, largest_side = "", max((max(one.image.shape[:2]) for one in _pictures(page.parts)), default=0)
+    first = next((side for side in reversed(SIDES) if side >= largest_side), SIDES[0])
+    for side in SIDES[SIDES.index(first) :]:
         text = _render(page, side)
         if len(text.encode()) <= largest:
             return text

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nerp.errors import DataError
-from nerp.report.words import KINDS, TYPICAL
+from nerp.report.words import KINDS, TYPICAL, without_folders
 
 PATTERNS = ("evaluation*.json", "scores.json")
 """Names of results that lie beside what was scored."""
@@ -104,7 +104,16 @@ def read_result(path: Path, name: str | None = None) -> SavedResult:
         raise DataError(f"{path} is no JSON ({error}); write the evaluation again or remove it") from error
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no scores: expected an object such as {{'dice': {{'mean': 0.9}}}}")
-    return SavedResult(_name(path) if name is None else name, _kind(values), values)
+    return SavedResult(_name(path) if name is None else name, _kind(values), _without_folders(values))
+
+
+def _without_folders(value: Any) -> Any:
+    """A JSON value whose texts tell no folder."""
+    if isinstance(value, dict):
+        return {without_folders(key): _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return without_folders(value) if isinstance(value, str) else value
 
 
 def is_result(path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 KINDS = {
     "fidelity": ("Fidelity", "How close the generated images are, as a set, to the real ones, in an extractor's eyes."),
     "alignment": ("Alignment", "Whether the masks' borders fall on edges of the images."),
@@ -38,10 +40,7 @@ SCORES = {
     "hd": ("Hausdorff", "largest distance between borders; lower is better"),
     "asd": ("ASD", "average distance between borders; lower is better"),
     "alignment": ("alignment", "1 where all borders fall on edges, about 0 by chance; higher is better"),
-    "agreement": (
-        "agreement of the borders as they are",
-        "1 where they fall on edges, -1 where these run the other way",
-    ),
+    "agreement": ("agreement of the borders", "as they are: 1 on edges, -1 where these run the other way"),
     "dx": ("shift that would fit better, columns", "0 where the masks lie right"),
     "dy": ("shift that would fit better, rows", "0 where the masks lie right"),
     "mirrored": ("part that fits better mirrored", "0 where nothing is flipped"),
@@ -67,6 +66,17 @@ def number(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def without_folders(text: str) -> str:
+    """A text whose absolute paths are files' names alone: folders name people and projects."""
+    if re.match(_ROOT, text) and ": " not in text:  # a path as a whole, whose folders' names may hold blanks
+        return re.split(r"[/\\]", text.rstrip("/\\"))[-1]
+    return _FOLDERS.sub("", text)
+
+
+_ROOT = r"(?:~?/|[A-Za-z]:[/\\])(?=[^\s/])"
+_FOLDERS = re.compile(rf"(?<![\w.:/\\]){_ROOT}(?:[^/\\\s'\",;]+[/\\])*")
 
 
 def setting(value: object) -> str:
