@@ -25,7 +25,7 @@ def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
     """
     lead = KINDS[result.kind][1] if result.kind in KINDS else ""
     skipped = [(name,) for name in result.skipped[:MOST_ROWS]]
-    n_skipped = f"{len(result.skipped)} files were left out"
+    n_skipped = f"Left out: {len(result.skipped)}"
     parts = present(
         Text(lead),
         Notes(result.warnings),
