@@ -51,18 +51,22 @@ ALIGNMENT = {
     },
     "warnings": [],
 }
+_COVERS = {"check": "area", "reason": "the mask covers 0.1 % of the image"}
 QUALITY = {
     "kind": "quality",
-    "rejected": [
-        {"name": "aaaaaaaaaaaa_001", "reasons": ["the mask covers 0.1 % of the image", "blank"]},
+    "rejected": score(0.25, 0.1, 0.4),
+    "pairs": [
+        {"file_name": "images/aaaaaaaaaaaa_001.png", "faults": [_COVERS, {"check": "blank", "reason": "blank"}]},
         {"name": "gone", "reasons": ["lungs cut by the border"]},
     ],
     "warnings": "one sentence",
 }
+SPECTRUM = {"frequencies": [0.1, 0.2, 0.3], "fake": {"mean": [9.0, 5.0, 1.0]}, "real": {"mean": [9.0, 6.0, 3.0]}}
 INTEGRITY = {
     "kind": "integrity",
     "auroc": score(0.93, 0.9, 0.96),
-    "spectrum": {"frequency": [0.1, 0.2], "real": [1, 2]},
+    "spectrum": SPECTRUM,
+    "by_place": {"auroc": [[0.5, 0.6], [0.7, 1.0]]},
 }
 MEMORISATION = {
     "kind": "memorisation",
@@ -108,14 +112,29 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
     for expected in (
         *("Fidelity", "11 to 13.5", "FID∞", "not computed", "needs 3 x 512 images", "floor / FID", "3.25"),
         *("no more than the 2048 features", "torn.png", "Left out: 1", "name inception", "lower is closer"),
-        *("Alignment", "Worst by score", "Quality of the pairs", "one sentence", "Rejected: 2", "gone: lungs cut by"),
-        *("the mask covers 0.1 % of the image; blank", "Integrity", "0.9 to 0.96", "Memorisation", "nearest: 03.png"),
+        *(
+            "Alignment",
+            "Worst by score",
+            "Quality of the pairs",
+            "one sentence",
+            "the reasons: 2",
+            "gone: lungs cut by",
+        ),
+        *(
+            "the mask covers 0.1 % of the image; blank",
+            "Integrity",
+            "0.9 to 0.96",
+            "by place: 0.50 to 1.00",
+            "generated and real images",
+            "Memorisation",
+            "nearest: 03.png",
+        ),
         *("distance 0.25", "Segmentation", "Classification", "arms / mixed / AUROC", "a key of the future: 2"),
     ):
         assert expected in text, expected
     assert "Jane" not in text and "/home" not in text and "fake fake, seed 0" in text
     assert text.count('class="bad"') == 2 + 1 + 2 + 2
-    assert len([alt for alt in page.alts if alt]) == 6 + 3 + 1 + 2 + 3
+    assert len([alt for alt in page.alts if alt]) == 6 + 3 + 1 + 1 + 2 + 3
 
 
 def test_the_worst_come_first_and_the_best_are_fewer():

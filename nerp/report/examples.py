@@ -20,7 +20,7 @@ NAMES = ("name", "id", "image", "fake", "synthetic", "file_name", "file", "pair"
 """Keys under which a result's entries name the image that they speak of."""
 OTHERS = ("real", "neighbour", "nearest", "training")
 """Keys under which they name the one that it is near to."""
-REASONS = ("reasons", "reason")
+REASONS = ("reasons", "reason", "faults")
 MOST_ROWS = 12
 
 
@@ -120,8 +120,8 @@ def _faults(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
         rows = _entries(value) if isinstance(value, list) else _by_name(value)
         reasons = {name: _reason(row) for name, row in rows.items() if any(row.get(word) for word in REASONS)}
         if reasons and not key.startswith("per_"):
-            captions = {name: f"{name}: {why}" for name, why in list(reasons.items())[:worst]}
-            title = f"{key.replace('_', ' ').capitalize()}: {len(reasons)}"
+            captions = {name: f"{Path(name).stem}: {why}" for name, why in list(reasons.items())[:worst]}
+            title = f"Rejected, with the reasons: {len(reasons)}"
             parts += _shown(title, captions, shelves, ("rejected", True))
     return parts
 
@@ -131,7 +131,8 @@ def _reason(row: dict[str, Any]) -> str:
     if isinstance(value, list):
         return "; ".join(_reason({"reason": one}) for one in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {number(one)}" for key, one in value.items())
+        told = next((value[word] for word in REASONS if value.get(word)), None)
+        return str(told) if told else ", ".join(f"{key} {number(one)}" for key, one in value.items())
     return str(value)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nerp.report.parts import Folded, Notes, Part, Section, Table, Text, present
+from nerp.report.result_charts import result_charts
 from nerp.report.results import APART, SavedResult, SavedScore, is_number, is_score
 from nerp.report.words import KINDS, number, score_name, score_reading
 
@@ -30,6 +31,7 @@ def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
         Text(lead),
         Notes(result.warnings),
         Table([score_row(one) for one in result.scores], HEAD, name=f"Scores: {result.title}"),
+        *result_charts(result),
         *extra,
         *_lists(result.values),
         *([Folded(n_skipped, [Table(skipped)])] if skipped else []),

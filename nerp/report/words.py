@@ -44,6 +44,8 @@ SCORES = {
     "dx": ("shift that would fit better, columns", "0 where the masks lie right"),
     "dy": ("shift that would fit better, rows", "0 where the masks lie right"),
     "mirrored": ("part that fits better mirrored", "0 where nothing is flipped"),
+    "distance": ("distance of the spectra", "lower is closer; the floor is that of two halves of the real images"),
+    "auroc_patch": ("AUROC of single patches", "0.5 is chance, 1 tells all apart"),
     "auroc": ("AUROC", "0.5 is chance, 1 tells all apart"),
 }
 """How a score is called, and how it is read."""
