@@ -19,7 +19,7 @@ from nerp.report.compared import disagreements
 from nerp.report.examples import Shelves, examples, per_image
 from nerp.report.parts import Section
 from nerp.report.results import SavedResult, read_result, read_results
-from nerp.report.score_tables import plain_rows, score_row
+from nerp.report.score_tables import plain_rows, score_row, score_table
 from nerp.report.shelf import Shelf
 from nerp.report.sides import names_of
 from nerp.report.words import without_folders
@@ -110,7 +110,7 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
     text = words(write_report(ReportConfig(folders=(str(pairs),), images=(str(real),), worst=2)))
     page = check_page(text)
     for expected in (
-        *("Fidelity", "11 to 13.5", "FID∞", "not computed", "needs 3 x 512 images", "floor / FID", "3.25"),
+        *("Fidelity", "11 to 13.5", "FID∞", "not computed", "needs 3 x 512 images", "real against real", "3.25"),
         *("no more than the 2048 features", "torn.png", "Left out: 1", "name inception", "lower is closer"),
         *(
             "Alignment",
@@ -199,6 +199,15 @@ def test_a_row_says_how_it_is_read():
     assert row == ("KID", "0.5", "0.25 to 0.75", "7", "lower is closer; without bias, so that it may fall below 0")
 
 
+def test_a_floor_stands_beside_its_score_and_a_single_extractor_is_not_repeated():
+    alone = {**FIDELITY, "extractors": {"inception": {"fid": score(12.5), "floor": {"fid": score(3.25)}}}}
+    table = score_table(saved(alone))
+    assert table.head[4] == "real against real"
+    assert [(row[0], row[4]) for row in table.rows] == [("FID", "3.25"), ("FID∞", ""), ("KID", "")]
+    both = {**alone, "extractors": {**alone["extractors"], "other": {"fid": score(99.0), "floor": {"fid": score(9.0)}}}}
+    assert ("extractors / other / FID", "9") in [(row[0], row[4]) for row in score_table(saved(both)).rows]
+
+
 def test_paths_lose_their_folders():
     told = {
         "/home/Jane Doe/pairs": "pairs",
@@ -233,7 +242,7 @@ def test_several_folders_are_compared(pairs, tmp_path):
         *("32 × 24", "40 × 60 (the first)", "SHA-256 of metadata.jsonl", "1 "),
     ):
         assert expected in text, expected
-    assert len(re.findall(r'<img alt="[^"]+', text)) == 6 + 5 + 3 + 4 + 2 + 1 + 1
+    assert len(re.findall(r'<img alt="[^"]+', text)) == 6 + 5 + 3 + 6 + 1 + 1 + 1
 
 
 def test_runs_are_compared_by_their_curves(tmp_path):

@@ -17,7 +17,8 @@ PATTERNS = ("evaluation*.json", "scores.json")
 VALUES = ("value", "mean")
 DEEPEST = 5
 """How far into a result scores are looked for."""
-APART = ("warnings", "skipped", "kind")
+APART = ("warnings", "skipped", "kind", "extractors", "primary")
+"""Keys that a result's section shows elsewhere than among its settings and counts."""
 
 
 @dataclass(frozen=True)

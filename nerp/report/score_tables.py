@@ -13,6 +13,8 @@ from nerp.report.words import KINDS, number, score_name, score_reading
 MOST_ROWS = 30
 """Of a list within a result; the rest is counted."""
 HEAD = ("score", "value", "95 % interval", "n", "how it is read")
+FLOOR = "floor"
+"""Group of the scores that two halves of the real images have against each other."""
 LONG = 200
 """Letters of a value that a table shows."""
 
@@ -26,18 +28,42 @@ def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
     """
     lead = KINDS[result.kind][1] if result.kind in KINDS else ""
     skipped = [(name,) for name in result.skipped[:MOST_ROWS]]
+    rows, primary = plain_rows(result.values), result.values.get("primary")
+    advice = f" Go by {score_name(primary)} first." if isinstance(primary, str) else ""
     n_skipped = f"Left out: {len(result.skipped)}"
     parts = present(
-        Text(lead),
+        Text(lead + advice),
         Notes(result.warnings),
-        Table([score_row(one) for one in result.scores], HEAD, name=f"Scores: {result.title}"),
+        score_table(result),
         *result_charts(result),
         *extra,
         *_lists(result.values),
         *([Folded(n_skipped, [Table(skipped)])] if skipped else []),
-        Table(plain_rows(result.values), name=f"How it was done: {result.title}"),
+        *([Folded("How it was done", [Table(rows, name=f"How it was done: {result.title}")])] if rows else []),
     )
     return Section(result.title, parts)
+
+
+def score_table(result: SavedResult) -> Table:
+    """The scores of a result; where it has a floor, each beside what real images have against real ones."""
+    scores = [one for one in result.scores if not _is_repeated(one, result)]
+    floors = {(one.group[:-1], one.key): one for one in scores if one.group[-1:] == (FLOOR,)}
+    named = f"Scores: {result.title}"
+    if not floors:
+        return Table([score_row(one) for one in scores], HEAD, named)
+    rows = []
+    for one in scores:
+        if one.group[-1:] != (FLOOR,):
+            floor = floors.get((one.group, one.key))
+            *row, reading = score_row(one)
+            rows.append((*row, "" if floor is None else number(floor.value), reading))
+    return Table(rows, (*HEAD[:-1], "real against real", HEAD[-1]), named)
+
+
+def _is_repeated(score: SavedScore, result: SavedResult) -> bool:
+    """Whether a score of the only extractor stands at the top, too."""
+    extractors = result.values.get("extractors")
+    return score.group[:1] == ("extractors",) and isinstance(extractors, dict) and len(extractors) == 1
 
 
 def score_row(score: SavedScore) -> tuple[str, ...]:
