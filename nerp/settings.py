@@ -38,19 +38,20 @@ class Settings:
         return f"{cls.SECTION}.{name}" if cls.SECTION else name
 
 
-def number(default: Any, low: float = -math.inf, high: float = math.inf) -> Any:
-    """A field whose number lies in [low, high]; or, given a tuple, that many such numbers.
+def number(default: Any, low: float = -math.inf, high: float = math.inf, *, length: int | None = None) -> Any:
+    """A field whose number lies in [low, high]; or, given a tuple or a length, that many such numbers.
 
     Args:
         default: a number, a tuple of numbers, or none where the setting may be left out.
         low:     least value allowed.
         high:    largest value allowed.
+        length:  how many numbers, where the default does not tell.
 
     Returns:
         What `dataclasses.field` returns.
     """
-    length = {"length": len(default)} if isinstance(default, tuple) else {}
-    return field(default=default, metadata={"low": low, "high": high, **length})
+    length = len(default) if isinstance(default, tuple) else length
+    return field(default=default, metadata={"low": low, "high": high, **({"length": length} if length else {})})
 
 
 def limits(default: tuple[float, float] | None, low: float, high: float) -> Any:

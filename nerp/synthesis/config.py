@@ -107,7 +107,7 @@ class ImageConfig(Settings):
     run: str | None = None
     out: str | None = None
     mode: str | None = None
-    shape: tuple[int, int] | None = number(None, 1, LARGEST_SIDE)
+    shape: tuple[int, int] | None = number(None, 1, LARGEST_SIDE, length=2)
     device: str = choice("auto", "cpu", "cuda")
     backend: str = choice("auto", "reference", "cpu", "cuda")
     camera: ViewSettings = section(ViewSettings)
