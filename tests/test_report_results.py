@@ -71,7 +71,14 @@ INTEGRITY = {
 MEMORISATION = {
     "kind": "memorisation",
     "copies": score(0.1),
-    "neighbours": [{"fake": "aaaaaaaaaaaa_000.png", "real": "03.png", "distance": 0.25, "flagged": True}],
+    "nearest": [
+        {
+            "file": "aaaaaaaaaaaa_000.png",
+            "flagged_by": ["features"],
+            "pixels": {"nearest": "02.png", "distance": 0.5},
+            "features": {"nearest": "03.png", "distance": 0.25},
+        },
+    ],
 }
 OLD_SEGMENTATION = {"dice": {"mean": 0.9, "ci95": [0.8, 0.95], "n": 3, "per_image": {"00": 0.2, "01": 0.9, "02": 0.95}}}
 CLASSIFICATION = {"kind": "classification", "arms": {"real": {"auroc": score(0.8)}, "mixed": {"auroc": score(0.85)}}}
@@ -129,7 +136,13 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
             "Memorisation",
             "nearest: 03.png",
         ),
-        *("distance 0.25", "Segmentation", "Classification", "arms / mixed / AUROC", "a key of the future: 2"),
+        *(
+            "pixels distance 0.5, features distance 0.25",
+            "Segmentation",
+            "Classification",
+            "arms / mixed / AUROC",
+            "a key of the future: 2",
+        ),
     ):
         assert expected in text, expected
     assert "Jane" not in text and "/home" not in text and "fake fake, seed 0" in text
@@ -206,6 +219,26 @@ def test_a_floor_stands_beside_its_score_and_a_single_extractor_is_not_repeated(
     assert [(row[0], row[4]) for row in table.rows] == [("FID", "3.25"), ("FID∞", ""), ("KID", "")]
     both = {**alone, "extractors": {**alone["extractors"], "other": {"fid": score(99.0), "floor": {"fid": score(9.0)}}}}
     assert ("extractors / other / FID", "9") in [(row[0], row[4]) for row in score_table(saved(both)).rows]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"fake": "a.png", "real": "b.png", "distance": 0.5, "flagged": True},
+        {"file": "a.png", "flagged_by": [], "pixels": {"nearest": "b.png", "distance": 0.5}},
+        {"name": "a.png", "neighbour": "b.png", "pixels": {"nearest": "c.png"}},
+    ],
+)
+def test_neighbours_are_found_wherever_they_stand(row, tmp_path):
+    for name, grey in (("own", 10), ("real", 200)):
+        (tmp_path / name).mkdir()
+        for one in "abc":
+            Image.fromarray(np.full((8, 8), grey, np.uint8)).save(tmp_path / name / f"{one}.png")
+    shelves = Shelves(Shelf().add_images(tmp_path / "own"), [str(tmp_path / "real")])
+    (section,) = examples(saved({"nearest": [row]}), shelves, 3)
+    fake, real = section.parts[-1].pictures
+    assert fake.caption.startswith("a.png") and real.caption == "nearest: b.png"
+    assert (fake.image == 10).all() and (real.image == 200).all()
 
 
 def test_paths_lose_their_folders():

@@ -20,6 +20,8 @@ NAMES = ("name", "id", "image", "fake", "synthetic", "file_name", "file", "pair"
 """Keys under which a result's entries name the image that they speak of."""
 OTHERS = ("real", "neighbour", "nearest", "training")
 """Keys under which they name the one that it is near to."""
+FLAGS = ("flagged_by", "flagged", "is_copy", "copy")
+"""Keys under which they say that it is too near."""
 REASONS = ("reasons", "reason", "faults")
 MOST_ROWS = 12
 
@@ -173,22 +175,30 @@ _COUPLES = "Each generated image, and after it the real one that is nearest to i
 
 
 def _couple(row: Any) -> tuple[str, str] | None:
-    """The names of an image and of its neighbour."""
+    """The names of an image and of its neighbour: in the space that flags it, else in the first that tells one."""
     if not isinstance(row, dict):
         return None
     one = next((row[key] for key in NAMES if isinstance(row.get(key), str)), None)
-    other = next((row[key] for key in OTHERS if isinstance(row.get(key), str)), None)
+    flagged = [row[name] for name in row.get("flagged_by") or () if isinstance(row.get(name), dict)]
+    places = [row, *flagged, *(value for value in row.values() if isinstance(value, dict))]
+    other = next((place[key] for place in places for key in OTHERS if isinstance(place.get(key), str)), None)
     return (one, other) if one is not None and other is not None else None
+
+
+def _numbers(row: dict[str, Any]) -> str:
+    """The numbers of an entry, and of what it holds, in words."""
+    nested = {f"{key} {name}": one for key, value in row.items() for name, one in items_of(value).items()}
+    found = {**items_of(row), **nested}
+    return ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in found.items())
 
 
 def _side_by_side(row: dict[str, Any], shelves: Shelves) -> Sequence[Picture]:
     couple = _couple(row)
     if couple is None:
         return []
-    numbers = ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in items_of(row).items())
     found = (shelves.own.get(couple[0]), shelves.get_other(couple[1]))
-    captions = (f"{couple[0]} · {numbers}", f"nearest: {couple[1]}")
-    is_bad = any(row.get(word) is True for word in ("flagged", "is_copy", "copy"))
+    captions = (f"{couple[0]} · {_numbers(row)}", f"nearest: {couple[1]}")
+    is_bad = any(row.get(word) for word in FLAGS)
     return [
         one.picture(f"radiograph {name}", caption, is_bad=is_bad)
         for one, name, caption in zip(found, couple, captions, strict=True)
