@@ -80,7 +80,12 @@ def interval(ends: tuple[float, float] | None) -> str:
 
 
 def plain_rows(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Settings, counts and names of a result, by dotted key; scores, lists of things and long texts are left out."""
+    """Settings, counts and names of a result, by dotted key; scores and lists of things are left out.
+
+    Args:
+        values: the JSON object.
+        prefix: what stands before each key.
+    """
     rows = []
     for key, value in values.items():
         if (key in APART and not prefix) or key.startswith("per_") or is_score(value) or value is None:
