@@ -137,6 +137,13 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
+    def becomes(self, expression: str, value, limit_s: float = 10.0) -> bool:
+        """Whether an expression comes to give a value in time: some events of a page wait for their turn."""
+        ends = time.monotonic() + limit_s
+        while (found := self.value(expression)) != value and time.monotonic() < ends:
+            time.sleep(0.02)
+        return found == value
+
     def press(self, key: str, text: str = "", *, modifiers: int = 0) -> None:
         """Press and release a key, such as `ArrowRight`, or `m` with the text `m`."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}

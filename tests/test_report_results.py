@@ -326,6 +326,15 @@ def test_an_experiment_is_what_several_evaluations_left(tmp_path):
     assert "not: a result" not in text
 
 
+def test_results_of_a_folder_of_images_are_shown_with_them(tmp_path):
+    folder = write_pairs(tmp_path / "films", 5)
+    (folder / "evaluation.json").write_text(json.dumps({"kind": "alignment", "per_image": {"03": {"score": 0.1}}}))
+    text = words(write_report(ReportConfig(folders=(str(folder),), pairs=3)))
+    check_page(text)
+    assert "Images films" in text and "3 of 5, evenly spread" in text and "03 · score 0.1" in text
+    assert text.count('class="mask"') == 3 + 1
+
+
 def test_a_segmenters_worst_images_are_shown_with_both_masks(tmp_path):
     tests = write_pairs(tmp_path / "tests", 4)
     run = tmp_path / "run"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from nerp.data.folders import find_pairs, find_radiographs
 from nerp.data.pairs import DATASET, RECORDS, read_dataset, read_records
@@ -22,6 +23,9 @@ from nerp.report.shelf import Found, Shelf, found_image, found_pair, found_teste
 from nerp.report.words import setting
 from nerp.runs import RunFolder
 from nerp.settings import flatten
+
+Readers: TypeAlias = "Sequence[tuple[str, Callable[[], Found]]]"
+"""Names of images, and what reads each."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Side:
     folder: Path
     facts: dict[str, str]
     settings: dict[str, str]
-    readers: Sequence[tuple[str, Callable[[], Found]]]
+    readers: Readers
     results: Sequence[SavedResult]
     is_run: bool = False
 
@@ -102,7 +106,7 @@ def _side(name: str, folder: Path) -> Side:
     if RunFolder(folder).config.is_file():
         return _of_run(name, folder, results)
     try:
-        readers = _images(folder)
+        readers = images_of(folder)
     except DataError:
         if not results:
             raise
@@ -151,8 +155,8 @@ def _is_path(key: str) -> bool:
     return key.endswith("_dir") or key in ("train", "test", "out", "weights")
 
 
-def _images(folder: Path) -> list[tuple[str, Callable[[], Found]]]:
-    """Readers of a folder's images, with their masks where it has some."""
+def images_of(folder: Path) -> list[tuple[str, Callable[[], Found]]]:
+    """Readers of a folder's images, by name, with their masks where it has some; errors as `find_radiographs`."""
     try:
         pairs = find_pairs(folder)[0] if (folder / "masks").is_dir() else []
     except NerpError:
