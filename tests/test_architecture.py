@@ -28,7 +28,8 @@ LAYERS: list[set[str]] = [
     {"nerp.data", "nerp.projection"},
     {"nerp.networks", "nerp.physics"},
     {"nerp.evaluation", "nerp.training"},
-    {"nerp.experiments", "nerp.report", "nerp.synthesis"},
+    {"nerp.experiments", "nerp.synthesis"},
+    {"nerp.report"},
     {"nerp.cli"},
     {"nerp.__main__"},
 ]
@@ -39,7 +40,9 @@ LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in laye
 HOMES = {
     "PIL": {"nerp.data", "nerp.training"},
     "SimpleITK": {"nerp.formats", "nerp.label_maps"},
+    "jinja2": {"nerp.report"},
     "lightning_fabric": {"nerp.training"},
+    "markupsafe": {"nerp.report"},
     "matplotlib": {"nerp.report"},
     "monai": {"nerp.networks"},
     "nibabel": {"nerp.formats", "nerp.headers", "nerp.label_maps"},

@@ -13,11 +13,12 @@ from nerp.evaluation.pair_settings import AlignmentConfig, QualityConfig
 from nerp.evaluation.set_settings import IntegrityConfig, MemorisationConfig
 from nerp.evaluation.settings import FidelityConfig
 from nerp.experiments.utility import SegmentationConfig
+from nerp.report import ReportConfig
 from nerp.synthesis.config import RenderConfig, SynthesisConfig
 from nerp.training.config import Config
 
 CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig, AlignmentConfig, QualityConfig)
-CONFIGS += (IntegrityConfig, MemorisationConfig)
+CONFIGS += (IntegrityConfig, MemorisationConfig, ReportConfig)
 
 
 @cache

@@ -16,8 +16,10 @@ from nerp.data.pair_writer import PairWriter
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.report import figures, write_report
-from nerp.report.of_pairs import camera_angles
+from nerp.report.parts import Outline
+from nerp.report.pictures import MASK_COLOURS, overlay
 from nerp.report.run_parts import read_metrics
+from nerp.report.set_charts import camera_angles
 from nerp.training.config import Config, load_config
 
 SETTINGS = {
@@ -66,17 +68,18 @@ def words(path) -> str:
     return path.read_text().replace("<wbr>", "")
 
 
-def images_in(text: str) -> list[np.ndarray]:
-    coded = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+def pictures_in(text: str) -> list[np.ndarray]:
+    """The images of a page, without the masks above them."""
+    coded = re.findall(r'<img alt="[^"]+"[^>]* src="data:image/png;base64,([^"]+)"', text)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each)))) for each in coded]
 
 
 def assert_stands_alone(text: str):
     assert "Research use; not for diagnosis" in text
-    assert "<script" not in text
-    assert not re.search(r'(src|href)="(?!data:)', text)
-    assert "http" not in text
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert "http" not in text.replace("http-equiv", "")
     assert "url(" not in text
+    assert "None" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
 
 
 def test_report_of_pairs_stands_alone_and_shows_what_there_is(pairs):
@@ -84,7 +87,9 @@ def test_report_of_pairs_stands_alone_and_shows_what_there_is(pairs):
     assert_stands_alone(text)
     assert "24 labelled radiographs from 2 CTs" in text
     assert "20 pairs, evenly spread" in text
-    assert len(images_in(text)) == 20 + 1
+    assert len(pictures_in(text)) == 20
+    assert text.count('class="mask"') == 20
+    assert text.count('<svg role="img"') == 1
     assert "The same in every pair: labelled tissue cut off by the border 2 %." in text
     assert "source to detector 1800 mm" in text
     assert "thickness_mm" in text
@@ -122,7 +127,8 @@ def test_report_of_a_run_shows_curves_samples_and_changed_settings(run):
     text = words(write_report(run))
     assert_stands_alone(text)
     assert "100 of 500 steps" in text
-    assert len(images_in(text)) == 1 + 6 + 1
+    assert len(pictures_in(text)) == 1 + 6
+    assert text.count('<svg role="img"') == 1
     assert "Constant: adversarial 0.7." in text
     assert "step 90: learned radiographs" in text
     assert "phantom radiographs in place of real ones" in text
@@ -134,7 +140,7 @@ def test_report_of_a_run_that_has_only_begun(tmp_path):
     save_settings(Config(), tmp_path / "config.yaml")
     text = words(write_report(tmp_path))
     assert "0 of 100000 steps" in text
-    assert not images_in(text)
+    assert not pictures_in(text)
 
 
 def test_report_of_damaged_pairs_says_what_is_lacking(pairs):
@@ -170,14 +176,16 @@ def test_metrics_take_the_last_word_on_a_step_and_name_damage(tmp_path):
         read_metrics(path)
 
 
-def test_outline_is_the_masks_inner_edge():
+def test_a_masks_layer_is_its_inner_edge_over_a_faint_inside():
     mask = np.zeros((6, 6), bool)
     mask[1:5, 1:5] = True
-    drawn = np.asarray(Image.open(io.BytesIO(figures.outlined(np.full((6, 6), 9, np.uint8), mask))))
-    edge = (drawn == figures.AMBER).all(axis=-1)
+    layer = overlay([Outline(mask)])
+    edge = layer[..., 3] == 255
     assert edge.sum() == 12
     assert not edge[2:4, 2:4].any()
-    assert (drawn[~edge] == 9).all()
+    assert (layer[edge][:, :3] == MASK_COLOURS[0]).all()
+    assert (layer[2:4, 2:4, 3] > 0).all() and (layer[2:4, 2:4, 3] < 64).all()
+    assert not layer[~mask].any()
 
 
 def test_smoothing_is_a_mean_that_leaves_gaps_out():

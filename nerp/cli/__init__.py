@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, evaluate_pairs, evaluate_sets, images, runs
+from nerp.cli import data, evaluate, evaluate_pairs, evaluate_sets, images, report, runs
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -31,7 +31,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     "-o /tmp/pairs",
     images.replay: "nerp replay /tmp/pairs/metadata.jsonl --index 1 --ct ct/ --labels labels/ -o /tmp/again",
     data.data: "nerp data ~/datasets",
-    runs.report: "nerp report runs/demo",
+    report.report: "nerp report runs/demo",
     runs.info: "nerp info",
 }
 for command, example in EXAMPLES.items():

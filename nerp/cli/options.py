@@ -199,10 +199,15 @@ def run_and_overrides(arguments: list[str] | None) -> tuple[str | None, list[str
     Raises:
         UsageError: more than one that is no key=value.
     """
-    overrides = [item for item in arguments or [] if "=" in item and not Path(item).exists()]
-    others = [item for item in arguments or [] if item not in overrides]
+    others, overrides = folders_and_overrides(arguments)
     if len(others) > 1:
         raise UsageError(
             f"got {len(others)} run folders ({', '.join(others)}); expected one, and settings as key=value"
         )
     return (others[0] if others else None), overrides
+
+
+def folders_and_overrides(arguments: list[str] | None) -> tuple[list[str], list[str]]:
+    """The folders among some arguments, and the `key=value` ones."""
+    overrides = [item for item in arguments or [] if "=" in item and not Path(item).exists()]
+    return [item for item in arguments or [] if item not in overrides], overrides

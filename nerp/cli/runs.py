@@ -1,8 +1,7 @@
-"""Commands about runs and this machine: train, report, info."""
+"""Commands about runs and this machine: train, info."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,13 +32,6 @@ def train(
 
     with bars() as move:
         print(train_run(settings, progress=move))
-
-
-def report(folder: Annotated[Path, typer.Argument(help="A RUN or a PAIRS folder.")]) -> None:
-    """Write one static HTML page about a run or a set of pairs."""
-    from nerp.report import write_report
-
-    print(write_report(folder))
 
 
 def info(as_json: o.AsJson = False) -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from nerp.camera import Camera, view_angles
-from nerp.data.pairs import RECORDS, read_dataset, read_pair, read_records
+from nerp.data.pairs import RECORDS, read_dataset, read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
-from nerp.report import figures, page
-from nerp.report.scores import score_sections
+from nerp.files import sha256
+from nerp.report.examples import Shelves, result_sections
+from nerp.report.parts import Facts, Folded, Gallery, Page, Part, Picture, Section, Table, Text, present
+from nerp.report.pictures import evenly
+from nerp.report.set_charts import camera_charts, mask_charts
+from nerp.report.settings import ReportConfig
+from nerp.report.shelf import Shelf, found_pair
+from nerp.report.views import Progress, view_sections
 
-SHOWN = 20
 
+def pairs_page(folder: Path, config: ReportConfig, progress: Progress | None = None) -> Page:
+    """The report of PAIRS.
 
-def pairs_page(folder: Path) -> str:
-    """The HTML report of PAIRS.
+    Args:
+        folder:   PAIRS.
+        config:   how much is shown, and where CTs lie.
+        progress: called as progress(views done, views in all) while views are rendered again.
 
     Raises:
         DataError: no records, or a pair that cannot be read.
@@ -27,25 +36,33 @@ def pairs_page(folder: Path) -> str:
     if not records:
         raise DataError(f"{folder} holds no pair yet; run nerp synthesize to its end first")
     settings = dataset["settings"]
-    _check_whole(folder, settings)
+    check_whole(folder, settings)
     n_cts = len({record.ct_sha256 for record in records})
-    title = f"{_count(len(records), 'labelled radiograph')} from {_count(n_cts, 'CT')}"
-    return page.page(
-        title,
-        _lead(settings, dataset),
-        [
-            page.facts(_facts(records, n_cts)),
-            page.section("Images and masks", page.paragraph(_shown(records)), page.grid(_grid(folder, records))),
-            page.section("Masks", *_mask_charts(records)),
-            page.section("Cameras", page.paragraph(_CAMERAS), *_camera_charts(records)),
-            *score_sections(folder),
-            page.section("Settings", page.table(_rows(settings)), page.folded("Labels", page.table(_labels(dataset)))),
-            page.section("Made by", page.table(_made_by(records)), page.table(_terms(dataset))),
-        ],
-    )
+    shelves = Shelves(Shelf().add_records(folder, records), config.images)
+    parts: list[Part] = [
+        Facts(_facts(records, n_cts)),
+        Section("Images and masks", [Text(_shown(records, config.pairs)), _gallery(folder, records, config.pairs)]),
+        *view_sections(folder, records, config, progress),
+        *result_sections(folder, shelves, config.worst),
+        Section("Masks", mask_charts(records)),
+        Section("Cameras", [Text(_CAMERAS), *camera_charts(records)]),
+        _settings(dataset, settings),
+        _made_by(folder, dataset, records),
+    ]
+    title = f"{count(len(records), 'labelled radiograph')} from {count(n_cts, 'CT')}"
+    return Page(title, lead(settings, dataset), present(*parts))
 
 
-def _check_whole(folder: Path, settings: dict) -> None:
+def check_whole(folder: Path, settings: dict) -> None:
+    """Make sure that a set's settings say what its report tells.
+
+    Args:
+        folder:   PAIRS.
+        settings: of its `dataset.json`.
+
+    Raises:
+        DataError: mode, view or rule are lacking.
+    """
     missing = {"mode"} - settings.keys()
     if not isinstance(_view(settings), str) or not isinstance(_rule(settings), dict):
         missing |= {"camera.view", "mask.rule"}
@@ -73,24 +90,38 @@ _CAMERAS = (
 )
 
 
+MOST_OPEN = 24
+"""Settings that are shown without a click."""
 _VIEWS = {"pa": "PA", "ap": "AP"}
+MADE_AS = {
+    "drr": "Line integrals of the CTs' attenuation (DRR)",
+    "vrr": "Learned radiographs (VRR)",
+    "physics": "Simulated physical radiographs",
+}
 
 
-def _count(n: int, thing: str) -> str:
+def count(n: int, thing: str) -> str:
+    """`1 CT`, `2 CTs`.
+
+    Args:
+        n:     how many.
+        thing: in the singular.
+    """
     return f"{n} {thing}{'' if n == 1 else 's'}"
 
 
-def _lead(settings: dict, dataset: dict) -> str:
-    how = {
-        "drr": "Line integrals of the CTs' attenuation (DRR)",
-        "vrr": "Learned radiographs (VRR)",
-        "physics": "Simulated physical radiographs",
-    }
+def lead(settings: dict, dataset: dict) -> str:
+    """What a set is, in a sentence or two.
+
+    Args:
+        settings: of the set.
+        dataset:  what `dataset.json` says beside them.
+    """
     unfinished = (
         "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
     )
     view, rule = _VIEWS.get(_view(settings), _view(settings)), _rule(settings)["name"]
-    made = how.get(settings["mode"], settings["mode"])
+    made = MADE_AS.get(settings["mode"], settings["mode"])
     return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
 
 
@@ -108,70 +139,29 @@ def _facts(records: list[PairRecord], n_cts: int) -> dict[str, str]:
     }
 
 
-def _spread(records: list[PairRecord]) -> list[PairRecord]:
-    index = np.unique(np.linspace(0, len(records) - 1, min(SHOWN, len(records))).round().astype(int))
-    return [records[i] for i in index]
-
-
-def _shown(records: list[PairRecord]) -> str:
-    n = len(_spread(records))
+def _shown(records: list[PairRecord], most: int) -> str:
+    n = len(evenly(len(records), most))
     which = "All pairs" if n == len(records) else f"{n} pairs, evenly spread over the set"
     return f"{which}. The line is the mask's edge; the number its fraction of the image."
 
 
-def _grid(folder: Path, records: list[PairRecord]) -> list[str]:
-    cells = []
-    for record in _spread(records):
-        caption = f"{record.id} · {record.mask_fraction or 0.0:.1%}"
-        png = figures.outlined(*read_pair(folder, record))
-        cells.append(page.figure(png, caption, alt=f"radiograph {record.id} with its mask outlined"))
-    return cells
+def _gallery(folder: Path, records: list[PairRecord], most: int) -> Gallery:
+    return Gallery([_picture(folder, records[i]) for i in evenly(len(records), most)], name="images with masks")
 
 
-def _mask_charts(records: list[PairRecord]) -> list[str]:
-    cut = [100 * record.mask_outside_fraction for record in records if record.mask_outside_fraction is not None]
-    fractions = {"mask, % of the image": [100 * (record.mask_fraction or 0.0) for record in records]}
-    return _histograms({**fractions, "labelled tissue cut off by the border, %": cut} if cut else fractions)
+def _picture(folder: Path, record: PairRecord) -> Picture:
+    caption = f"{record.id} · {record.mask_fraction or 0.0:.1%}"
+    return found_pair(folder, record).picture(f"radiograph {record.id} with its mask outlined", caption)
 
 
-def _camera_charts(records: list[PairRecord]) -> list[str]:
-    angles = [camera_angles(record.make_camera()) for record in records]
-    first = angles[0][_AZIMUTH]
-    for camera in angles:  # views from the front lie about 180 degrees, on either side of the seam
-        camera[_AZIMUTH] = first + (camera[_AZIMUTH] - first + 180.0) % 360.0 - 180.0
-    return _histograms({name: [camera[name] for camera in angles] for name in angles[0]})
-
-
-def _histograms(samples: dict[str, list[float]]) -> list[str]:
-    """Charts of what varies, and one line on what does not."""
-    same = {name: values[0] for name, values in samples.items() if np.ptp(values) <= 1e-6 * max(1.0, abs(values[0]))}
-    charts = [
-        page.figure(figures.histogram(name, values), alt=f"histogram of {name}")
-        for name, values in samples.items()
-        if name not in same
-    ]
-    message = "; ".join(f"{what} {value:.4g} {unit}" for (what, _, unit), value in _parted(same))
-    return [page.charts(charts), page.paragraph(f"The same in every pair: {message}.") if message else ""]
-
-
-def _parted(values: dict[str, float]) -> list[tuple[tuple[str, str, str], float]]:
-    """Each `quantity, unit` taken apart."""
-    return [(name.rpartition(", "), value) for name, value in values.items()]
-
-
-def camera_angles(camera: Camera) -> dict[str, float]:
-    """What a camera (a batch of one) looks like to a radiographer: `view_angles` in degrees, distances in mm."""
-    angles = view_angles(camera)
-    return {
-        _AZIMUTH: angles.azimuth_deg.item(),
-        "elevation, degrees": angles.elevation_deg.item(),
-        "roll, degrees": angles.roll_deg.item(),
-        "source to detector, mm": (camera.detector_centre - camera.source).norm().item(),
-        "detector width, mm": camera.size_mm[0, 1].item(),
-    }
-
-
-_AZIMUTH = "azimuth, degrees"
+def _settings(dataset: dict, settings: dict) -> Section:
+    names = dataset.get("label_names", {})
+    labels = [(label, name, role) for role, known in names.items() for label, name in known.items()]
+    folded = [Folded("Labels", [Table(labels)])] if labels else []
+    rows = _rows(settings)
+    table = Table(rows, name="Settings")
+    shown = table if len(rows) <= MOST_OPEN else Folded(f"All {len(rows)} settings", [table])
+    return Section("Settings", [shown, *folded])
 
 
 def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:
@@ -187,22 +177,22 @@ def _rows(settings: dict, prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _labels(dataset: dict) -> list[tuple[str, str, str]]:
-    names = dataset.get("label_names", {})
-    return [(label, name, role) for role, labels in names.items() for label, name in labels.items()]
+def _made_by(folder: Path, dataset: dict, records: list[PairRecord]) -> Section:
+    """Each environment that rendered part of the set, its terms, and the hashes by which all of it is known."""
+    environment = [(key, _counted(getattr(record, key) for record in records)) for key in _ENVIRONMENT]
+    terms = [(key, str(dataset[key])) for key in ("licence", "citation") if key in dataset]
+    hashes = [(f"SHA-256 of {RECORDS}", sha256(folder / RECORDS))]
+    for what, key in (("weights", "weights_sha256"), ("generator's settings", "config_sha256")):
+        values = {getattr(record, key) for record in records} - {None}
+        hashes += [(f"SHA-256 of the {what}", value) for value in sorted(values)]
+    cts = Counter((record.ct_sha256, record.labels_sha256 or "none") for record in records)
+    rows = [(ct, labels, str(n)) for (ct, labels), n in sorted(cts.items())]
+    sources: list[Part] = [Table(rows, ("SHA-256 of the CT", "of its labels", "pairs"), name="CTs and labels")]
+    tables = present(Table(environment, name="Environment"), Table(terms), Table(hashes, name="Hashes"))
+    return Section("Made by", [*tables, Folded(f"Hashes of {count(len(rows), 'CT')} and labels", sources)])
 
 
-def _made_by(records: list[PairRecord]) -> list[tuple[str, str]]:
-    """Each environment that rendered part of the set, with how many pairs it made."""
-    rows = []
-    for key in _ENVIRONMENT:
-        counts = Counter(str(getattr(record, key)) for record in records)
-        message = ", ".join(
-            value if len(counts) == 1 else f"{value} ({n} pairs)" for value, n in sorted(counts.items())
-        )
-        rows.append((key, message))
-    return rows
-
-
-def _terms(dataset: dict) -> list[tuple[str, str]]:
-    return [(key, str(dataset[key])) for key in ("licence", "citation") if key in dataset]
+def _counted(values: Iterable[object]) -> str:
+    """Each value, with how many pairs have it where they differ."""
+    counts = Counter(map(str, values))
+    return ", ".join(value if len(counts) == 1 else f"{value} ({n} pairs)" for value, n in sorted(counts.items()))

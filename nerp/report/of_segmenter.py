@@ -2,54 +2,80 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from nerp.errors import DataError
-from nerp.report import page
-from nerp.report.run_parts import curve_sections, read_metrics, sample_sections
-from nerp.report.scores import score_sections
+from nerp.errors import DataError, NerpError
+from nerp.report.examples import Shelves, result_sections
+from nerp.report.parts import Facts, Page, Part, Section, Table, present
+from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
+from nerp.report.settings import ReportConfig
+from nerp.report.shelf import Shelf
+from nerp.report.words import setting
 from nerp.runs import RunFolder
 
 _LEAD = "A U-Net learns from labelled pairs to outline a structure in radiographs."
 _SAMPLES = "training images, their masks, and what the network sees"
 _PATHS = ("train", "test", "out", "weights")
 
+_log = logging.getLogger(__name__)
+
 
 def is_segmenters(run: RunFolder) -> bool:
     """Whether a run folder's settings are a segmenter's."""
-    return "segmenter" in _settings(run)
+    return "segmenter" in settings_of(run)
 
 
-def segmenter_page(folder: Path) -> str:
-    """The HTML report of a segmenter's run; no path of its settings is shown.
+def segmenter_page(folder: Path, report: ReportConfig) -> Page:
+    """The report of a segmenter's run; no path of its settings is shown.
+
+    Args:
+        folder: the run.
+        report: how much is shown.
 
     Raises:
         DataError: the settings or the metrics cannot be read.
     """
     run = RunFolder(folder)
-    settings, metrics = _settings(run), read_metrics(run.metrics)
+    settings, metrics = settings_of(run), read_metrics(run.metrics)
     steps = max((line["step"] for line in metrics), default=0)
     pace = settings["segmenter"]
     facts = {"steps": str(steps), "pixels": f"{pace['side']} × {pace['side']}", "pairs a step": str(pace["batch_size"])}
-    rows = [(key, str(value)) for key, value in settings.items() if key not in (*_PATHS, "segmenter")]
-    rows += [(f"segmenter.{key}", str(value)) for key, value in pace.items()]
-    return page.page(
-        f"Training of a segmenter, {steps} steps",
-        _LEAD,
-        [
-            page.facts(facts),
-            *sample_sections(run, _SAMPLES),
-            *curve_sections(metrics),
-            *score_sections(folder),
-            page.section("Settings", page.table(rows)),
-        ],
-    )
+    rows = [(key, setting(value)) for key, value in settings.items() if key not in (*_PATHS, "segmenter")]
+    rows += [(f"segmenter.{key}", setting(value)) for key, value in pace.items()]
+    parts: list[Part] = [
+        Facts(facts),
+        *result_sections(folder, Shelves(_tests(run, settings), report.images), report.worst),
+        *sample_sections(run, _SAMPLES),
+        *curve_sections(metrics),
+        Section("Settings", [Table(rows, name="Settings")]),
+        *hash_section(run.segmenter, run.config),
+    ]
+    return Page(f"Training of a segmenter, {steps} steps", _LEAD, present(*parts))
 
 
-def _settings(run: RunFolder) -> dict[str, Any]:
+def _tests(run: RunFolder, settings: dict[str, Any]) -> Shelf:
+    """The images that were scored, where they still lie where the settings say, with both masks."""
+    shelf, folder = Shelf(), settings.get("test")
+    if not isinstance(folder, str):
+        return shelf
+    try:
+        pattern, mask = settings.get("masks_pattern"), settings.get("mask_name")
+        return shelf.add_tests(folder, run.predictions, pattern=pattern, mask=mask)
+    except NerpError as error:
+        _log.warning("the images of the scores are not shown: %s", error)
+        return shelf
+
+
+def settings_of(run: RunFolder) -> dict[str, Any]:
+    """What a run's config.yaml holds.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nerp.errors import DataError
-from nerp.report import figures, page
+from nerp.files import sha256
+from nerp.report import figures
+from nerp.report.parts import Chart, Charts, Gallery, Part, Picture, Section, Table, Text, present
+from nerp.report.pictures import evenly
+from nerp.report.shelf import read_coloured
 from nerp.runs import RunFolder
 
 SAMPLES_OVER_TIME = 6
@@ -34,22 +36,28 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
-def sample_sections(run: RunFolder, what: str) -> list[str]:
+def sample_sections(run: RunFolder, what: str) -> list[Section]:
     """The latest picture of a run, and some of those before.
 
     Args:
         run:  its folder.
         what: the pictures' rows, in words.
     """
-    paths = sorted(run.samples.glob("*.png"), key=lambda path: (len(path.name), path.name))
+    paths = sample_paths(run)
     if not paths:
         return []
-    caption = f"{_step(paths[-1])}: {what}."
-    last = page.figure(paths[-1].read_bytes(), caption, alt="the latest sample images")
-    index = np.unique(np.linspace(0, len(paths) - 1, min(SAMPLES_OVER_TIME, len(paths))).round().astype(int))
-    earlier = [page.figure(paths[i].read_bytes(), _step(paths[i]), alt=f"samples, {_step(paths[i])}") for i in index]
-    over_time = page.section("Samples over time", page.strips(earlier)) if len(earlier) > 1 else ""
-    return [page.section("Latest samples", page.wide(last)), over_time]
+    last = Picture(read_coloured(paths[-1]), "the latest sample images", f"{_step(paths[-1])}: {what}.")
+    chosen = [paths[i] for i in evenly(len(paths), SAMPLES_OVER_TIME)]
+    earlier = [Picture(read_coloured(path), f"samples, {_step(path)}", _step(path)) for path in chosen]
+    sections = [Section("Latest samples", [Gallery([last], "wide", "latest samples")])]
+    if len(earlier) > 1:
+        sections.append(Section("Samples over time", [Gallery(earlier, "strips", "samples over time")]))
+    return sections
+
+
+def sample_paths(run: RunFolder) -> list[Path]:
+    """The pictures that a run left, by step."""
+    return sorted(run.samples.glob("*.png"), key=lambda path: (len(path.name), path.name))
 
 
 def _step(path: Path) -> str:
@@ -58,7 +66,7 @@ def _step(path: Path) -> str:
     return f"{name} {int(number)}" if number.isdecimal() else path.stem
 
 
-def curve_sections(metrics: list[dict[str, Any]]) -> list[str]:
+def curve_sections(metrics: list[dict[str, Any]]) -> list[Section]:
     """A chart of every metric that varies, and a line on those that do not."""
     names = sorted({key for line in metrics for key, value in line.items() if _is_number(value)} - {"step"})
     charts, constant = [], []
@@ -68,13 +76,24 @@ def curve_sections(metrics: list[dict[str, Any]]) -> list[str]:
         if len(set(values)) == 1:
             constant.append(f"{name} {values[0]:.4g}")
         else:
-            charts.append(page.figure(figures.curve(name, steps, values), alt=f"{name} over the steps"))
+            alt = f"{name} over the steps, from {values[0]:.4g} to {values[-1]:.4g}"
+            charts.append(Chart(figures.curve(steps, values), name, alt))
     message = f"Constant: {'; '.join(constant)}." if constant else ""
-    parts = [page.paragraph(_CURVES), page.charts(charts), page.paragraph(message) if message else ""]
-    return [page.section("Metrics", *parts)] if names else []
+    return [Section("Metrics", present(Text(_CURVES), Charts(charts), Text(message)))] if names else []
 
 
 _CURVES = "Over the steps: each logged value pale, the running mean dark."
+
+
+def hash_section(*paths: Path) -> list[Section]:
+    """The hashes of a run's files by which it is known again.
+
+    Args:
+        *paths: of the files; those that are absent are left out.
+    """
+    rows = [(f"SHA-256 of {path.name}", sha256(path)) for path in paths if path.is_file()]
+    parts: list[Part] = [Table(rows, name="Hashes")]
+    return [Section("Hashes", parts)] if rows else []
 
 
 def _is_number(value: Any) -> bool:

@@ -19,30 +19,22 @@ from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.dicom.acquisition import Acquisition
 from nerp.dicom.writing import Origin, write_dx
-from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
+from nerp.errors import DataError, UsageError
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.physics.acquisition import acquisition_of
-from nerp.physics.beam import Beam
-from nerp.physics.detector import Detector
-from nerp.physics.film import Film
-from nerp.physics.settings import Physics
 from nerp.physics.simulate import source_detector_mm
-from nerp.projection import available_backends
 from nerp.runs import find_run
-from nerp.settings import Settings
-from nerp.synthesis.chance import ObjectSettings, recorded_chance
+from nerp.synthesis.chance import recorded_chance
 from nerp.synthesis.dataset import SETTINGS, file_stem, generator_for
 from nerp.synthesis.environment import chance_generator, here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
-from nerp.synthesis.inputs import open_ct, open_labels, open_synthesiser, plan_of, small_masks, with_reading
-from nerp.synthesis.matching import find_by_hash
+from nerp.synthesis.inputs import open_synthesiser, plan_of, small_masks, with_reading
 from nerp.synthesis.renderers import NEEDS_RUN
-from nerp.synthesis.settings import OF_SETS, InputSettings, PairSettings, restated
+from nerp.synthesis.rerendering import check_weights, recorded_settings, recorded_volumes
+from nerp.synthesis.settings import OF_SETS, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 
 RECORD, DICOM = "record.json", "image.dcm"
-SECTIONS: dict[str, type[Settings]] = {"beam": Beam, "detector": Detector, "film": Film, "physics": Physics}
-"""What a record keeps of how a physical radiograph was made."""
 FILES = ("image.png", "image.npy", "mask.png")
 
 _log = logging.getLogger(__name__)
@@ -174,11 +166,11 @@ def replay(
     """
     _check_place(out)
     record = read_record(Path(metadata), index)
-    settings, camera = _settings_of(record, device or record.device), record.make_camera()
+    settings, camera = recorded_settings(record, device or record.device), record.make_camera()
     if run is None and settings.mode in NEEDS_RUN:
         run = find_run(str(record.weights_sha256))
     generator = generator_for(settings.mode, run)
-    _check_weights(record, generator, run)
+    check_weights(record, generator, run)
     synthesiser, source, label_source = _opened(record, settings, generator, ct=ct, labels=labels)
     with repeatable(record.threads):
         pair = synthesiser.pair(camera, recorded_chance(record))
@@ -200,14 +192,7 @@ def _opened(
     labels: str | Path | None,
 ) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
     """The synthesiser of the CT and the labels that a record names, and where they were found."""
-    source = find_by_hash(ct, record.ct_sha256, "CT")
-    inputs = replace(settings.inputs, series=source.series)
-    volume, label_volume, label_source = open_ct(source.path, inputs), None, None
-    if record.labels_sha256 is not None:
-        if labels is None:
-            raise UsageError(f"pair {record.id} has a mask; give its labels, a file or a folder to search")
-        label_source = find_by_hash(labels, record.labels_sha256, "labels")
-        label_volume = open_labels(label_source.path, volume, inputs).volume
+    volume, label_volume, source, label_source = recorded_volumes(record, settings.inputs, ct=ct, labels=labels)
     names = {int(value): name for value, name in record.physics.get("label_names", {}).items()}
     named_labels: dict[str, Any] = {"label_names": names, "plan": plan_of(record)}
     made = Synthesiser(volume, label_volume, settings=settings, generator=generator, **named_labels)
@@ -284,52 +269,3 @@ def _whole(path: Path) -> PairRecord:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a record ({error}); render the view again") from error
     return PairRecord.from_dict(values, where=f"record 0 of {path}")
-
-
-def _settings_of(record: PairRecord, device: str) -> PairSettings:
-    """The settings that matter to one recorded pair; what its masks show is told by `plan_of`."""
-    try:
-        reading = {name: record.ct_reading.get(name) for name in ("orientation", "spacing_mm")}
-        spacing = reading["spacing_mm"]
-        inputs = InputSettings(
-            orientation=reading["orientation"],
-            spacing_mm=None if spacing is None else tuple(spacing),
-            labels_on_ct_grid=record.labels_on_ct_grid,
-            max_voxels=2**40,
-        )
-        backend = _live_backend(record)
-        made: dict[str, Any] = {
-            name: _section(kind, record.physics[name]) for name, kind in SECTIONS.items() if name in record.physics
-        }
-        objects = ObjectSettings(samples=record.physics.get("object_samples", ObjectSettings.samples))
-        common: dict[str, Any] = {"inputs": inputs, "device": device, "backend": backend, "objects": objects}
-        return PairSettings(mode=record.mode, allow_empty=True, **common, **made)
-    except ConfigError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"record {record.id} is damaged ({error}); restore the records") from error
-
-
-def _section(kind: type[Settings], values: dict[str, Any]) -> Settings:
-    """Settings of a section from JSON values."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-
-def _live_backend(record: PairRecord) -> str:
-    """The recorded backend where it is live, else the reference, which is told."""
-    why = available_backends().get(record.backend, "unknown")
-    if why == "live" or record.backend == "auto":
-        return record.backend
-    _log.warning("backend %r of the record is not live (%s); rendered by 'reference'", record.backend, why)
-    return "reference"
-
-
-def _check_weights(record: PairRecord, generator: TrainedGenerator | None, run: str | Path | None) -> None:
-    for key in ("weights_sha256", "config_sha256") if generator is not None else ():
-        found, expected = getattr(generator, key), getattr(record, key)
-        if found != expected:
-            what = key.removesuffix("_sha256")
-            raise CheckpointError(
-                f"{run} has another {what} (SHA-256 {found[:12]}…) than pair {record.id} was made with "
-                f"({str(expected)[:12]}…); give the run it was made with"
-            )

@@ -1,0 +1,206 @@
+"""Single images that a result speaks of: the worst beside the best, what was rejected and why, nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nerp.report.parts import Gallery, Notes, Part, Picture, Section, Table, Text, present
+from nerp.report.results import SavedResult, items_of, read_results
+from nerp.report.score_tables import result_section
+from nerp.report.shelf import Found, Shelf
+from nerp.report.words import number, score_name
+
+HIGH_IS_BAD = frozenset({"hd", "hd95", "asd", "distance", "shift_px"})
+"""Measures of single images of which more is worse."""
+FIRST = ("dice", "alignment", "score", "jaccard")
+"""Of several measures of single images, the one that ranks them."""
+NAMES = ("name", "id", "image", "fake", "synthetic", "file_name", "file", "pair")
+"""Keys under which a result's entries name the image that they speak of."""
+OTHERS = ("real", "neighbour", "nearest", "training")
+"""Keys under which they name the one that it is near to."""
+FLAGS = ("flagged_by", "flagged", "is_copy", "copy")
+"""Keys under which they say that it is too near."""
+REASONS = ("reasons", "reason", "faults")
+MOST_ROWS = 12
+
+
+class Shelves:
+    """Where images that results name are looked for.
+
+    Args:
+        own:    those that the page is about.
+        folders: of further ones, such as the real ones that were compared with.
+    """
+
+    def __init__(self, own: Shelf, folders: Iterable[str] = ()):
+        self.own, self.others = own, Shelf()
+        for folder in folders:
+            self.others.add_images(folder)
+
+    def get(self, name: str) -> Found | None:
+        """An image by its name, the page's own first."""
+        return self.own.get(name) or self.others.get(name)
+
+    def get_other(self, name: str) -> Found | None:
+        """An image by its name, one of the page's own last."""
+        return self.others.get(name) or self.own.get(name)
+
+
+def result_sections(folder: Path, shelves: Shelves, worst: int) -> list[Section]:
+    """A section for each result that lies in a folder; errors as `read_results`.
+
+    Args:
+        folder:  a run, pairs, or images.
+        shelves: where images are that the results name.
+        worst:   how many of the worst are shown.
+    """
+    return [result_section(one, examples(one, shelves, worst)) for one in read_results(folder)]
+
+
+def examples(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
+    """The single images of a result that a reader has to see.
+
+    Args:
+        result:  of an evaluation.
+        shelves: where the images are.
+        worst:   how many of each are shown; 0 for none.
+    """
+    if not worst:
+        return []
+    return [*_ranked(result, shelves, worst), *_faults(result, shelves, worst), *_neighbours(result, shelves, worst)]
+
+
+def _ranked(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
+    """The worst images by the result's main measure, and half as many of the best."""
+    measures = per_image(result)
+    key = next((name for name in FIRST if name in measures), next(iter(measures), None))
+    if key is None:
+        return []
+    sign = -1.0 if key in HIGH_IS_BAD else 1.0
+    names = sorted(measures[key], key=lambda name: sign * measures[key][name])
+    n_best = min((worst + 1) // 2, len(names) // 2)
+    bad, good = names[: min(worst, len(names) - n_best)], names[len(names) - n_best :][::-1]
+    parts: list[Part] = []
+    for what, chosen, is_bad in (("Worst", bad, True), ("Best", good, False)):
+        captions = {name: f"{name} · {score_name(key)} {number(measures[key][name])}" for name in chosen}
+        alt = f"one of the {what.lower()} by {score_name(key)}"
+        parts += _shown(f"{what} by {score_name(key)}", captions, shelves, (alt, is_bad))
+    return parts
+
+
+def per_image(result: SavedResult) -> dict[str, dict[str, float]]:
+    """Measure to image's name to value, of all that a result tells of single images."""
+    found = {score.key: score.items for score in result.scores if score.items and not score.group}
+    for key, value in result.values.items():
+        if not key.startswith("per_"):
+            continue
+        if items := items_of(value):
+            found.setdefault("score", items)
+        rows = _entries(value) if isinstance(value, list) else _by_name(value)
+        for name, row in rows.items():
+            for measure, one in items_of(row).items():
+                found.setdefault(measure, {})[name] = one
+    return found
+
+
+def _by_name(value: Any) -> dict[str, dict[str, Any]]:
+    return {str(name): row for name, row in value.items() if isinstance(row, dict)} if isinstance(value, dict) else {}
+
+
+def _entries(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """The objects of a list by the image that each names."""
+    named = ((next((row[key] for key in NAMES if key in row), None), row) for row in rows if isinstance(row, dict))
+    return {str(name): row for name, row in named if name is not None}
+
+
+def _faults(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
+    """Images with the reasons why they were rejected."""
+    parts: list[Part] = []
+    for key, value in result.values.items():
+        rows = _entries(value) if isinstance(value, list) else _by_name(value)
+        reasons = {name: _reason(row) for name, row in rows.items() if any(row.get(word) for word in REASONS)}
+        if reasons and not key.startswith("per_"):
+            captions = {name: f"{Path(name).stem}: {why}" for name, why in list(reasons.items())[:worst]}
+            title = f"Rejected, with the reasons: {len(reasons)}"
+            parts += _shown(title, captions, shelves, ("rejected", True))
+    return parts
+
+
+def _reason(row: dict[str, Any]) -> str:
+    value = next(row[word] for word in REASONS if row.get(word))
+    if isinstance(value, list):
+        return "; ".join(_reason({"reason": one}) for one in value)
+    if isinstance(value, dict):
+        told = next((value[word] for word in REASONS if value.get(word)), None)
+        return str(told) if told else ", ".join(f"{key} {number(one)}" for key, one in value.items())
+    return str(value)
+
+
+def _shown(title: str, captions: dict[str, str], shelves: Shelves, look: tuple[str, bool]) -> list[Part]:
+    """Pictures of named images under a title; the names alone where no image is found."""
+    alt, is_bad = look
+    found = {name: shelves.get(name) for name in captions}
+    pictures = [
+        one.picture(f"radiograph {name}, {alt}", captions[name], is_bad=is_bad)
+        for name, one in found.items()
+        if one is not None
+    ]
+    absent = [(captions[name],) for name, one in found.items() if one is None][:MOST_ROWS]
+    return [Section(title, present(Gallery(pictures, name=title), Table(absent, name=title)))] if captions else []
+
+
+def _neighbours(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
+    """Each of the nearest images beside what it is near to."""
+    parts: list[Part] = []
+    for key, value in result.values.items():
+        rows = [row for row in value if _couple(row)] if isinstance(value, list) else []
+        pictures = [picture for row in rows[:worst] for picture in _side_by_side(row, shelves)]
+        if rows:
+            text = "" if pictures else "The images were not found; say where they lie (--images)."
+            title = f"{key.replace('_', ' ').capitalize()}: {len(rows)}"
+            parts.append(
+                Section(
+                    title,
+                    present(
+                        Text(_COUPLES if pictures else ""), Notes([text] if text else []), Gallery(pictures, name=title)
+                    ),
+                )
+            )
+    return parts
+
+
+_COUPLES = "Each generated image, and after it the real one that is nearest to it."
+
+
+def _couple(row: Any) -> tuple[str, str] | None:
+    """The names of an image and of its neighbour: in the space that flags it, else in the first that tells one."""
+    if not isinstance(row, dict):
+        return None
+    one = next((row[key] for key in NAMES if isinstance(row.get(key), str)), None)
+    flagged = [row[name] for name in row.get("flagged_by") or () if isinstance(row.get(name), dict)]
+    places = [row, *flagged, *(value for value in row.values() if isinstance(value, dict))]
+    other = next((place[key] for place in places for key in OTHERS if isinstance(place.get(key), str)), None)
+    return (one, other) if one is not None and other is not None else None
+
+
+def _numbers(row: dict[str, Any]) -> str:
+    """The numbers of an entry, and of what it holds, in words."""
+    nested = {f"{key} {name}": one for key, value in row.items() for name, one in items_of(value).items()}
+    found = {**items_of(row), **nested}
+    return ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in found.items())
+
+
+def _side_by_side(row: dict[str, Any], shelves: Shelves) -> Sequence[Picture]:
+    couple = _couple(row)
+    if couple is None:
+        return []
+    found = (shelves.own.get(couple[0]), shelves.get_other(couple[1]))
+    captions = (f"{couple[0]} · {_numbers(row)}", f"nearest: {couple[1]}")
+    is_bad = any(row.get(word) for word in FLAGS)
+    return [
+        one.picture(f"radiograph {name}", caption, is_bad=is_bad)
+        for one, name, caption in zip(found, couple, captions, strict=True)
+        if one is not None
+    ]
