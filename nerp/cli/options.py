@@ -169,6 +169,23 @@ def spacing(text: str | None) -> list[float] | None:
     return sizes
 
 
+def pixel_spacing(text: str | None) -> list[float] | None:
+    """Two millimetres, between rows and columns, of `0.2` or `0.2,0.25`; None of nothing.
+
+    Raises:
+        UsageError: no such text.
+    """
+    if text is None:
+        return None
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 2) or not all(0 < size < math.inf for size in sizes):
+        raise UsageError(f"--spacing-mm is {text!r}; expected mm between rows, and columns, such as 0.2 or 0.2,0.25")
+    return [sizes[0], sizes[-1]]
+
+
 def image_shape(text: str) -> tuple[int, int]:
     """(H, W) of `256` or `256x320`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerp.settings import number
 from nerp.training.settings import SegmenterConfig
 
 
@@ -23,8 +24,10 @@ class SegmentationConfig(SegmenterConfig):
         test:      folder with images/ and masks/, matched by file name, or a public set, such as `montgomery:FOLDER`.
         weights:   a segmenter.safetensors of an earlier run; then nothing is trained.
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
+        spacing_mm: between rows and columns of the test's masks, for distances in mm; none: what files state.
     """
 
     test: str | None = None
     weights: str | None = None
     masks_pattern: str | None = None
+    spacing_mm: tuple[float, float] | None = number(None, 1e-4, 1e3, length=2)

@@ -9,9 +9,10 @@ from nerp.config import save_settings
 from nerp.data.checking import Bad, check_pairs, write_skipped
 from nerp.data.folders import Pairs, find_pairs
 from nerp.data.images import read_image, read_mask
+from nerp.data.pixel_spacing import spacing_finder
 from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
-from nerp.evaluation.segmentation import score, summarise
+from nerp.evaluation.segmentation import Scored, score, summarise
 from nerp.experiments.settings import SegmentationConfig
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
@@ -33,8 +34,8 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         progress: called as progress(steps done, steps planned) while training.
 
     Returns:
-        JSON-ready: for `dice`, `jaccard`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit` ("px" of
-        the mask files); `training`, or null; `weights`; `images_without_mask`; `skipped`;
+        JSON-ready: for `dice`, `jaccard`, `hd`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit`,
+        "mm" or "px" of the mask files; `training`, or null; `weights`; `images_without_mask`; `skipped`; `warnings`;
         `empty` (counts of empty masks); `device`, `cpu` or `cuda`, that trained and segmented.
 
     Raises:
@@ -46,9 +47,11 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
     if run is not None:
         check_folder(run.predictions)
     network, trained = _segmenter(config, progress)
-    scores, empty = score(network, tests, predictions=None if run is None else run.predictions)
-    result = summarise(scores, seed=config.seed)
-    result |= {"distance_unit": "px", "training": trained and trained.record(), "empty": empty}
+    spacing_mm = spacing_finder([image for image, _ in tests], config.spacing_mm)
+    scored = score(network, tests, predictions=None if run is None else run.predictions, spacing_mm=spacing_mm)
+    result: dict[str, Any] = {"kind": "segmentation", **summarise(scored.scores, seed=config.seed)}
+    result |= {"distance_unit": scored.unit, "training": trained and trained.record(), "empty": scored.empty}
+    result |= {"warnings": spacing_warnings(scored, len(tests))}
     result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
     result |= {"device": network.device.type, "skipped": [one.path.name for one in skipped]}
     if run is not None:
@@ -56,6 +59,21 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         save_settings(config, run.config)
         write_bytes(run.scores, json_bytes(result))
     return result
+
+
+def spacing_warnings(scored: Scored, count: int) -> list[str]:
+    """What is to be said where only some masks' pixel spacing is known.
+
+    Args:
+        scored: the scores.
+        count:  of all images.
+    """
+    if scored.unit == "mm" or scored.unknown_spacing == count:
+        return []
+    return [
+        f"the pixel spacing of {scored.unknown_spacing} of {count} masks is not known: distances are in px of the mask "
+        "files; give --spacing-mm where it is one for all"
+    ]
 
 
 def _segmenter(config: SegmentationConfig, progress: Progress | None) -> tuple[Segmenter, TrainedSegmenter | None]:
