@@ -30,6 +30,7 @@ def segmentation(
         str | None,
         typer.Option(help="Between rows, columns of the test's masks, such as 0.2; default: what files state, or px."),
     ] = None,
+    patients: o.Patients = None,
     skip_bad: o.SkipBad = False,
     seed: o.Seed = None,
     device: o.OnDevice = None,
@@ -45,7 +46,7 @@ def segmentation(
     options = o.stated(test=test, train=train, weights=weights, out=out, seed=seed, device=device)
     options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes, mask_name=mask_name)
     options |= o.stated(masks_pattern=masks_pattern, skip_bad=skip_bad or None)
-    options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm))
+    options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), patients=patients)
     settings = read_settings(SegmentationConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)

@@ -83,6 +83,9 @@ OnCTGrid = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is otherwise warned of.")]
 Force = Annotated[bool, typer.Option("--force", help="Draw --rule visible of what is no lung.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the files that cannot be used; list them.")]
+Patients = Annotated[
+    Path | None, typer.Option(help="CSV of file,patient_id; default: what records and names of known sets tell.")
+]
 ViewName = Annotated[View | None, typer.Option("--view", help="Projection. Default pa.")]
 Angle = Annotated[float | None, typer.Option(help="Turn of the oblique view, degrees. Default 30.")]
 Kvp = Annotated[float | None, typer.Option(help="Peak voltage of --mode physics, 40 to 150. Default 120.")]

@@ -25,9 +25,11 @@ class SegmentationConfig(SegmenterConfig):
         weights:   a segmenter.safetensors of an earlier run; then nothing is trained.
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
         spacing_mm: between rows and columns of the test's masks, for distances in mm; none: what files state.
+        patients: CSV of files and whom they are of, `file,patient_id`; none: what records and names of known sets tell.
     """
 
     test: str | None = None
     weights: str | None = None
     masks_pattern: str | None = None
     spacing_mm: tuple[float, float] | None = number(None, 1e-4, 1e3, length=2)
+    patients: str | None = None

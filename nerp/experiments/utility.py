@@ -14,6 +14,7 @@ from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.segmentation import Scored, score, summarise
 from nerp.experiments.settings import SegmentationConfig
+from nerp.experiments.splits import Split, check_split
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
 from nerp.runs import RunFolder
@@ -21,6 +22,10 @@ from nerp.training.loop import Progress
 from nerp.training.segmentation import TrainedSegmenter, train_segmenter
 
 __all__ = ["SegmentationConfig", "evaluate_segmentation"]
+
+WEIGHTS_KNOW_NO_PATIENTS = (
+    "weights do not tell whom they learned from: whether a patient is both learned and tested was not checked"
+)
 
 
 def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -36,22 +41,25 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
     Returns:
         JSON-ready: for `dice`, `jaccard`, `hd`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit`,
         "mm" or "px" of the mask files; `training`, or null; `weights`; `images_without_mask`; `skipped`; `warnings`;
+        `patients` of the test, by which the intervals are drawn, or null;
         `empty` (counts of empty masks); `device`, `cpu` or `cuda`, that trained and segmented.
 
     Raises:
+        DataError: a patient, a CT or a file is both learned and tested.
         UsageError: both or neither of `train` and `weights`, no `test`, or tests among what is trained on.
         DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
     """
     tests, unmatched, skipped = _test_pairs(_checked_sources(config), config)
+    split = _split(config, [image for image, _ in tests])
     run = None if config.out is None else RunFolder(Path(config.out))
     if run is not None:
         check_folder(run.predictions)
     network, trained = _segmenter(config, progress)
     spacing_mm = spacing_finder([image for image, _ in tests], config.spacing_mm)
     scored = score(network, tests, predictions=None if run is None else run.predictions, spacing_mm=spacing_mm)
-    result: dict[str, Any] = {"kind": "segmentation", **summarise(scored.scores, seed=config.seed)}
+    result: dict[str, Any] = {"kind": "segmentation", **summarise(scored.scores, seed=config.seed, groups=split.groups)}
     result |= {"distance_unit": scored.unit, "training": trained and trained.record(), "empty": scored.empty}
-    result |= {"warnings": spacing_warnings(scored, len(tests))}
+    result |= {"warnings": [*split.warnings, *spacing_warnings(scored, len(tests))], "patients": split.count}
     result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
     result |= {"device": network.device.type, "skipped": [one.path.name for one in skipped]}
     if run is not None:
@@ -59,6 +67,15 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         save_settings(config, run.config)
         write_bytes(run.scores, json_bytes(result))
     return result
+
+
+def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
+    """Whom the tests are of, once it is sure that nobody of them is learned."""
+    if config.train is None:
+        split = check_split([], tested, index=config.patients)
+        return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
+    learned = [image for image, _ in find_pairs(config.train, mask=config.mask_name)[0]]
+    return check_split(learned, tested, index=config.patients)
 
 
 def spacing_warnings(scored: Scored, count: int) -> list[str]:
