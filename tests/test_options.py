@@ -10,11 +10,11 @@ from typer.main import get_command
 from nerp.cli import app
 from nerp.config.reading import leaf_types
 from nerp.evaluation.settings import FidelityConfig
-from nerp.experiments.utility import SegmentationConfig
+from nerp.experiments.settings import ArmsConfig, SegmentationConfig
 from nerp.synthesis.config import RenderConfig, SynthesisConfig
 from nerp.training.config import Config
 
-CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig)
+CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig, ArmsConfig)
 
 
 @cache

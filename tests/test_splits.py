@@ -76,7 +76,9 @@ def test_an_index_that_is_none_is_refused(tmp_path):
 def test_a_patient_of_both_sides_is_named(tmp_path):
     learned = files(tmp_path / "a", "00000013_005.png", "00000014_000.png")
     tested = files(tmp_path / "b", "00000015_000.png", "00000013_006.png")
-    with pytest.raises(DataError, match=r"1 of the test's patients .*patient 13 \(00000013_005.png there, 00000013_006"):
+    with pytest.raises(
+        DataError, match=r"1 of the test's patients .*patient 13 \(00000013_005.png there, 00000013_006"
+    ):
         check_split(learned, tested)
     split = check_split(learned, tested[:1])
     assert (split.groups, split.warnings, split.count) == ({"00000015_000": "patient 15"}, [], 1)

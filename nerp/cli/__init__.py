@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, images, runs
+from nerp.cli import data, evaluate, evaluate_arms, images, runs
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -37,13 +37,16 @@ EXAMPLES: dict[Callable[..., None], str] = {
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
-scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity.")
+scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, arms, fidelity.")
 scores.command(epilog="Example: nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json")(
     evaluate.segmentation
 )
 scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json")(
     evaluate.fidelity
 )
+scores.command(
+    epilog="Example: nerp evaluate arms --real montgomery --synthetic /tmp/pairs --test cxr-shenzhen -o /tmp/arms"
+)(evaluate_arms.arms)
 app.add_typer(scores, name="evaluate")
 
 

@@ -26,10 +26,7 @@ def segmentation(
     masks_pattern: Annotated[
         str | None, typer.Option(help="How a test's mask is called, such as '{name}_lung.png'.")
     ] = None,
-    spacing_mm: Annotated[
-        str | None,
-        typer.Option(help="Between rows, columns of the test's masks, such as 0.2; default: what files state, or px."),
-    ] = None,
+    spacing_mm: o.PixelSpacing = None,
     patients: o.Patients = None,
     skip_bad: o.SkipBad = False,
     seed: o.Seed = None,

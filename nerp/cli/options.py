@@ -83,6 +83,10 @@ OnCTGrid = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is otherwise warned of.")]
 Force = Annotated[bool, typer.Option("--force", help="Draw --rule visible of what is no lung.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the files that cannot be used; list them.")]
+PixelSpacing = Annotated[
+    str | None,
+    typer.Option(help="Between rows, columns of the test's masks, such as 0.2; default: what files state, or px."),
+]
 Patients = Annotated[
     Path | None, typer.Option(help="CSV of file,patient_id; default: what records and names of known sets tell.")
 ]

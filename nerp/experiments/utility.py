@@ -49,7 +49,8 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         UsageError: both or neither of `train` and `weights`, no `test`, or tests among what is trained on.
         DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
     """
-    tests, unmatched, skipped = _test_pairs(_checked_sources(config), config)
+    names: dict[str, Any] = {"pattern": config.masks_pattern, "mask": config.mask_name, "skip_bad": config.skip_bad}
+    tests, unmatched, skipped = find_tests(_checked_sources(config), **names)
     split = _split(config, [image for image, _ in tests])
     run = None if config.out is None else RunFolder(Path(config.out))
     if run is not None:
@@ -115,15 +116,30 @@ def _checked_sources(config: SegmentationConfig) -> str:
     return config.test
 
 
-def _test_pairs(folder: str | Path, config: SegmentationConfig) -> tuple[Pairs, list[str], list[Bad]]:
-    """Images with their masks, stems of images without one, and what cannot be read and is left out."""
-    pairs, unmatched = find_pairs(folder, pattern=config.masks_pattern, mask=config.mask_name)
+def find_tests(
+    folder: str | Path, *, pattern: str | None, mask: str | None, skip_bad: bool
+) -> tuple[Pairs, list[str], list[Bad]]:
+    """Images with their masks to test on, each looked at.
+
+    Args:
+        folder:   with images/ and masks/, or a public set.
+        pattern:  how a mask is called, or none.
+        mask:     which of several.
+        skip_bad: leave out what cannot be read.
+
+    Returns:
+        The pairs, stems of images without a mask, and what is left out.
+
+    Raises:
+        DataError: no pairs, or files that cannot be read.
+    """
+    pairs, unmatched = find_pairs(folder, pattern=pattern, mask=mask)
     if not pairs:
         raise DataError(
             f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems, or "
             "--masks-pattern"
         )
-    pairs, skipped = check_pairs(pairs, skip_bad=config.skip_bad)
+    pairs, skipped = check_pairs(pairs, skip_bad=skip_bad)
     image, masks = pairs[0]  # a set of another kind is met before the training, not after
     read_image(image)
     read_mask(masks)
