@@ -1,16 +1,21 @@
 """DICOM segmentations and structure sets: voxels where the file says, names as it says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pydicom
 import pytest
 import torch
+from dicom_series import write_slice
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from nerp.errors import VolumeError
+from nerp.errors import DataError, VolumeError
 from nerp.label_maps import check_label_map, check_references, read_label_map
 from nerp.label_maps.rtstruct import fill
+from nerp.synthesis.inputs import open_synthesiser
+from nerp.synthesis.settings import InputSettings, MaskSettings, PairSettings
 from nerp.volume import Volume, read_volume
 
 ROWS, COLUMNS, STEP_MM = 5, 7, 2.5
@@ -265,6 +270,24 @@ def test_labels_of_another_frame_of_reference_are_told(tmp_path, frame, n_findin
     seg = write_seg(tmp_path / "seg.dcm", ONE, FrameOfReferenceUID="1.2.3")
     assert len(check_references(seg, folder)) == n_findings
     assert check_references(folder, folder) == []
+
+
+def test_labels_of_another_frame_of_reference_are_warned_of_and_refused_if_strict(tmp_path, caplog):
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    frame = {"PixelSpacing": [0.8, 0.7], "FrameOfReferenceUID": "1.2.3"}
+    for n in range(4):
+        soft = np.pad(np.full((6, 6), 1064), 1)
+        write_slice(folder / f"{n}.dcm", soft, (10, 20, 30 + STEP_MM * n), series="1.5", **frame)
+    labels = write_rtstruct(tmp_path / "rt.dcm", {"liver": [square(1, 3, 32.5)]}, frames=("1.2.4",))
+    regions = pydicom.dcmread(labels)
+    regions.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = "1.2.4"
+    regions.save_as(labels)
+    settings = PairSettings(mode="drr", mask=MaskSettings(labels=(1,)))
+    open_synthesiser(folder, labels, settings, None)
+    assert "rt.dcm: drawn in another frame of reference than the CT's" in caplog.text
+    with pytest.raises(DataError, match="drawn in another frame of reference"):
+        open_synthesiser(folder, labels, replace(settings, inputs=InputSettings(strict=True)), None)
 
 
 OBLIQUE = [10, 20, 30, 12, 20, 33, 12, 22, 33]

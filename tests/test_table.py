@@ -1,7 +1,5 @@
 """The body alone: table, mattress and blankets go, the body stays as it is."""
 
-import time
-
 import pytest
 import torch
 from plain_chest import places, plain_chest
@@ -172,14 +170,11 @@ def test_tables_of_real_cts_go(real_data, name):
     folder = real_data / "ct" / name
     ct = read_volume(folder / "ct_2mm.nii.gz")
     lungs = read_labels_mask(folder / "lung_mask_auto_2mm.nii.gz")
-    start = time.perf_counter()
     kept = body_voxels(ct)
-    seconds = time.perf_counter() - start
     assert kept[lungs].float().mean() > 0.9995
     gone = ((ct.values[0] > -300) & ~kept).sum() * 8 / 1000
     body = ((ct.values[0] > -300) & kept).sum() * 8 / 1000
     assert REAL[name] < gone < 1000 and body > 5000
-    assert seconds < 2.0
 
 
 def read_labels_mask(path):

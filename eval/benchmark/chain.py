@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from nerp import Volume, attenuation, chest_camera, read_labels, read_volume, siddon
+from nerp.anatomy import without_table
 from nerp.phantom import thorax
 from nerp.physics.film import Film, film
+from nerp.physics.objects import project_object_materials, random_objects
 from nerp.physics.simulate import Simulator
 from nerp.projection.materials import project_materials
 from nerp.synthesis.structures import structure_groups
@@ -53,11 +55,14 @@ def measure(ct: Volume, labels: Volume | None, *, threads: int = 2) -> dict:
 def stations(ct: Volume) -> dict[str, float]:
     """Median seconds of each step from a CT `(1, D, H, W)` HU to a film."""
     camera, per_mm, made, noise = chest_camera(ct, "pa", shape=SHAPE), attenuation(ct), Simulator(ct), torch.Generator()
+    things = random_objects(ct, torch.Generator().manual_seed(0), camera=camera)
     signal, pixel_mm = made.expose(camera).signal, camera.pixel_mm[0].tolist()
     return {
         "siddon": median(lambda: siddon(per_mm, camera)),
         "project_materials": median(lambda: project_materials(made.materials, camera)),
         "materials of the CT": median(lambda: Simulator(ct)),
+        "body and table": median(lambda: without_table(ct)),
+        "objects at the bedside": median(lambda: project_object_materials(things, camera)),
         "radiograph": median(lambda: made.expose(camera, generator=noise)),
         "film": median(lambda: film(signal, Film(), (pixel_mm[0], pixel_mm[1]))),
     }

@@ -23,7 +23,7 @@ def check_references(labels: str | Path, ct: str | Path) -> list[str]:
     own, theirs = _frames(Path(labels), ("SEG", "RTSTRUCT")), _frames(Path(ct), ("CT",))
     if not own or not theirs or own & theirs:
         return []
-    return [f"{labels}: was drawn in another frame of reference than the CT's; check that both are of one scan"]
+    return ["drawn in another frame of reference than the CT's; check that both are of one scan"]
 
 
 def _frames(path: Path, kinds: tuple[str, ...]) -> set[str]:

@@ -13,7 +13,7 @@ from nerp.data.checking import Bad, settle
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
-from nerp.label_maps import LabelMap, check_label_map, check_labels_on_ct, read_label_map
+from nerp.label_maps import LabelMap, check_label_map, check_labels_on_ct, check_references, read_label_map
 from nerp.physics.truncation import truncation
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.generator import TrainedGenerator
@@ -109,7 +109,8 @@ def open_synthesiser(
         made = Synthesiser(volume, opened.volume, settings=settings, generator=generator, label_names=opened.names)
     except DataError as error:
         raise DataError(f"{labels}: {error}") from error
-    findings = [
+    findings = check_references(labels, ct)
+    findings += [
         f"{_called(one.name)}{finding}"
         for one in made.plan.structures
         for finding in check_labels_on_ct(volume, opened.volume, one.labels, made.label_names, outside=opened.outside)
