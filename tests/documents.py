@@ -11,7 +11,7 @@ LANGUAGES = {"sh", "python", "yaml", "text"}
 PROGRAMS = ("nerp ", "python ", "make ", "pip ")
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-BARE = re.compile(r"nerp [a-z]+( (segmentation|fidelity))?")
+BARE = re.compile(r"nerp [a-z]+( (segmentation|arms|fidelity))?")
 """In prose that names a command; it must be there."""
 
 

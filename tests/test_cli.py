@@ -18,7 +18,7 @@ from nerp.volume import write_volume
 
 COMMANDS = [
     *(["phantom"], ["render"], ["train"], ["synthesize"], ["replay"], ["data"], ["report"], ["info"]),
-    *(["evaluate", "segmentation"], ["evaluate", "fidelity"]),
+    *(["evaluate", "segmentation"], ["evaluate", "arms"], ["evaluate", "fidelity"]),
 ]
 
 

@@ -38,6 +38,7 @@ CHEAPER = {
     "nerp train": TINY_TRAINING,
     "nerp synthesize": ["views=2", "shape=[32,32]"],
     "nerp evaluate segmentation": TINY_SEGMENTER,
+    "nerp evaluate arms": [*TINY_SEGMENTER[1:], "segmenter.steps=2", "seeds=1"],
     "nerp evaluate fidelity": ["n_resamples=2"],
     "python train/segmenter.py": TINY_SEGMENTER,
 }
@@ -89,7 +90,7 @@ def small_data(tmp_path_factory) -> Path:
     write_chests(folder)
     write_series(folder / "dicom", ct)
     write_segmentations(folder, ct, labels)
-    for name in ("shenzhen", "cxr-shenzhen"):
+    for name in ("shenzhen", "cxr-shenzhen", "montgomery"):
         write_pairs(folder / name, 4)
     for number, name in enumerate(("radiographs", "fake", "real")):
         shutil.copytree(write_pairs(folder / f"of_{name}", 4, shape=(64, 80), seed=number) / "images", folder / name)

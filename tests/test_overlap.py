@@ -22,7 +22,7 @@ def disc(radius, shape=(101, 101), centre=(50, 50)):
 
 
 def test_equal_masks_agree_fully():
-    assert overlap(square(5, 5), square(5, 5)) == {"dice": 1.0, "jaccard": 1.0, "hd95": 0.0, "asd": 0.0}
+    assert overlap(square(5, 5), square(5, 5)) == {"dice": 1.0, "jaccard": 1.0, "hd": 0.0, "hd95": 0.0, "asd": 0.0}
 
 
 def test_shifted_squares_have_their_closed_forms():
@@ -34,6 +34,14 @@ def test_shifted_squares_have_their_closed_forms():
     # the near side's 10, now inside the other square, lie up to 4 off: 1, 2, 3, 4, 4, 4, 4, 3, 2, 1 minus the corners.
     inner = [min(row, 9 - row, 4) for row in range(1, 9)]
     assert scores["asd"] == pytest.approx((10 * 4 + 2 * (1 + 2 + 3) + sum(inner)) / 36)
+
+
+def test_one_stray_pixel_decides_the_hausdorff_distance_alone():
+    stray = square(5, 5)
+    stray[30, 50] = True
+    scores = overlap(stray, square(5, 5))
+    assert scores["hd"] == pytest.approx(np.hypot(30 - 14, 50 - 14))
+    assert scores["hd95"] == 0.0
 
 
 def test_concentric_discs_are_as_far_apart_as_their_radii():
@@ -61,13 +69,13 @@ def test_scores_are_symmetric_and_unmoved_by_translation():
 
 def test_both_empty_agree():
     empty = np.zeros((30, 40))
-    assert overlap(empty, empty) == {"dice": 1.0, "jaccard": 1.0, "hd95": 0.0, "asd": 0.0}
+    assert overlap(empty, empty) == {"dice": 1.0, "jaccard": 1.0, "hd": 0.0, "hd95": 0.0, "asd": 0.0}
 
 
 def test_one_empty_costs_the_diagonal():
     empty, target = np.zeros((30, 40)), square(5, 5, shape=(30, 40))
     for first, second in ((empty, target), (target, empty)):
-        assert overlap(first, second) == {"dice": 0.0, "jaccard": 0.0, "hd95": 50.0, "asd": 50.0}
+        assert overlap(first, second) == {"dice": 0.0, "jaccard": 0.0, "hd": 50.0, "hd95": 50.0, "asd": 50.0}
     assert overlap(empty, target, spacing=(2.0, 2.0))["hd95"] == 100.0
 
 
@@ -76,19 +84,28 @@ def test_a_full_mask_has_its_outline_at_the_image_edge():
     assert scores["hd95"] == pytest.approx(np.hypot(5, 5), abs=1.5)
 
 
+def random_shape(generator, discs):
+    """A union of discs, apart or overlapping, some cut by the border."""
+    parts = [disc(generator.integers(4, 30), centre=generator.integers(5, 96, 2)) for _ in range(discs)]
+    return np.logical_or.reduce(parts)
+
+
 def test_monai_agrees():
     metrics = pytest.importorskip("monai.metrics")
     generator = np.random.default_rng(0)
-    for _ in range(4):
-        first = disc(generator.integers(15, 30), centre=generator.integers(40, 60, 2))
-        second = disc(generator.integers(15, 30), centre=generator.integers(40, 60, 2))
+    for number in range(8):
+        first, second = random_shape(generator, discs=1 + number % 3), random_shape(generator, discs=1 + number % 3)
         pair = [torch.from_numpy(mask)[None, None].float() for mask in (first, second)]
         options = {"include_background": True, "spacing": (0.7, 1.3)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            farthest = metrics.compute_hausdorff_distance(*pair, **options).item()
             hausdorff = metrics.compute_hausdorff_distance(*pair, percentile=95, **options).item()
             average = metrics.compute_average_surface_distance(*pair, symmetric=True, **options).item()
+            dice = metrics.DiceMetric()(*pair).item()
         scores = overlap(first, second, spacing=(0.7, 1.3))
+        assert scores["dice"] == pytest.approx(dice, abs=1e-6)
+        assert scores["hd"] == pytest.approx(farthest, abs=1e-5)
         assert scores["hd95"] == pytest.approx(hausdorff, abs=1e-5)
         assert scores["asd"] == pytest.approx(average, abs=1e-5)
 

@@ -85,7 +85,7 @@ def test_a_mask_of_another_size_than_its_image_is_met_at_its_own(tmp_path):
     mask = Image.open(tmp_path / "masks" / "00.png").resize((240, 160), Image.Resampling.NEAREST)
     mask.save(tmp_path / "masks" / "00.png")
     pairs = [(tmp_path / "images" / "00.png", tmp_path / "masks" / "00.png")]
-    scores, _ = score(Segmenter("tu-resnet10t", 32).eval(), pairs)
+    scores = score(Segmenter("tu-resnet10t", 32).eval(), pairs).scores
     assert set(scores["00"]) == set(METRICS)
 
 
@@ -96,10 +96,11 @@ def test_empty_masks_are_counted(tmp_path):
     with torch.no_grad():
         network.unet.segmentation_head[0].bias.fill_(-1e4)
     pairs = [(tmp_path / "images" / f"{name}.png", tmp_path / "masks" / f"{name}.png") for name in ("00", "01")]
-    scores, empty = score(network, pairs)
-    assert empty == {"predicted": 2, "target": 1}
+    scored = score(network, pairs)
+    scores = scored.scores
+    assert scored.empty == {"predicted": 2, "target": 1}
     assert scores["00"]["hd95"] == pytest.approx(np.hypot(40, 60))
-    assert scores["01"] == {"dice": 1.0, "jaccard": 1.0, "hd95": 0.0, "asd": 0.0}
+    assert scores["01"] == {"dice": 1.0, "jaccard": 1.0, "hd": 0.0, "hd95": 0.0, "asd": 0.0}
 
 
 def test_a_segmented_file_is_a_mask_of_the_shape_asked_for(tmp_path):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, evaluate_pairs, evaluate_sets, images, report, runs
+from nerp.cli import data, evaluate, evaluate_arms, evaluate_pairs, evaluate_sets, images, report, runs
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -37,19 +37,18 @@ EXAMPLES: dict[Callable[..., None], str] = {
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
-scores = typer.Typer(no_args_is_help=True, help="Score images and masks: segmentation, fidelity, alignment, quality.")
-scores.command(epilog="Example: nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json")(
-    evaluate.segmentation
-)
-scores.command(epilog="Example: nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json")(
-    evaluate.fidelity
-)
-scores.command(epilog="Example: nerp evaluate alignment /tmp/pairs --probe 4 --json")(evaluate_pairs.alignment)
-scores.command(epilog="Example: nerp evaluate quality /tmp/pairs --reject /tmp/kept --json")(evaluate_pairs.quality)
-scores.command(epilog="Example: nerp evaluate integrity fake/ real/ --out told/")(evaluate_sets.integrity)
-scores.command(epilog="Example: nerp evaluate memorisation fake/ real/ --extractor efficientnet-lite0")(
-    evaluate_sets.memorisation
-)
+scores = typer.Typer(no_args_is_help=True, help="Score images and masks: what sets are worth, and what they give away.")
+SCORES: dict[Callable[..., None], str] = {
+    evaluate.segmentation: "nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json",
+    evaluate_arms.arms: "nerp evaluate arms --real montgomery --synthetic /tmp/pairs --test cxr-shenzhen -o /tmp/arms",
+    evaluate.fidelity: "nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json",
+    evaluate_pairs.alignment: "nerp evaluate alignment /tmp/pairs --probe 4 --json",
+    evaluate_pairs.quality: "nerp evaluate quality /tmp/pairs --reject /tmp/kept --json",
+    evaluate_sets.integrity: "nerp evaluate integrity fake/ real/ --out told/",
+    evaluate_sets.memorisation: "nerp evaluate memorisation fake/ real/ --extractor efficientnet-lite0",
+}
+for command, example in SCORES.items():
+    scores.command(epilog=f"Example: {example}")(command)
 app.add_typer(scores, name="evaluate")
 
 

@@ -26,6 +26,8 @@ def segmentation(
     masks_pattern: Annotated[
         str | None, typer.Option(help="How a test's mask is called, such as '{name}_lung.png'.")
     ] = None,
+    spacing_mm: o.PixelSpacing = None,
+    patients: o.Patients = None,
     skip_bad: o.SkipBad = False,
     seed: o.Seed = None,
     device: o.OnDevice = None,
@@ -34,13 +36,14 @@ def segmentation(
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Train a U-Net on pairs, score it on other masks: Dice, Jaccard, HD95, ASD."""
+    """Train a U-Net on pairs, score it on other masks: Dice, Jaccard, HD, HD95, ASD."""
     from nerp.config import read_settings
     from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
 
     options = o.stated(test=test, train=train, weights=weights, out=out, seed=seed, device=device)
     options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes, mask_name=mask_name)
     options |= o.stated(masks_pattern=masks_pattern, skip_bad=skip_bad or None)
+    options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), patients=patients)
     settings = read_settings(SegmentationConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)
@@ -48,9 +51,17 @@ def segmentation(
     check_save(save)
     with progress("steps") as tick:
         result = evaluate_segmentation(settings, progress=tick)
-    names = ("dice", "jaccard", "hd95", "asd")
-    lines = [f"{name:8} {score_line(result[name], 'mean')} n={result[name]['n']}" for name in names]
-    answer(result, as_json, lines, save)
+    answer(result, as_json, overlap_lines(result), save)
+
+
+def overlap_lines(result: dict[str, Any]) -> list[str]:
+    """Overlap scores for people, a line each, distances with their unit, and the warnings."""
+    units = dict.fromkeys(("hd", "hd95", "asd"), f" {result['distance_unit']}")
+    names = ("dice", "jaccard", *units)
+    lines = [
+        f"{name:8} {score_line(result[name], 'mean')}{units.get(name, '')} n={result[name]['n']}" for name in names
+    ]
+    return lines + [f"warning: {text}" for text in result["warnings"]]
 
 
 def fidelity(

@@ -83,6 +83,13 @@ OnCTGrid = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is otherwise warned of.")]
 Force = Annotated[bool, typer.Option("--force", help="Draw --rule visible of what is no lung.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the files that cannot be used; list them.")]
+PixelSpacing = Annotated[
+    str | None,
+    typer.Option(help="Between rows, columns of the test's masks, such as 0.2; default: what files state, or px."),
+]
+Patients = Annotated[
+    Path | None, typer.Option(help="CSV of file,patient_id; default: what records and names of known sets tell.")
+]
 ViewName = Annotated[View | None, typer.Option("--view", help="Projection. Default pa.")]
 Angle = Annotated[float | None, typer.Option(help="Turn of the oblique view, degrees. Default 30.")]
 Kvp = Annotated[float | None, typer.Option(help="Peak voltage of --mode physics, 40 to 150. Default 120.")]
@@ -167,6 +174,23 @@ def spacing(text: str | None) -> list[float] | None:
     if len(sizes) != 3 or not all(0 < size < math.inf for size in sizes):
         raise UsageError(f"--spacing is {text!r}; expected three sizes in mm, such as 0.8,0.8,2.5")
     return sizes
+
+
+def pixel_spacing(text: str | None) -> list[float] | None:
+    """Two millimetres, between rows and columns, of `0.2` or `0.2,0.25`; None of nothing.
+
+    Raises:
+        UsageError: no such text.
+    """
+    if text is None:
+        return None
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 2) or not all(0 < size < math.inf for size in sizes):
+        raise UsageError(f"--spacing-mm is {text!r}; expected mm between rows, and columns, such as 0.2 or 0.2,0.25")
+    return [sizes[0], sizes[-1]]
 
 
 def image_shape(text: str) -> tuple[int, int]:

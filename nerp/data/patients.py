@@ -1,25 +1,28 @@
-"""Which patient an image is of, as far as an index, a set's records or the files' names tell."""
+"""Which patient an image is of, as far as an index, a set's records or the names of known sets tell."""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from nerp.data.folders import RECORDS
+from nerp.data.beside import records_beside
 from nerp.errors import DataError
 
-PATIENT_COLUMNS = ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject")
 FILE_COLUMNS = ("file", "file_name", "filename", "image", "image_index", "path", "image_path", "name", "id")
-RECORD_KEYS = ("patient_id", "ct_sha256")
+PATIENT_COLUMNS = ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject")
 
 NAME_OF_NIH = re.compile(r"(\d{8})_\d{3}")
-"""Wang 2017: patient and follow-up, `00000013_005.png`."""
+"""Patient and follow-up, as in `00000013_005.png`: NIH ChestX-ray14, Wang 2017."""
 FOLDER_OF_PATIENT = re.compile(r"patient\d{5,}|p\d{8}")
-"""CheXpert (Irvin 2019) and MIMIC-CXR (Johnson 2019): a folder a patient."""
+"""A folder a patient: CheXpert, Irvin 2019, and MIMIC-CXR, Johnson 2019."""
+
+
+WAYS = ("index", "records", "names")
+"""By which a patient is told, the surest first."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Patients:
 
     Args:
         labels:  one an image; images of one label are of one patient, or rendered from one CT.
-        by:      what told it: `index`, `records`, `names`, or `nothing`, where every image stands alone.
+        by:      the surest way that told any: `index`, `records`, `names`, or `nothing`, where every image stands alone.
         unknown: images of which nothing is told; each stands alone.
     """
 
@@ -43,23 +46,40 @@ class Patients:
 
 
 def find_patients(files: Sequence[Path], *, index: dict[str, str] | None = None) -> Patients:
-    """Whom the images of one set are of: by the index where there is one, else its records, else the names.
+    """Whom the images of one set are of: each by the index where it lists it, else by its record, else by its name.
+
+    A set's records tell the CT that an image was rendered from: one CT is one patient.
 
     Args:
         files: the images.
-        index: names of files and the patients they are of, from `read_index`; one that lists none of the files is
-            passed over, so that one index serves for one of two sets.
+        index: names of files and the patients they are of, from `read_index`; it may list none of them, so that one
+            index serves for one of two sets.
 
     Raises:
         DataError: records that cannot be read.
     """
-    ways = (("index", index or {}), ("records", _of_records(files)), ("names", _of_names(files)))
-    for by, known in ways:
-        told = [_lookup(path, known) for path in files]
-        if any(told):
-            labels = tuple(f"image {path}" if one is None else one for path, one in zip(files, told, strict=True))
-            return Patients(labels, by, told.count(None))
-    return Patients(tuple(f"image {path}" for path in files), "nothing", len(files))
+    told = _told(files, index or {})
+    labels = tuple(f"image {path}" if one is None else one[1] for path, one in zip(files, told, strict=True))
+    ways = {one[0] for one in told if one is not None}
+    return Patients(labels, next((way for way in WAYS if way in ways), "nothing"), told.count(None))
+
+
+def patients_of(files: Sequence[Path], *, index: str | Path | None = None) -> dict[str, str] | None:
+    """The images whose patient is known.
+
+    Args:
+        files: the images.
+        index: CSV with a column of files and one of patients: `file,patient_id`.
+
+    Returns:
+        Paths as text and patients, such as `patient 13` or `CT 1f03…`; None where no patient is known.
+
+    Raises:
+        DataError: an index or records that cannot be read.
+    """
+    told = _told(files, {} if index is None else read_index(index))
+    known = {str(path): one[1] for path, one in zip(files, told, strict=True) if one is not None}
+    return known or None
 
 
 def read_index(path: str | Path) -> dict[str, str]:
@@ -70,68 +90,57 @@ def read_index(path: str | Path) -> dict[str, str]:
             `patient_id` or `Patient ID`.
 
     Raises:
-        DataError: missing, no table, or without such columns.
+        DataError: missing, no CSV, or without such columns.
     """
-    path = Path(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            titles = {re.sub(r"\W+", "_", title.strip().lower()): title for title in table.fieldnames or [] if title}
-            patient, file = _title(titles, PATIENT_COLUMNS), _title(titles, FILE_COLUMNS)
-            if patient is None or file is None:
-                found = ", ".join(titles.values()) or "none"
-                raise DataError(
-                    f"{path} has columns {found}; expected one of files and one of patients: file,patient_id"
-                )
-            rows = [(row[file], row[patient]) for row in table]
+            rows = list(csv.reader(stream))
     except FileNotFoundError:
-        raise DataError(
-            f"no index at {path}: expected a CSV with columns file and patient_id; check the path"
-        ) from None
+        raise DataError(f"no index at {path}: expected a CSV with columns file,patient_id; check the path") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV ({error}); expected columns file and patient_id") from error
-    return {name.strip(): f"patient {whose.strip()}" for name, whose in rows if name and whose}
+        raise DataError(f"{path} is no CSV ({error}); expected columns file,patient_id") from error
+    titles = [re.sub(r"\W+", "_", title.strip().lower()) for title in rows[0]] if rows else []
+    columns = (FILE_COLUMNS, PATIENT_COLUMNS)
+    file, patient = (next((titles.index(name) for name in names if name in titles), None) for names in columns)
+    if file is None or patient is None:
+        found = ", ".join(titles) or "none"
+        raise DataError(f"{path} has columns {found}; expected one of files and one of patients: file,patient_id")
+    whole = [row for row in rows[1:] if len(row) > max(file, patient) and row[file].strip() and row[patient].strip()]
+    return {row[file].strip(): _patient(row[patient]) for row in whole}
 
 
-def _title(titles: dict[str, str], usual: Iterable[str]) -> str | None:
-    return next((titles[name] for name in usual if name in titles), None)
+def _told(files: Sequence[Path], index: dict[str, str]) -> list[tuple[str, str] | None]:
+    """By which way which patient, of each image."""
+    records = records_beside(files)
+    return [_told_of(path, index, records.get(path)) for path in files]
 
 
-def _lookup(path: Path, known: dict[str, str]) -> str | None:
-    """By its path as known, by the last parts of it, or by its stem."""
-    names = [str(path), *("/".join(path.parts[-depth:]) for depth in (3, 2, 1)), path.stem]
-    return next((known[name] for name in names if name in known), None)
+def _told_of(path: Path, index: dict[str, str], record: dict[str, Any] | None) -> tuple[str, str] | None:
+    found = zip(WAYS, (_by_index(path, index), _by_record(record), _by_name(path)), strict=True)
+    return next(((way, whose) for way, whose in found if whose is not None), None)
 
 
-def _of_names(files: Sequence[Path]) -> dict[str, str]:
-    found = {}
-    for path in files:
-        match = NAME_OF_NIH.fullmatch(path.stem)
-        folder = next((part for part in path.parts[:-1] if FOLDER_OF_PATIENT.fullmatch(part)), None)
-        if match or folder:
-            found[str(path)] = f"patient {match[1] if match else folder}"
-    return found
+def _patient(identity: str) -> str:
+    """`patient 13` of 13 and of 00000013 alike."""
+    identity = identity.strip()
+    return f"patient {identity.lstrip('0') or '0'}" if identity.isdecimal() else f"patient {identity}"
 
 
-def _of_records(files: Sequence[Path]) -> dict[str, str]:
-    """Of a set of pairs, or of an image folder with `metadata.jsonl`: the patient, or the CT it was rendered from."""
-    found: dict[str, str] = {}
-    folders = dict.fromkeys(folder for path in files for folder in (path.parent, path.parent.parent))
-    for folder in folders:
-        records = folder / RECORDS
-        if not records.is_file():
-            continue
-        for line in records.read_bytes().split(b"\n")[:-1]:
-            record = _record(line, records)
-            whose = next((record[key] for key in RECORD_KEYS if record.get(key)), None)
-            if whose is not None and record.get("file_name"):
-                found[str(folder / str(record["file_name"]))] = f"patient {whose}"
-    return found
+def _by_index(path: Path, listed: dict[str, str]) -> str | None:
+    """By the longest end of its path that is listed, or by its stem."""
+    ends = ("/".join(path.parts[-depth:]) for depth in range(len(path.parts), 0, -1))
+    return next((listed[name] for name in (str(path), *ends, path.stem) if name in listed), None)
 
 
-def _record(line: bytes, path: Path) -> dict:
-    try:
-        record = json.loads(line or b"{}")
-    except ValueError as error:
-        raise DataError(f"{path} has a line that is no JSON ({error}); restore the file or delete that line") from error
-    return record if isinstance(record, dict) else {}
+def _by_record(record: dict | None) -> str | None:
+    if record is None:
+        return None
+    if record.get("patient_id"):
+        return _patient(str(record["patient_id"]))
+    return f"CT {record['ct_sha256']}" if record.get("ct_sha256") else None
+
+
+def _by_name(path: Path) -> str | None:
+    if named := NAME_OF_NIH.fullmatch(path.stem):
+        return _patient(named[1])
+    return next((_patient(part) for part in path.parts[:-1] if FOLDER_OF_PATIENT.fullmatch(part)), None)

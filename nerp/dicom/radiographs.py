@@ -181,6 +181,26 @@ def _aspect(file: DicomFile) -> float:
     return 1.0
 
 
+def film_spacing(path: Path) -> tuple[tuple[float, float], tuple[int, int]] | None:
+    """How large the pixels of a radiograph are, as its header states, in the plane of the detector.
+
+    ImagerPixelSpacing counts before PixelSpacing, which may be corrected for some magnification.
+
+    Returns:
+        mm between rows and between columns, and the (rows, columns) of the file; None where nothing is stated.
+
+    Raises:
+        VolumeError: no radiograph, or a spacing that is none.
+    """
+    file = _file(path)
+    layout = layout_of(file)
+    for tag in SPACINGS[:3]:
+        spacing = numbers(file, file.header, tag, 2, 1e-4, 1e4)
+        if spacing is not None:
+            return (float(spacing[0]), float(spacing[1])), (layout.rows, layout.columns)
+    return None
+
+
 def _squared(file: DicomFile, film: Film) -> Film:
     ratio = _aspect(file)
     if abs(ratio - 1) <= SQUARE:

@@ -2,8 +2,8 @@
 
 Empty masks have no outline, so their scores are conventions, the same everywhere:
 
-* both masks empty: they agree; Dice and Jaccard are 1, HD95 and ASD are 0.
-* one mask empty: they share nothing; Dice and Jaccard are 0, HD95 and ASD are the image's diagonal, the
+* both masks empty: they agree; Dice and Jaccard are 1, HD, HD95 and ASD are 0.
+* one mask empty: they share nothing; Dice and Jaccard are 0, HD, HD95 and ASD are the image's diagonal, the
   largest distance that the image can hold. A missed organ so costs a finite, stated amount in every mean.
 """
 
@@ -15,21 +15,22 @@ import numpy as np
 
 from nerp.errors import EvaluationError
 
-METRICS = ("dice", "jaccard", "hd95", "asd")
+METRICS = ("dice", "jaccard", "hd", "hd95", "asd")
+DISTANCES = ("hd", "hd95", "asd")
 
 
 def overlap(
     predicted: np.ndarray, target: np.ndarray, *, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> dict[str, float]:
-    """All four scores of one image.
+    """All scores of one image.
 
     Args:
         predicted: (H, W) mask; non-zero is inside.
         target:    (H, W) mask; non-zero is inside.
-        spacing:   distance between (rows, columns): (1, 1) gives HD95 and ASD in pixels, millimetres give them in mm.
+        spacing:   distance between (rows, columns): (1, 1) gives distances in pixels, millimetres give them in mm.
 
     Returns:
-        `dice` and `jaccard` in 0..1, `hd95` and `asd` in the unit of `spacing`.
+        `dice` and `jaccard` in 0..1, `hd`, `hd95` and `asd` in the unit of `spacing`.
 
     Raises:
         EvaluationError: the masks are not two (H, W) of one shape, or the spacing is not two positive numbers.
@@ -39,6 +40,7 @@ def overlap(
     return {
         "dice": dice(predicted, target),
         "jaccard": jaccard(predicted, target),
+        "hd": hausdorff(there, back),
         "hd95": hd95(there, back),
         "asd": asd(there, back),
     }
@@ -100,6 +102,18 @@ def outline(mask: np.ndarray) -> np.ndarray:
     from scipy.ndimage import binary_erosion
 
     return mask & ~binary_erosion(mask)
+
+
+def hausdorff(there: np.ndarray, back: np.ndarray) -> float:
+    """The largest outline distance, either way, in their unit: one stray pixel decides it.
+
+    Args:
+        there: (N,) from one outline to the other.
+        back:  (M,) the other way.
+
+    Source: Huttenlocher 1993.
+    """
+    return float(max(there.max(), back.max()))
 
 
 def hd95(there: np.ndarray, back: np.ndarray) -> float:

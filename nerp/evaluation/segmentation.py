@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,58 @@ from nerp.networks.segmenter import Segmenter, resize
 Scores = dict[str, dict[str, float]]
 """Name of an image to name of a metric to its value."""
 
+SpacingOf = Callable[[Path, tuple[int, int]], tuple[float, float] | None]
+"""From an image and the (H, W) of its mask to the mm between the mask's rows and columns; None where unknown."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A set of images, segmented and compared with their masks.
+
+    Args:
+        scores: {stem: {metric: value}}.
+        empty:  how many predictions and masks are empty.
+        unit:   of the distances: `mm` where every mask's pixel spacing is known, else `px` of the mask files.
+        unknown_spacing: how many masks' is not.
+    """
+
+    scores: Scores
+    empty: dict[str, int]
+    unit: str
+    unknown_spacing: int
+
 
 def score(
-    network: Segmenter, pairs: Sequence[tuple[Path, Sequence[Path]]], *, predictions: Path | None = None
-) -> tuple[Scores, dict[str, int]]:
+    network: Segmenter,
+    pairs: Sequence[tuple[Path, Sequence[Path]]],
+    *,
+    predictions: Path | None = None,
+    spacing_mm: SpacingOf | None = None,
+) -> Scored:
     """Segment each image and compare it with its mask, at the mask's own size.
 
     Args:
         network:     in evaluation mode, on any device.
         pairs:       paths of images, and of the files whose union is each one's mask.
         predictions: folder that receives one PNG (0 or 255) an image.
-
-    Returns:
-        {stem: {metric: value}} with distances in pixels of the mask, and the counts of empty predictions and masks.
+        spacing_mm:  tells of an image, and the (H, W) of its mask, the mm between the mask's rows and columns.
     """
-    scores: Scores = {}
+    pixels: Scores = {}
+    millimetres: Scores = {}
     empty = {"predicted": 0, "target": 0}
     for image_path, mask_paths in pairs:
-        target = read_mask(mask_paths)
-        predicted = segment_file(network, image_path, (target.shape[2], target.shape[3]))
-        scores[image_path.stem] = overlap(predicted, target[0, 0].numpy())
+        target = read_mask(mask_paths)[0, 0].numpy()
+        predicted = segment_file(network, image_path, target.shape)
+        pixels[image_path.stem] = overlap(predicted, target)
+        spacing = None if spacing_mm is None else spacing_mm(image_path, target.shape)
+        if spacing is not None:
+            millimetres[image_path.stem] = overlap(predicted, target, spacing=spacing)
         empty["predicted"] += int(not predicted.any())
         empty["target"] += int(not target.any())
         if predictions is not None:
             write_bytes(predictions / f"{image_path.stem}.png", png_bytes(predicted))
-    return scores, empty
+    unknown = len(pixels) - len(millimetres)
+    return Scored(pixels, empty, "px", unknown) if unknown else Scored(millimetres, empty, "mm", 0)
 
 
 def segment_file(network: Segmenter, image: str | Path, shape: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nerp.training.settings import SegmenterConfig
+from nerp.settings import Settings, choice, number, section
+from nerp.training.settings import ArmSettings, SegmenterConfig
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,52 @@ class SegmentationConfig(SegmenterConfig):
         test:      folder with images/ and masks/, matched by file name, or a public set, such as `montgomery:FOLDER`.
         weights:   a segmenter.safetensors of an earlier run; then nothing is trained.
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
+        spacing_mm: between rows and columns of the test's masks, for distances in mm; none: what files state.
+        patients: CSV of files and whom they are of, `file,patient_id`; none: what records and names of known sets tell.
     """
 
     test: str | None = None
     weights: str | None = None
     masks_pattern: str | None = None
+    spacing_mm: tuple[float, float] | None = number(None, 1e-4, 1e3, length=2)
+    patients: str | None = None
+
+
+@dataclass(frozen=True)
+class ArmsConfig(Settings):
+    """One segmenter on real, on synthetic and on both kinds of pairs, each arm with as many steps and several seeds.
+
+    Args:
+        real:      folder of real images and masks, or a public set.
+        synthetic: folder of synthetic pairs.
+        test:      folder of real images and masks of other patients, or a public set.
+        arms:      names, with commas between: `real`, `synthetic`, `mixed` (half of each batch), `fine-tune` (half of
+            the steps on synthetic, then half on real pairs).
+        seeds:     how many trainings of each arm.
+        seed:      the first of them, and that of the intervals' draws.
+        mask_name: which of the masks, where there are several.
+        masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
+        spacing_mm: between rows and columns of the test's masks; none: what files state.
+        patients:  CSV of files and whom they are of, `file,patient_id`; none: what records and names tell.
+        skip_bad:  go on without the files that cannot be read, and list them.
+        out:       folder that keeps a run of each arm and seed, and continues them; none: nothing is written.
+        device:    `auto` takes a GPU where there is one.
+        precision: of the networks while they learn.
+        segmenter: the network and its steps.
+    """
+
+    real: str | None = None
+    synthetic: str | None = None
+    test: str | None = None
+    arms: str = "real,synthetic,mixed,fine-tune"
+    seeds: int = number(3, 1, 1000)
+    seed: int = number(0, 0, 2**32 - 1)
+    mask_name: str | None = None
+    masks_pattern: str | None = None
+    spacing_mm: tuple[float, float] | None = number(None, 1e-4, 1e3, length=2)
+    patients: str | None = None
+    skip_bad: bool = False
+    out: str | None = None
+    device: str = choice("auto", "cpu", "cuda")
+    precision: str = choice("32-true", "bf16-mixed")
+    segmenter: ArmSettings = section(ArmSettings)

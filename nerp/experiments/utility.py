@@ -9,10 +9,12 @@ from nerp.config import save_settings
 from nerp.data.checking import Bad, check_pairs, write_skipped
 from nerp.data.folders import Pairs, find_pairs
 from nerp.data.images import read_image, read_mask
+from nerp.data.pixel_spacing import spacing_finder
 from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
-from nerp.evaluation.segmentation import score, summarise
+from nerp.evaluation.segmentation import Scored, score, summarise
 from nerp.experiments.settings import SegmentationConfig
+from nerp.experiments.splits import Split, check_split
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
 from nerp.runs import RunFolder
@@ -20,6 +22,10 @@ from nerp.training.loop import Progress
 from nerp.training.segmentation import TrainedSegmenter, train_segmenter
 
 __all__ = ["SegmentationConfig", "evaluate_segmentation"]
+
+WEIGHTS_KNOW_NO_PATIENTS = (
+    "weights do not tell whom they learned from: whether a patient is both learned and tested was not checked"
+)
 
 
 def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -33,22 +39,28 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         progress: called as progress(steps done, steps planned) while training.
 
     Returns:
-        JSON-ready: for `dice`, `jaccard`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit` ("px" of
-        the mask files); `training`, or null; `weights`; `images_without_mask`; `skipped`;
+        JSON-ready: for `dice`, `jaccard`, `hd`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit`,
+        "mm" or "px" of the mask files; `training`, or null; `weights`; `images_without_mask`; `skipped`; `warnings`;
+        `patients` of the test, by which the intervals are drawn, or null;
         `empty` (counts of empty masks); `device`, `cpu` or `cuda`, that trained and segmented.
 
     Raises:
+        DataError: a patient, a CT or a file is both learned and tested.
         UsageError: both or neither of `train` and `weights`, no `test`, or tests among what is trained on.
         DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
     """
-    tests, unmatched, skipped = _test_pairs(_checked_sources(config), config)
+    names: dict[str, Any] = {"pattern": config.masks_pattern, "mask": config.mask_name, "skip_bad": config.skip_bad}
+    tests, unmatched, skipped = find_tests(_checked_sources(config), **names)
+    split = _split(config, [image for image, _ in tests])
     run = None if config.out is None else RunFolder(Path(config.out))
     if run is not None:
         check_folder(run.predictions)
     network, trained = _segmenter(config, progress)
-    scores, empty = score(network, tests, predictions=None if run is None else run.predictions)
-    result = summarise(scores, seed=config.seed)
-    result |= {"distance_unit": "px", "training": trained and trained.record(), "empty": empty}
+    spacing_mm = spacing_finder([image for image, _ in tests], config.spacing_mm)
+    scored = score(network, tests, predictions=None if run is None else run.predictions, spacing_mm=spacing_mm)
+    result: dict[str, Any] = {"kind": "segmentation", **summarise(scored.scores, seed=config.seed, groups=split.groups)}
+    result |= {"distance_unit": scored.unit, "training": trained and trained.record(), "empty": scored.empty}
+    result |= {"warnings": [*split.warnings, *spacing_warnings(scored, len(tests))], "patients": split.count}
     result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
     result |= {"device": network.device.type, "skipped": [one.path.name for one in skipped]}
     if run is not None:
@@ -56,6 +68,30 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         save_settings(config, run.config)
         write_bytes(run.scores, json_bytes(result))
     return result
+
+
+def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
+    """Whom the tests are of, once it is sure that nobody of them is learned."""
+    if config.train is None:
+        split = check_split([], tested, index=config.patients)
+        return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
+    learned = [image for image, _ in find_pairs(config.train, mask=config.mask_name)[0]]
+    return check_split(learned, tested, index=config.patients)
+
+
+def spacing_warnings(scored: Scored, count: int) -> list[str]:
+    """What is to be said where only some masks' pixel spacing is known.
+
+    Args:
+        scored: the scores.
+        count:  of all images.
+    """
+    if scored.unit == "mm" or scored.unknown_spacing == count:
+        return []
+    return [
+        f"the pixel spacing of {scored.unknown_spacing} of {count} masks is not known: distances are in px of the mask "
+        "files; give --spacing-mm where it is one for all"
+    ]
 
 
 def _segmenter(config: SegmentationConfig, progress: Progress | None) -> tuple[Segmenter, TrainedSegmenter | None]:
@@ -80,15 +116,30 @@ def _checked_sources(config: SegmentationConfig) -> str:
     return config.test
 
 
-def _test_pairs(folder: str | Path, config: SegmentationConfig) -> tuple[Pairs, list[str], list[Bad]]:
-    """Images with their masks, stems of images without one, and what cannot be read and is left out."""
-    pairs, unmatched = find_pairs(folder, pattern=config.masks_pattern, mask=config.mask_name)
+def find_tests(
+    folder: str | Path, *, pattern: str | None, mask: str | None, skip_bad: bool
+) -> tuple[Pairs, list[str], list[Bad]]:
+    """Images with their masks to test on, each looked at.
+
+    Args:
+        folder:   with images/ and masks/, or a public set.
+        pattern:  how a mask is called, or none.
+        mask:     which of several.
+        skip_bad: leave out what cannot be read.
+
+    Returns:
+        The pairs, stems of images without a mask, and what is left out.
+
+    Raises:
+        DataError: no pairs, or files that cannot be read.
+    """
+    pairs, unmatched = find_pairs(folder, pattern=pattern, mask=mask)
     if not pairs:
         raise DataError(
             f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems, or "
             "--masks-pattern"
         )
-    pairs, skipped = check_pairs(pairs, skip_bad=config.skip_bad)
+    pairs, skipped = check_pairs(pairs, skip_bad=skip_bad)
     image, masks = pairs[0]  # a set of another kind is met before the training, not after
     read_image(image)
     read_mask(masks)

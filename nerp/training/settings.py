@@ -93,17 +93,14 @@ class TrainerSettings(Settings):
 
 
 @dataclass(frozen=True)
-class SegmenterSettings(Settings):
-    """The segmenter, and the pace of its training.
+class LearnerSettings(Settings):
+    """A segmenter, and how it learns, whatever ends its training.
 
     Args:
         encoder:          of the U-Net; each trains from nothing within minutes on a few CPU cores.
         side:             working resolution, pixels, a multiple of 32; every image becomes a square of it.
         batch_size:       pairs a step.
         learning_rate:    of AdamW at its peak; it warms up over 5 % of the steps and then falls as a cosine.
-        epochs:           passes over the pairs; none: as many as make about 1000 steps.
-        minutes:          limit of the training time, interruptions not counted, one step at least. A run that cannot
-                          fit anneals over what does; only one that the minutes do not cut is the same every time.
         log_every:        steps between lines of metrics.jsonl.
         sample_every:     steps between pictures in samples/.
         checkpoint_every: steps between checkpoints; the last two are kept.
@@ -115,8 +112,6 @@ class SegmenterSettings(Settings):
     side: int = number(128, 32, 4096)
     batch_size: int = number(8, 1, 4096)
     learning_rate: float = number(1e-3, 1e-9, 1.0)
-    epochs: int | None = number(None, 1)
-    minutes: float = number(10.0, 1e-3)
     log_every: int = number(10, 1)
     sample_every: int = number(250, 1)
     checkpoint_every: int = number(250, 1)
@@ -126,10 +121,42 @@ class SegmenterSettings(Settings):
         if self.side % 32:
             raise ConfigError(f"segmenter.side is {self.side}; expected a multiple of 32, such as 128")
 
+
+@dataclass(frozen=True)
+class SegmenterSettings(LearnerSettings):
+    """The segmenter, and the pace of its training.
+
+    Args:
+        encoder, side, batch_size, learning_rate, log_every, sample_every, checkpoint_every: see `LearnerSettings`.
+        epochs:  passes over the pairs; none: as many as make about 1000 steps.
+        minutes: limit of the training time, interruptions not counted, one step at least. A run that cannot
+                 fit anneals over what does; only one that the minutes do not cut is the same every time.
+    """
+
+    epochs: int | None = number(None, 1)
+    minutes: float = number(10.0, 1e-3)
+
     def steps(self, n_pairs: int) -> int:
         """Planned optimiser steps: whole epochs over so many pairs."""
         per_epoch = math.ceil(n_pairs / self.batch_size)
         return per_epoch * (self.epochs or math.ceil(_DEFAULT_STEPS / per_epoch))
+
+
+@dataclass(frozen=True)
+class ArmSettings(LearnerSettings):
+    """The segmenter of a comparison: each arm does the same number of steps, however long they take.
+
+    Args:
+        encoder, side, batch_size, learning_rate, log_every, sample_every, checkpoint_every: see `LearnerSettings`.
+        steps: of each arm and seed.
+    """
+
+    steps: int = number(_DEFAULT_STEPS, 2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < 2:
+            raise ConfigError(f"segmenter.batch_size is {self.batch_size}; expected 2 or more: one of each kind")
 
 
 @dataclass(frozen=True)
@@ -155,3 +182,32 @@ class SegmenterConfig(Settings):
     device: str = choice("auto", "cpu", "cuda")
     precision: str = choice("32-true", "bf16-mixed")
     segmenter: SegmenterSettings = section(SegmenterSettings)
+
+
+@dataclass(frozen=True)
+class ArmConfig(Settings):
+    """One arm of a comparison, with one seed.
+
+    Args:
+        arm:       what it learns from: see `nerp.training.segmentation.arms`.
+        real:      folder of real images and masks.
+        synthetic: folder of synthetic pairs.
+        mask_name: which of their masks, where they have several.
+        skip_bad:  go on without the files that cannot be read.
+        out:       folder of the run; none: nothing is written.
+        seed:      of the first weights, of the order and of the augmentation.
+        device:    `auto` takes a GPU where there is one.
+        precision: of the network while it learns.
+        segmenter: the network and its pace.
+    """
+
+    arm: str = choice("real", "synthetic", "mixed", "fine-tune")
+    real: str | None = None
+    synthetic: str | None = None
+    mask_name: str | None = None
+    skip_bad: bool = False
+    out: str | None = None
+    seed: int = number(0, 0, 2**63 - 1)
+    device: str = choice("auto", "cpu", "cuda")
+    precision: str = choice("32-true", "bf16-mixed")
+    segmenter: ArmSettings = section(ArmSettings)

@@ -13,14 +13,14 @@ import torch
 from nerp.errors import UsageError
 from nerp.networks.segmenter import Segmenter, save_segmenter
 from nerp.runs import RunFolder
-from nerp.settings import flatten
+from nerp.settings import Settings, flatten
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint
 from nerp.training.fabric import launch
 from nerp.training.loop import Keeping, Pace, Progress, TrainingLoop, locked_run
 from nerp.training.segmentation.pairs import load_pairs
 from nerp.training.segmentation.trainer import SegmenterTrainer
-from nerp.training.settings import SegmenterConfig, SegmenterSettings
+from nerp.training.settings import LearnerSettings, SegmenterConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -83,7 +83,7 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
         settings = config.segmenter
         budget = Budget(settings.steps(len(pairs[0])), settings.minutes)
         trainer = SegmenterTrainer(network, pairs, settings=settings, seed=config.seed, budget=budget, fabric=fabric)
-        loop = _loop(config, trainer, budget, n_pairs=len(pairs[0]), fabric=fabric)
+        loop = training_loop(trainer, budget, settings, fabric=fabric, kept=_kept(config, len(pairs[0])))
         loop.run(progress)
     epochs = loop.step / math.ceil(len(pairs[0]) / settings.batch_size)
     stopped_by = "epochs" if loop.step >= budget.planned else "minutes"
@@ -92,7 +92,7 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
     )
 
 
-def first_weights(settings: SegmenterSettings, seed: int) -> Segmenter:
+def first_weights(settings: LearnerSettings, seed: int) -> Segmenter:
     """A segmenter that has learned nothing.
 
     Args:
@@ -104,40 +104,78 @@ def first_weights(settings: SegmenterSettings, seed: int) -> Segmenter:
         return Segmenter(settings.encoder, settings.side)
 
 
-def _loop(
-    config: SegmenterConfig, trainer: SegmenterTrainer, budget: Budget, *, n_pairs: int, fabric: Fabric
+@dataclass(frozen=True)
+class Kept:
+    """Where a training is kept, and what it must agree with to be continued.
+
+    Args:
+        run:      its folder.
+        config:   all settings, for config.yaml.
+        deciding: dotted keys and values that decide the weights.
+    """
+
+    run: RunFolder
+    config: Settings
+    deciding: dict[str, Any]
+
+
+def training_loop(
+    trainer: SegmenterTrainer, budget: Budget, every: LearnerSettings, *, fabric: Fabric, kept: Kept | None
 ) -> TrainingLoop:
-    """The loop of a run, at the step where it stopped."""
-    every = config.segmenter
+    """The loop of a training, at the step where it stopped.
+
+    Args:
+        trainer: whose steps they are.
+        budget:  how many, and for how long.
+        every:   when something is written.
+        fabric:  Lightning Fabric, launched, of one process.
+        kept:    where, or none.
+
+    Raises:
+        CheckpointError: the folder holds a training of other settings.
+    """
     pace = Pace(every.log_every, every.sample_every, every.checkpoint_every)
-    if config.out is None:
+    if kept is None:
         return TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=None)
-    run, deciding = RunFolder(Path(config.out)), _deciding(config, n_pairs)
-    found = latest_checkpoint(run.checkpoints)
+    found = latest_checkpoint(kept.run.checkpoints)
     if found is not None:
-        _check(found, deciding, run)
+        _check(found, kept, type(every)())
 
     def save_weights(step: int) -> None:
-        save_segmenter(run.segmenter, trainer.network)
+        save_segmenter(kept.run.segmenter, trainer.network)
 
-    keeping = Keeping(run, config, deciding, save_weights)
+    keeping = Keeping(kept.run, kept.config, kept.deciding, save_weights)
     loop = TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=keeping)
     loop.resume(found)
     return loop
 
 
-def _deciding(config: SegmenterConfig, n_pairs: int) -> dict[str, Any]:
-    settings = {key: value for key, value in _flat(config.segmenter).items() if key not in MAY_CHANGE}
+def _kept(config: SegmenterConfig, n_pairs: int) -> Kept | None:
+    if config.out is None:
+        return None
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
     learned = {"train": config.train, **chosen, "pairs": n_pairs}
-    return {**learned, "seed": config.seed, "precision": config.precision, **settings}
+    deciding = {**learned, **deciding_settings(config.segmenter, config.seed, config.precision)}
+    return Kept(RunFolder(Path(config.out)), config, deciding)
 
 
-def _check(found: Checkpoint, deciding: dict[str, Any], run: RunFolder) -> None:
+def deciding_settings(settings: LearnerSettings, seed: int, precision: str) -> dict[str, Any]:
+    """Dotted keys and values of all that decides the weights but the pairs.
+
+    Args:
+        settings:  of the network and its pace.
+        seed:      of the training.
+        precision: of the network while it learns.
+    """
+    decide = {key: value for key, value in _flat(settings).items() if key not in MAY_CHANGE}
+    return {"seed": seed, "precision": precision, **decide}
+
+
+def _check(found: Checkpoint, kept: Kept, defaults: LearnerSettings) -> None:
     """Whether a checkpoint is of the training that is asked for; what its version did not know is as by default."""
-    default = {key: value for key, value in _flat(SegmenterSettings()).items() if key not in MAY_CHANGE}
-    check_settings({**default, **found.settings}, deciding, run.path)
+    default = {key: value for key, value in _flat(defaults).items() if key not in MAY_CHANGE}
+    check_settings({**default, **found.settings}, kept.deciding, kept.run.path)
 
 
-def _flat(settings: SegmenterSettings) -> dict[str, Any]:
+def _flat(settings: LearnerSettings) -> dict[str, Any]:
     return flatten(settings, f"{settings.SECTION}.")

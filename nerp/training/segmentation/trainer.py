@@ -16,7 +16,8 @@ from nerp.training.budget import Budget
 from nerp.training.checkpoint import State, pack_module, unpack_module
 from nerp.training.optimisation import OptimisationStep
 from nerp.training.segmentation.augmentation import augment
-from nerp.training.settings import OptimizerSettings, SegmenterSettings
+from nerp.training.segmentation.curriculum import Curriculum
+from nerp.training.settings import LearnerSettings, OptimizerSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,6 +36,7 @@ class SegmenterTrainer:
         seed:     of every random choice.
         budget:   whose total says how far a step is along the run.
         fabric:   Lightning Fabric, launched, of one process.
+        curriculum: which pairs each step learns from; none: each epoch goes once through all.
     """
 
     def __init__(
@@ -42,14 +44,16 @@ class SegmenterTrainer:
         network: Segmenter,
         pairs: tuple[Tensor, Tensor],
         *,
-        settings: SegmenterSettings,
+        settings: LearnerSettings,
         seed: int,
         budget: Budget,
         fabric: Fabric,
+        curriculum: Curriculum | None = None,
     ):
         self.network, self.loss = network.train(), math.nan
         self._images, self._masks = pairs
         self._settings, self._seed, self._budget, self._fabric = settings, seed, budget, fabric
+        self._curriculum = curriculum
         rates = OptimizerSettings(betas=(0.9, 0.999), weight_decay=1e-4, max_grad_norm=1.0)
         self._optimisation = OptimisationStep("segmenter", network, settings=rates, fabric=fabric, fused=True)
 
@@ -61,7 +65,7 @@ class SegmenterTrainer:
         """
         images, masks = self._batch(step)
         loss = segmentation_loss(self._optimisation.module(images), masks)
-        rate = self._settings.learning_rate * rate_factor((step - 1) / self._budget.total)
+        rate = self._settings.learning_rate * rate_factor(self._fraction(step))
         metrics = self._optimisation.update(step, {"loss": (1.0, loss)}, rate=rate)
         self.loss = metrics["loss"]
         return metrics
@@ -91,8 +95,16 @@ class SegmenterTrainer:
         images, masks = augment(self._images[chosen] / 255.0, self._masks[chosen].float(), draw)
         return images.to(self._fabric.device), masks.to(self._fabric.device)
 
+    def _fraction(self, step: int) -> float:
+        """How far a step is along the run, or along its part of it."""
+        if self._curriculum is not None:
+            return self._curriculum.fraction(step, self._budget.total)
+        return (step - 1) / self._budget.total
+
     def _chosen(self, step: int) -> Tensor:
         """Indices of a step's pairs: each epoch goes once through all of them, in an order of its own."""
+        if self._curriculum is not None:
+            return self._curriculum.indices(step, self._budget.total)
         count, size = len(self._images), self._settings.batch_size
         epoch, place = divmod(step - 1, math.ceil(count / size))
         order = torch.randperm(count, generator=stream(self._seed, epoch, "segmenter order"), **WHOLE)

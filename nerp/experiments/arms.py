@@ -1,0 +1,185 @@
+"""What synthetic pairs add to real ones: one segmenter in several arms, with several seeds, on the same test images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nerp.config import save_settings
+from nerp.data.checking import write_skipped
+from nerp.data.folders import Pairs, find_pairs
+from nerp.data.pixel_spacing import spacing_finder
+from nerp.errors import UsageError
+from nerp.evaluation.crossed import CrossedDraws, crossed_draws, crossed_score
+from nerp.evaluation.overlap import METRICS
+from nerp.evaluation.segmentation import Scored, SpacingOf, score
+from nerp.experiments.settings import ArmsConfig
+from nerp.experiments.splits import Split, check_split
+from nerp.experiments.utility import find_tests, spacing_warnings
+from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.runs import RunFolder
+from nerp.training.checkpoint import check_settings
+from nerp.training.loop import Progress
+from nerp.training.segmentation.arms import ARMS, ArmPairs, check_arm, deciding, load_arm_pairs, train_arm
+from nerp.training.settings import ArmConfig
+
+__all__ = ["ArmsConfig", "evaluate_arms"]
+
+ONE_SEED = "one seed: the intervals say nothing of the chance in training; give seeds=3 or more"
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """What every arm is tested on."""
+
+    pairs: Pairs
+    spacing_mm: SpacingOf
+    fingerprint: str
+
+
+def evaluate_arms(config: ArmsConfig, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Train each arm with each seed for the same number of steps, score all on the same images, and compare them.
+
+    With `config.out`, OUT/ARM/seed-K is the run of an arm and seed, with its scores.json; OUT/scores.json the result.
+    Called again, what is done is read, what was interrupted is continued.
+
+    Args:
+        config:   the folders, the arms, the seeds and the settings.
+        progress: called as progress(steps done, steps planned) over all arms and seeds.
+
+    Returns:
+        JSON-ready, of kind `arms`: for each of `arms` and of `differences` ("mixed minus real"; paired by image and
+        seed) for each metric a dict of value, ci95, n; `per_seed` means; `pairs` learned; `distance_unit`; `patients`
+        of the test; `images_without_mask`; `warnings`; `skipped`.
+
+    Raises:
+        UsageError: arms that are none, or whose folders are not given; no test.
+        DataError: a patient, a CT or a file is both learned and tested, or files that cannot be used.
+        TrainingError, CheckpointError: see `train_arm`.
+    """
+    arms = _arms(config)
+    assert config.test is not None  # of `_arms`
+    names: dict[str, Any] = {"pattern": config.masks_pattern, "mask": config.mask_name, "skip_bad": config.skip_bad}
+    found, unmatched, skipped = find_tests(config.test, **names)
+    split = _split(config, found)
+    out = None if config.out is None else RunFolder(Path(config.out))
+    if out is not None:
+        check_folder(out.path)
+    tests = _Tests(found, spacing_finder([image for image, _ in found], config.spacing_mm), _fingerprint(found, config))
+    pairs = load_arm_pairs(_arm_config(config, arms[0], config.seed))
+    scored = _all_scores(config, arms, pairs, tests, progress)
+    result = _summary(scored, config.seed, split)
+    result |= {"images_without_mask": unmatched, "skipped": [one.path.name for one in skipped]}
+    result |= {"pairs": {"real": pairs.n_real, "synthetic": pairs.n_synthetic}, "steps": config.segmenter.steps}
+    if out is not None:
+        write_skipped(out.skipped, skipped)
+        save_settings(config, out.config)
+        write_bytes(out.scores, json_bytes(result))
+    return result
+
+
+def _arms(config: ArmsConfig) -> list[str]:
+    """The arms asked for, once it is sure that folders for all are named."""
+    arms = list(dict.fromkeys(name.strip() for name in config.arms.split(",") if name.strip()))
+    if not arms:
+        raise UsageError(f"no arms; expected some of {', '.join(ARMS)}")
+    for arm in arms:
+        check_arm(arm, int(config.real is not None), int(config.synthetic is not None))
+    if config.test is None:
+        raise UsageError("no images to test on; give --test, a folder with images/ and masks/")
+    return arms
+
+
+def _split(config: ArmsConfig, tests: Pairs) -> Split:
+    """Whom the tests are of, once it is sure that no folder to learn from has any of them."""
+    tested, splits = [image for image, _ in tests], []
+    for where, folder in (("real folder", config.real), ("synthetic folder", config.synthetic)):
+        if folder is not None:
+            learned = [image for image, _ in find_pairs(folder, mask=config.mask_name)[0]]
+            splits.append(check_split(learned, tested, index=config.patients, where=where))
+    return Split(splits[0].groups, [text for split in splits for text in split.warnings])
+
+
+def _fingerprint(tests: Pairs, config: ArmsConfig) -> str:
+    """Of the tests' names and sizes and of the stated spacing: scores that are kept are of these alone."""
+    files = [[path.name, path.stat().st_size] for image, masks in tests for path in (image, *masks)]
+    return hashlib.sha256(json.dumps([files, config.spacing_mm]).encode()).hexdigest()
+
+
+def _arm_config(config: ArmsConfig, arm: str, seed: int) -> ArmConfig:
+    out = None if config.out is None else str(Path(config.out) / arm / f"seed-{seed}")
+    shared = {name: getattr(config, name) for name in ("real", "synthetic", "mask_name", "skip_bad", "device")}
+    return ArmConfig(arm=arm, seed=seed, out=out, precision=config.precision, segmenter=config.segmenter, **shared)
+
+
+def _all_scores(
+    config: ArmsConfig, arms: list[str], pairs: ArmPairs, tests: _Tests, progress: Progress | None
+) -> dict[str, list[Scored]]:
+    """The scores of each arm, one set a seed."""
+    runs = [(arm, config.seed + number) for number in range(config.seeds) for arm in arms]
+    steps, scored = config.segmenter.steps, {arm: list[Scored]() for arm in arms}
+    for number, (arm, seed) in enumerate(runs):
+
+        def tick(done: int, total: int, before: int = number * steps) -> None:
+            if progress is not None:
+                progress(before + done, len(runs) * steps)
+
+        scored[arm].append(_scores(_arm_config(config, arm, seed), pairs, tests, tick))
+        tick(steps, steps)
+    return scored
+
+
+def _scores(config: ArmConfig, pairs: ArmPairs, tests: _Tests, progress: Progress) -> Scored:
+    """The scores of one arm and seed: read where they are kept, else of a training."""
+    run = None if config.out is None else RunFolder(Path(config.out))
+    decide = {**deciding(config, pairs), "test": tests.fingerprint}
+    if run is not None and run.scores.is_file():
+        kept = json.loads(run.scores.read_bytes())
+        check_settings(kept["settings"], decide, run.path)
+        return Scored(**kept["scored"])
+    network = train_arm(config, pairs, progress=progress)
+    predictions = None if run is None else run.predictions
+    scored = score(network, tests.pairs, predictions=predictions, spacing_mm=tests.spacing_mm)
+    if run is not None:
+        write_bytes(run.scores, json_bytes({"kind": "arm", "settings": decide, "scored": vars(scored)}))
+    return scored
+
+
+def _summary(scored: dict[str, list[Scored]], seed: int, split: Split) -> dict[str, Any]:
+    """Every arm's scores, and the differences of every two."""
+    first, n_seeds = next((runs[0], len(runs)) for runs in scored.values())
+    stems = list(first.scores)
+    groups = None if split.groups is None else [split.groups[stem] for stem in stems]
+    draws = crossed_draws(n_seeds, len(stems), generator=torch.Generator().manual_seed(seed), groups=groups)
+    values = {arm: _values(runs, stems) for arm, runs in scored.items()}
+    pairs = {f"{later} minus {earlier}": (later, earlier) for earlier, later in combinations(values, 2)}
+    apart = {
+        name: {metric: values[one][metric] - values[other][metric] for metric in METRICS}
+        for name, (one, other) in pairs.items()
+    }
+    return {
+        "kind": "arms",
+        "arms": {arm: _told(of, draws) for arm, of in values.items()},
+        "differences": {name: _told(of, draws) for name, of in apart.items()},
+        "distance_unit": first.unit,
+        "patients": split.count,
+        "warnings": [*split.warnings, *spacing_warnings(first, len(stems)), *([ONE_SEED] if n_seeds == 1 else [])],
+    }
+
+
+def _values(runs: list[Scored], stems: list[str]) -> dict[str, np.ndarray]:
+    """(S, N) of each metric: seeds by images."""
+    return {metric: np.array([[run.scores[stem][metric] for stem in stems] for run in runs]) for metric in METRICS}
+
+
+def _told(values: dict[str, np.ndarray], draws: CrossedDraws) -> dict[str, Any]:
+    """Each metric's mean, interval, count of images, and mean of each seed."""
+    scores = {metric: crossed_score(of, draws).to_dict() for metric, of in values.items()}
+    return {metric: {**score, "per_seed": values[metric].mean(axis=1).tolist()} for metric, score in scores.items()}
