@@ -31,7 +31,7 @@ class Patients:
 
     Args:
         labels:  one an image; images of one label are of one patient, or rendered from one CT.
-        by:      the surest way that told any: `index`, `records`, `names`, or `nothing`, where every image stands alone.
+        by:      the surest way that told any: `index`, `records`, `names`, or `nothing`: every image stands alone.
         unknown: images of which nothing is told; each stands alone.
     """
 
