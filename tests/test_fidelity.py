@@ -107,6 +107,13 @@ def test_fid_of_infinite_images_asks_for_three_times_the_features():
     assert result["fid_infinity"]["value"] < result["fid"]["value"]
 
 
+def test_where_no_image_is_among_the_others_intervals_stay_open():
+    result = compared(gaussians(20) + 100.0, gaussians(30, seed=1), n_resamples=10)
+    assert result["precision"]["ci95"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 20))]
+    assert result["recall"]["ci95"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 30))]
+    assert result["density"] == {"value": 0.0, "ci95": None, "n": 20}
+
+
 @pytest.mark.slow
 def test_intervals_of_fid_at_infinity_hold_the_true_fid():
     """Of N(m, s^2 I) and N(0, I) it is F (m^2 + (1 - s)^2), whatever the number of images; Dowson and Landau 1982."""

@@ -104,7 +104,9 @@ def _neighbours(fake: Sample, real: Sample, subsets: Subsets) -> dict[str, Score
     scores: dict[str, Scored] = {}
     for name, values in neighbour_scores(fake.features, real.features, subsets=subsets.kept).items():
         value, ends = float(values[0]), interval(float(values[0]), values.tolist(), subsets)
-        if ends is not None and name != "density":
+        if name == "density":
+            ends = ends if value > 0.0 else None  # nothing tells how far from 0 it may lie
+        elif ends is not None:
             ends = proportion_interval(value, ends, (fake if name == "precision" else real).n_groups)
         scores[name] = _score(name, value, ends, fake)
     return scores
