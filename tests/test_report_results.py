@@ -134,7 +134,7 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
             "by place: 0.50 to 1.00",
             "generated and real images",
             "Memorisation",
-            "nearest: 03.png",
+            "nearest to it: 03.png",
         ),
         *(
             "pixels distance 0.5, features distance 0.25",
@@ -237,7 +237,7 @@ def test_neighbours_are_found_wherever_they_stand(row, tmp_path):
     shelves = Shelves(Shelf().add_images(tmp_path / "own"), [str(tmp_path / "real")])
     (section,) = examples(saved({"nearest": [row]}), shelves, 3)
     fake, real = section.parts[-1].pictures
-    assert fake.caption.startswith("a.png") and real.caption == "nearest: b.png"
+    assert fake.caption.startswith("a.png") and real.caption == "nearest to it: b.png"
     assert (fake.image == 10).all() and (real.image == 200).all()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from nerp.report import figures
 from nerp.report.parts import Chart, Charts, Notes, Part, Section, Table, present
 from nerp.report.results import SavedResult, SavedScore
-from nerp.report.score_tables import interval
+from nerp.report.score_tables import interval, shown_scores
 from nerp.report.words import KINDS, number, score_name, score_reading
 
 MUST_AGREE = {
@@ -37,7 +37,7 @@ def compared(results: Mapping[str, SavedResult]) -> list[Section]:
 
 
 def _parts(results: Mapping[str, SavedResult]) -> list[Part]:
-    scores = {name: {(*one.group, one.key): one for one in result.scores} for name, result in results.items()}
+    scores = {name: {(*one.group, one.key): one for one in shown_scores(result)} for name, result in results.items()}
     keys = list(dict.fromkeys(key for known in scores.values() for key in known))
     rows = [_row(key, [known.get(key) for known in scores.values()]) for key in keys]
     head = ("score", *results, "how it is read")

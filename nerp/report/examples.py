@@ -197,7 +197,10 @@ def _side_by_side(row: dict[str, Any], shelves: Shelves) -> Sequence[Picture]:
     if couple is None:
         return []
     found = (shelves.own.get(couple[0]), shelves.get_other(couple[1]))
-    captions = (f"{couple[0]} · {_numbers(row)}", f"nearest: {couple[1]}")
+    captions = (
+        f"{couple[0]} · {_numbers(row)}",
+        f"nearest to it: {couple[1]}" if found[0] else f"nearest to {couple[0]}: {couple[1]}",
+    )
     is_bad = any(row.get(word) for word in FLAGS)
     return [
         one.picture(f"radiograph {name}", caption, is_bad=is_bad)

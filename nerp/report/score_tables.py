@@ -46,7 +46,7 @@ def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
 
 def score_table(result: SavedResult) -> Table:
     """The scores of a result; where it has a floor, each beside what real images have against real ones."""
-    scores = [one for one in result.scores if not _is_repeated(one, result)]
+    scores = shown_scores(result)
     floors = {(one.group[:-1], one.key): one for one in scores if one.group[-1:] == (FLOOR,)}
     named = f"Scores: {result.title}"
     if not floors:
@@ -58,6 +58,11 @@ def score_table(result: SavedResult) -> Table:
             *row, reading = score_row(one)
             rows.append((*row, "" if floor is None else number(floor.value), reading))
     return Table(rows, (*HEAD[:-1], "real against real", HEAD[-1]), named)
+
+
+def shown_scores(result: SavedResult) -> list[SavedScore]:
+    """The scores of a result, each once: those of its only extractor stand at the top, too."""
+    return [one for one in result.scores if not _is_repeated(one, result)]
 
 
 def _is_repeated(score: SavedScore, result: SavedResult) -> bool:
