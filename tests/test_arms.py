@@ -197,7 +197,7 @@ def test_a_batch_holds_both_kinds():
 
 
 def test_the_command_says_what_the_arms_are_worth(folders, nerp, tmp_path):
-    paths = [item for name in ("real", "synthetic", "test") for item in (f"--{name}", folders[name])]
+    paths = ["--real", folders["real"], "--synthetic", folders["synthetic"], "--test", folders["test"]]
     tiny = ["segmenter.side=32", "segmenter.encoder=tu-resnet10t", "device=cpu", "segmenter.batch_size=2"]
     command = ["evaluate", "arms", *paths, "--arms", "real,mixed", "--seeds", "1", "--steps", "2", *tiny]
     code, out, err = nerp(*command, "--spacing-mm", "0.5", "-o", tmp_path / "runs")
@@ -205,5 +205,5 @@ def test_the_command_says_what_the_arms_are_worth(folders, nerp, tmp_path):
     assert [line.split("  ")[0].strip() for line in out.splitlines()[:3]] == ["real", "mixed", "mixed minus real"]
     assert " mm" in out
     assert "warning: one seed" in out
-    code, out, _ = nerp(*command, "masks_pattern={name}.png", "precision=32-true", "skip_bad=true", "--dry-run")
+    code, out, _ = nerp(*command, "--masks-pattern", "{name}.png", "precision=32-true", "skip_bad=true", "--dry-run")
     assert (code, "arms: real,mixed\nseeds: 1" in out) == (0, True)

@@ -83,6 +83,9 @@ OnCTGrid = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is otherwise warned of.")]
 Force = Annotated[bool, typer.Option("--force", help="Draw --rule visible of what is no lung.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the files that cannot be used; list them.")]
+MaskName = Annotated[
+    str | None, typer.Option(help="Which mask, where there are several; or several, such as lungs,heart.")
+]
 PixelSpacing = Annotated[
     str | None,
     typer.Option(help="Between rows, columns of the test's masks, such as 0.2; default: what files state, or px."),

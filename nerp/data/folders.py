@@ -57,7 +57,7 @@ def find_pairs(source: str | Path, *, pattern: str | None = None, mask: str | No
         source:  a folder with images/ and masks/; where it holds metadata.jsonl, only the images that `file_name`
             lists count. Or a public set, `montgomery:FOLDER`, or a set's own folder as published.
         pattern: how the mask of an image is called, such as `{name}_lung.png`.
-        mask:    which sub-folder of masks/, where there are any.
+        mask:    which sub-folder of masks/, where there are any, or folder beside images/.
 
     Returns:
         The images, each with its mask's files, by name; and the stems of images without a mask.
@@ -74,11 +74,18 @@ def find_pairs(source: str | Path, *, pattern: str | None = None, mask: str | No
 
 def _pairs_in(folder: Path, pattern: str | None, mask: str | None) -> tuple[Pairs, list[str]]:
     images = _by_stem(_listed(folder) or list_images(folder / "images"))
-    masks = _by_stem(list_images(_mask_folder(folder / "masks", mask)))
+    masks = _by_stem(list_images(_beside_images(folder, mask) or _mask_folder(folder / "masks", mask)))
     find = _by_pattern(pattern) if pattern else _by_usual_names
     found = {stem: find(stem, masks) for stem in images}
     pairs: Pairs = [(images[stem], (path,)) for stem, path in found.items() if path is not None]
     return pairs, [stem for stem, path in found.items() if path is None]
+
+
+def _beside_images(folder: Path, mask: str | None) -> Path | None:
+    """The folder of a mask that lies beside images/ and not in masks/."""
+    if mask is None or (folder / "masks" / mask).is_dir() or not (folder / mask).is_dir():
+        return None
+    return folder / mask
 
 
 def _mask_folder(folder: Path, mask: str | None) -> Path:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from nerp.data.images import png_bytes, read_image, read_mask
+from nerp.data.structures import Outlined
+from nerp.errors import UsageError
 from nerp.evaluation.bootstrap import mean_interval
 from nerp.evaluation.overlap import METRICS, overlap
 from nerp.evaluation.score import Score
@@ -47,6 +49,7 @@ def score(
     *,
     predictions: Path | None = None,
     spacing_mm: SpacingOf | None = None,
+    channel: int = 0,
 ) -> Scored:
     """Segment each image and compare it with its mask, at the mask's own size.
 
@@ -55,13 +58,14 @@ def score(
         pairs:       paths of images, and of the files whose union is each one's mask.
         predictions: folder that receives one PNG (0 or 255) an image.
         spacing_mm:  tells of an image, and the (H, W) of its mask, the mm between the mask's rows and columns.
+        channel:     of the network, whose structure the masks show.
     """
     pixels: Scores = {}
     millimetres: Scores = {}
     empty = {"predicted": 0, "target": 0}
     for image_path, mask_paths in pairs:
         target = read_mask(mask_paths)[0, 0].numpy()
-        predicted = segment_file(network, image_path, target.shape)
+        predicted = segment_file(network, image_path, target.shape, channel)
         pixels[image_path.stem] = overlap(predicted, target)
         spacing = None if spacing_mm is None else spacing_mm(image_path, target.shape)
         if spacing is not None:
@@ -74,18 +78,86 @@ def score(
     return Scored(pixels, empty, "px", unknown) if unknown else Scored(millimetres, empty, "mm", 0)
 
 
-def segment_file(network: Segmenter, image: str | Path, shape: tuple[int, int]) -> np.ndarray:
+def score_structures(
+    network: Segmenter,
+    outlined: Outlined,
+    names: Sequence[str],
+    *,
+    predictions: Path | None,
+    spacing_mm: SpacingOf | None,
+) -> dict[str, Scored]:
+    """The scores of each structure, all with one unit.
+
+    Args:
+        network:     in evaluation mode, on any device.
+        outlined:    images and the masks of each structure.
+        names:       of the structures; none of a single one, which is then called "".
+        predictions: folder that receives a PNG an image, of several structures in a folder each; or none.
+        spacing_mm:  see `score`.
+
+    Raises:
+        UsageError: the network does not know a structure.
+    """
+    channels = channels_of(network, names)
+    scored: dict[str, Scored] = {}
+    for number, (name, channel) in enumerate(channels.items()):
+        pairs = [(image, masks[number]) for image, masks in outlined]
+        place = predictions if predictions is None or len(channels) == 1 else predictions / name
+        scored[name] = score(network, pairs, predictions=place, spacing_mm=spacing_mm, channel=channel)
+    if spacing_mm is not None and len({one.unit for one in scored.values()}) > 1:
+        return score_structures(network, outlined, names, predictions=None, spacing_mm=None)
+    return scored
+
+
+def channels_of(network: Segmenter, names: Sequence[str]) -> dict[str, int]:
+    """The network's channel of each structure, by its name; of a single, unnamed one by "".
+
+    Args:
+        network: of one structure or of several.
+        names:   of structures.
+
+    Raises:
+        UsageError: the network does not know a structure.
+    """
+    if not network.structures and len(names) <= 1:
+        return {(*names, "")[0]: 0}
+    unknown = [name for name in names or ("",) if name not in network.structures]
+    if unknown:
+        known = ", ".join(network.structures) or "one structure"
+        raise UsageError(f"the segmenter outlines {known}, and no {unknown[0]!r}; give --mask-name some of these")
+    return {name: network.structures.index(name) for name in names}
+
+
+def mean_of(scored: Sequence[Scored]) -> Scored:
+    """Each image's mean over structures of every metric; the counts of empty masks add up.
+
+    Args:
+        scored: of the same images, with one unit.
+    """
+    first = scored[0]
+    if len(scored) == 1:
+        return first
+    scores = {
+        stem: {metric: float(np.mean([one.scores[stem][metric] for one in scored])) for metric in row}
+        for stem, row in first.scores.items()
+    }
+    empty = {kind: sum(one.empty[kind] for one in scored) for kind in first.empty}
+    return Scored(scores, empty, first.unit, max(one.unknown_spacing for one in scored))
+
+
+def segment_file(network: Segmenter, image: str | Path, shape: tuple[int, int], channel: int = 0) -> np.ndarray:
     """What the network sees in an image file.
 
     Args:
         network: in evaluation mode, on any device.
         image:   the file.
         shape:   (H, W) of the answer.
+        channel: of the network.
 
     Returns:
         (H, W) bool, True inside the structure.
     """
-    probability = network.segment(read_image(image))
+    probability = network.segment(read_image(image))[:, channel : channel + 1]
     return (resize(probability, shape) > 0.5)[0, 0].cpu().numpy()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import torch
 
 from nerp.config import save_settings
 from nerp.data.checking import write_skipped
-from nerp.data.folders import Pairs, find_pairs
 from nerp.data.pixel_spacing import spacing_finder
+from nerp.data.structures import Outlined, find_outlined, structure_names
 from nerp.errors import UsageError
 from nerp.evaluation.crossed import CrossedDraws, crossed_draws, crossed_score
 from nerp.evaluation.overlap import METRICS
-from nerp.evaluation.segmentation import Scored, SpacingOf, score
+from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
 from nerp.experiments.settings import ArmsConfig
 from nerp.experiments.splits import Split, check_split
 from nerp.experiments.utility import find_tests, spacing_warnings
@@ -32,6 +32,9 @@ from nerp.training.settings import ArmConfig
 
 __all__ = ["ArmsConfig", "evaluate_arms"]
 
+Each = dict[str, Scored]
+"""The scores of each structure by its name."""
+
 ONE_SEED = "one seed: the intervals say nothing of the chance in training; give seeds=3 or more"
 
 
@@ -39,7 +42,8 @@ ONE_SEED = "one seed: the intervals say nothing of the chance in training; give 
 class _Tests:
     """What every arm is tested on."""
 
-    pairs: Pairs
+    outlined: Outlined
+    names: tuple[str, ...]
     spacing_mm: SpacingOf
     fingerprint: str
 
@@ -66,13 +70,14 @@ def evaluate_arms(config: ArmsConfig, *, progress: Progress | None = None) -> di
     """
     arms = _arms(config)
     assert config.test is not None  # of `_arms`
-    names: dict[str, Any] = {"pattern": config.masks_pattern, "mask": config.mask_name, "skip_bad": config.skip_bad}
-    found, unmatched, skipped = find_tests(config.test, **names)
+    names = structure_names(config.mask_name)
+    found, unmatched, skipped = find_tests(config.test, names, pattern=config.masks_pattern, skip_bad=config.skip_bad)
     split = _split(config, found)
     out = None if config.out is None else RunFolder(Path(config.out))
     if out is not None:
         check_folder(out.path)
-    tests = _Tests(found, spacing_finder([image for image, _ in found], config.spacing_mm), _fingerprint(found, config))
+    spacing_mm = spacing_finder([image for image, _ in found], config.spacing_mm)
+    tests = _Tests(found, names, spacing_mm, _fingerprint(found, config))
     pairs = load_arm_pairs(_arm_config(config, arms[0], config.seed))
     scored = _all_scores(config, arms, pairs, tests, progress)
     result = _summary(scored, config.seed, split)
@@ -97,19 +102,19 @@ def _arms(config: ArmsConfig) -> list[str]:
     return arms
 
 
-def _split(config: ArmsConfig, tests: Pairs) -> Split:
+def _split(config: ArmsConfig, tests: Outlined) -> Split:
     """Whom the tests are of, once it is sure that no folder to learn from has any of them."""
     tested, splits = [image for image, _ in tests], []
     for where, folder in (("real folder", config.real), ("synthetic folder", config.synthetic)):
         if folder is not None:
-            learned = [image for image, _ in find_pairs(folder, mask=config.mask_name)[0]]
+            learned = [image for image, _ in find_outlined(folder, structure_names(config.mask_name))[0]]
             splits.append(check_split(learned, tested, index=config.patients, where=where))
     return Split(splits[0].groups, [text for split in splits for text in split.warnings])
 
 
-def _fingerprint(tests: Pairs, config: ArmsConfig) -> str:
+def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
     """Of the tests' names and sizes and of the stated spacing: scores that are kept are of these alone."""
-    files = [[path.name, path.stat().st_size] for image, masks in tests for path in (image, *masks)]
+    files = [[path.name, path.stat().st_size] for image, masks in tests for path in (image, *chain(*masks))]
     return hashlib.sha256(json.dumps([files, config.spacing_mm]).encode()).hexdigest()
 
 
@@ -121,10 +126,10 @@ def _arm_config(config: ArmsConfig, arm: str, seed: int) -> ArmConfig:
 
 def _all_scores(
     config: ArmsConfig, arms: list[str], pairs: ArmPairs, tests: _Tests, progress: Progress | None
-) -> dict[str, list[Scored]]:
+) -> dict[str, list[Each]]:
     """The scores of each arm, one set a seed."""
     runs = [(arm, config.seed + number) for number in range(config.seeds) for arm in arms]
-    steps, scored = config.segmenter.steps, {arm: list[Scored]() for arm in arms}
+    steps, scored = config.segmenter.steps, {arm: list[Each]() for arm in arms}
     for number, (arm, seed) in enumerate(runs):
 
         def tick(done: int, total: int, before: int = number * steps) -> None:
@@ -136,42 +141,49 @@ def _all_scores(
     return scored
 
 
-def _scores(config: ArmConfig, pairs: ArmPairs, tests: _Tests, progress: Progress) -> Scored:
+def _scores(config: ArmConfig, pairs: ArmPairs, tests: _Tests, progress: Progress) -> Each:
     """The scores of one arm and seed: read where they are kept, else of a training."""
     run = None if config.out is None else RunFolder(Path(config.out))
     decide = {**deciding(config, pairs), "test": tests.fingerprint}
     if run is not None and run.scores.is_file():
         kept = json.loads(run.scores.read_bytes())
         check_settings(kept["settings"], decide, run.path)
-        return Scored(**kept["scored"])
+        return {name: Scored(**one) for name, one in kept["scored"].items()}
     network = train_arm(config, pairs, progress=progress)
     predictions = None if run is None else run.predictions
-    scored = score(network, tests.pairs, predictions=predictions, spacing_mm=tests.spacing_mm)
+    places: dict[str, Any] = {"predictions": predictions, "spacing_mm": tests.spacing_mm}
+    scored = score_structures(network, tests.outlined, tests.names, **places)
     if run is not None:
-        write_bytes(run.scores, json_bytes({"kind": "arm", "settings": decide, "scored": vars(scored)}))
+        kept_scores = {name: vars(one) for name, one in scored.items()}
+        write_bytes(run.scores, json_bytes({"kind": "arm", "settings": decide, "scored": kept_scores}))
     return scored
 
 
-def _summary(scored: dict[str, list[Scored]], seed: int, split: Split) -> dict[str, Any]:
-    """Every arm's scores, and the differences of every two."""
+def _summary(scored: dict[str, list[Each]], seed: int, split: Split) -> dict[str, Any]:
+    """Every arm's scores, and the differences of every two; of several structures their mean's and each one's."""
     first, n_seeds = next((runs[0], len(runs)) for runs in scored.values())
-    stems = list(first.scores)
-    groups = None if split.groups is None else [split.groups[stem] for stem in stems]
-    draws = crossed_draws(n_seeds, len(stems), generator=torch.Generator().manual_seed(seed), groups=groups)
+    mean = {arm: [mean_of(list(run.values())) for run in runs] for arm, runs in scored.items()}
+    whole = next(iter(mean.values()))[0]
+    groups = None if split.groups is None else [split.groups[stem] for stem in whole.scores]
+    draws = crossed_draws(n_seeds, len(whole.scores), generator=torch.Generator().manual_seed(seed), groups=groups)
+    result = {"kind": "arms", **_compared(mean, draws), "distance_unit": whole.unit, "patients": split.count}
+    if len(first) > 1:
+        of = {name: {arm: [run[name] for run in runs] for arm, runs in scored.items()} for name in first}
+        result["structures"] = {name: _compared(runs, draws) for name, runs in of.items()}
+    doubts = [*split.warnings, *spacing_warnings(whole, len(whole.scores)), *([ONE_SEED] if n_seeds == 1 else [])]
+    return {**result, "warnings": doubts}
+
+
+def _compared(scored: dict[str, list[Scored]], draws: CrossedDraws) -> dict[str, Any]:
+    stems = list(next(iter(scored.values()))[0].scores)
     values = {arm: _values(runs, stems) for arm, runs in scored.items()}
     pairs = {f"{later} minus {earlier}": (later, earlier) for earlier, later in combinations(values, 2)}
     apart = {
         name: {metric: values[one][metric] - values[other][metric] for metric in METRICS}
         for name, (one, other) in pairs.items()
     }
-    return {
-        "kind": "arms",
-        "arms": {arm: _told(of, draws) for arm, of in values.items()},
-        "differences": {name: _told(of, draws) for name, of in apart.items()},
-        "distance_unit": first.unit,
-        "patients": split.count,
-        "warnings": [*split.warnings, *spacing_warnings(first, len(stems)), *([ONE_SEED] if n_seeds == 1 else [])],
-    }
+    told = {name: _told(of, draws) for name, of in apart.items()}
+    return {"arms": {arm: _told(of, draws) for arm, of in values.items()}, "differences": told}
 
 
 def _values(runs: list[Scored], stems: list[str]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ class SegmentationConfig(SegmenterConfig):
 
     Args:
         train:     folder of pairs to learn from, or a public set; none where `weights` are given.
-        mask_name: which of their masks, where they have several.
+        mask_name: which of their masks, where they have several; or several of them, with commas between.
         skip_bad:  go on without the files that cannot be read, and list them.
         out:       folder of the run, of scores.json and of predictions/; none: nothing is written.
         seed:      of the training, and of the intervals' draws.
@@ -47,7 +47,7 @@ class ArmsConfig(Settings):
             the steps on synthetic, then half on real pairs).
         seeds:     how many trainings of each arm.
         seed:      the first of them, and that of the intervals' draws.
-        mask_name: which of the masks, where there are several.
+        mask_name: which of the masks, where there are several; or several of them, with commas between.
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
         spacing_mm: between rows and columns of the test's masks; none: what files state.
         patients:  CSV of files and whom they are of, `file,patient_id`; none: what records and names tell.

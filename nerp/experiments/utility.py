@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from nerp.config import save_settings
-from nerp.data.checking import Bad, check_pairs, write_skipped
-from nerp.data.folders import Pairs, find_pairs
+from nerp.data.checking import Bad, write_skipped
 from nerp.data.images import read_image, read_mask
 from nerp.data.pixel_spacing import spacing_finder
+from nerp.data.structures import Outlined, check_outlined, find_outlined, structure_names
 from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
-from nerp.evaluation.segmentation import Scored, score, summarise
+from nerp.evaluation.segmentation import Scored, channels_of, mean_of, score_structures, summarise
 from nerp.experiments.settings import SegmentationConfig
 from nerp.experiments.splits import Split, check_split
 from nerp.files import check_folder, json_bytes, write_bytes
@@ -41,6 +41,7 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
     Returns:
         JSON-ready: for `dice`, `jaccard`, `hd`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit`,
         "mm" or "px" of the mask files; `training`, or null; `weights`; `images_without_mask`; `skipped`; `warnings`;
+        of several structures `structures`, with each one's scores, the others being means over them;
         `patients` of the test, by which the intervals are drawn, or null;
         `empty` (counts of empty masks); `device`, `cpu` or `cuda`, that trained and segmented.
 
@@ -49,16 +50,21 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
         UsageError: both or neither of `train` and `weights`, no `test`, or tests among what is trained on.
         DataError, TrainingError, CheckpointError: see `train_segmenter`, `find_pairs`, `load_segmenter`.
     """
-    names: dict[str, Any] = {"pattern": config.masks_pattern, "mask": config.mask_name, "skip_bad": config.skip_bad}
-    tests, unmatched, skipped = find_tests(_checked_sources(config), **names)
+    source = _checked_sources(config)
+    known = None if config.weights is None else load_segmenter(config.weights)
+    names = structure_names(config.mask_name) or (() if known is None else known.structures)
+    if known is not None:
+        channels_of(known, names)
+    tests, unmatched, skipped = find_tests(source, names, pattern=config.masks_pattern, skip_bad=config.skip_bad)
     split = _split(config, [image for image, _ in tests])
     run = None if config.out is None else RunFolder(Path(config.out))
     if run is not None:
         check_folder(run.predictions)
-    network, trained = _segmenter(config, progress)
+    network, trained = _segmenter(config, known, progress)
     spacing_mm = spacing_finder([image for image, _ in tests], config.spacing_mm)
-    scored = score(network, tests, predictions=None if run is None else run.predictions, spacing_mm=spacing_mm)
-    result: dict[str, Any] = {"kind": "segmentation", **summarise(scored.scores, seed=config.seed, groups=split.groups)}
+    predictions = None if run is None else run.predictions
+    each = score_structures(network, tests, names, predictions=predictions, spacing_mm=spacing_mm)
+    scored, result = mean_of(list(each.values())), _summary(each, config.seed, split)
     result |= {"distance_unit": scored.unit, "training": trained and trained.record(), "empty": scored.empty}
     result |= {"warnings": [*split.warnings, *spacing_warnings(scored, len(tests))], "patients": split.count}
     result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
@@ -75,7 +81,7 @@ def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
     if config.train is None:
         split = check_split([], tested, index=config.patients)
         return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
-    learned = [image for image, _ in find_pairs(config.train, mask=config.mask_name)[0]]
+    learned = [image for image, _ in find_outlined(config.train, structure_names(config.mask_name))[0]]
     return check_split(learned, tested, index=config.patients)
 
 
@@ -94,9 +100,23 @@ def spacing_warnings(scored: Scored, count: int) -> list[str]:
     ]
 
 
-def _segmenter(config: SegmentationConfig, progress: Progress | None) -> tuple[Segmenter, TrainedSegmenter | None]:
-    if config.weights is not None:
-        return load_segmenter(config.weights).to(choose_device(config.device)), None
+def _summary(each: dict[str, Scored], seed: int, split: Split) -> dict[str, Any]:
+    """The scores, of several structures each one's and above them the mean of all."""
+    mean = summarise(mean_of(list(each.values())).scores, seed=seed, groups=split.groups)
+    if len(each) == 1:
+        return {"kind": "segmentation", **mean}
+    structures = {
+        name: {**summarise(one.scores, seed=seed, groups=split.groups), "empty": one.empty}
+        for name, one in each.items()
+    }
+    return {"kind": "segmentation", **mean, "structures": structures}
+
+
+def _segmenter(
+    config: SegmentationConfig, known: Segmenter | None, progress: Progress | None
+) -> tuple[Segmenter, TrainedSegmenter | None]:
+    if known is not None:
+        return known.to(choose_device(config.device)), None
     trained = train_segmenter(config, progress=progress)
     return trained.network, trained
 
@@ -117,14 +137,14 @@ def _checked_sources(config: SegmentationConfig) -> str:
 
 
 def find_tests(
-    folder: str | Path, *, pattern: str | None, mask: str | None, skip_bad: bool
-) -> tuple[Pairs, list[str], list[Bad]]:
+    folder: str | Path, names: tuple[str, ...], *, pattern: str | None, skip_bad: bool
+) -> tuple[Outlined, list[str], list[Bad]]:
     """Images with their masks to test on, each looked at.
 
     Args:
         folder:   with images/ and masks/, or a public set.
+        names:    of the structures, or none of a single one.
         pattern:  how a mask is called, or none.
-        mask:     which of several.
         skip_bad: leave out what cannot be read.
 
     Returns:
@@ -133,14 +153,15 @@ def find_tests(
     Raises:
         DataError: no pairs, or files that cannot be read.
     """
-    pairs, unmatched = find_pairs(folder, pattern=pattern, mask=mask)
+    pairs, unmatched = find_outlined(folder, names, pattern=pattern)
     if not pairs:
         raise DataError(
             f"no image in {folder}/images has a mask of its name in {folder}/masks; expected equal file stems, or "
             "--masks-pattern"
         )
-    pairs, skipped = check_pairs(pairs, skip_bad=skip_bad)
+    pairs, skipped = check_outlined(pairs, skip_bad=skip_bad)
     image, masks = pairs[0]  # a set of another kind is met before the training, not after
     read_image(image)
-    read_mask(masks)
+    for files in masks:
+        read_mask(files)
     return pairs, unmatched, skipped

@@ -1,8 +1,9 @@
-"""The network that learns to outline lungs (or any one structure) in a radiograph."""
+"""The network that learns to outline lungs, or other structures, in a radiograph."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Segmenter(nn.Module):
     Args:
         encoder: one of `ENCODERS`.
         side:    working resolution, pixels, a multiple of 32: what it is trained at and what `segment` works at.
+        structures: names, where it outlines several, a channel each, which may overlap; none of one structure.
 
     Raises:
         UsageError: an encoder that is not listed.
@@ -35,27 +37,27 @@ class Segmenter(nn.Module):
     Source: U-Net, Ronneberger 2015; group normalisation, Wu and He 2018; built by segmentation_models_pytorch.
     """
 
-    def __init__(self, encoder: str = "resnet18", side: int = 128):
+    def __init__(self, encoder: str = "resnet18", side: int = 128, structures: Sequence[str] = ()):
         import segmentation_models_pytorch
 
         super().__init__()
         if encoder not in ENCODERS:
             raise UsageError(f"segmenter encoder is {encoder!r}; expected one of {', '.join(ENCODERS)}")
-        self.encoder, self.side = encoder, side
+        self.encoder, self.side, self.structures = encoder, side, tuple(structures)
         channels = (128, 64, 48, 32, 16)
         unet = segmentation_models_pytorch.Unet(
-            encoder, encoder_weights=None, in_channels=1, classes=1, decoder_channels=channels
+            encoder, encoder_weights=None, in_channels=1, classes=len(self.structures) or 1, decoder_channels=channels
         )
         self.unet = replace_batch_norm(unet).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of the structure at each pixel.
+        """Logits of each structure at each pixel.
 
         Args:
             images: (B, 1, H, W) of any scale; H and W multiples of 32.
 
         Returns:
-            (B, 1, H, W) float32. Differentiable in the weights and in the images.
+            (B, K, H, W) float32, a channel a structure. Differentiable in the weights and in the images.
 
         Raises:
             GeometryError: wrong shape, or sides that do not fit.
@@ -73,7 +75,7 @@ class Segmenter(nn.Module):
 
     @torch.no_grad()
     def segment(self, images: Tensor) -> Tensor:
-        """Probability of the structure at each pixel, (B, 1, H, W) in 0..1, of images (B, 1, H, W) of any size.
+        """Probability of each structure at each pixel, (B, K, H, W) in 0..1, of images (B, 1, H, W) of any size.
 
         The images are squared to the working side, and the logits brought back to the images' own shape. Images may be
         on any device; the answer is on the network's.
@@ -106,7 +108,7 @@ KIND = "nerp segmenter"
 
 
 def save_segmenter(path: str | Path, network: Segmenter) -> None:
-    """Write the weights as safetensors, with encoder and side in its metadata; never half-done.
+    """Write the weights as safetensors, with encoder, side and any structures in its metadata; never half-done.
 
     Equal weights make equal bytes: the metadata is one text, since safetensors writes several in any order.
 
@@ -117,7 +119,9 @@ def save_segmenter(path: str | Path, network: Segmenter) -> None:
     from safetensors.torch import save_file
 
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = {"kind": KIND, "encoder": network.encoder, "side": network.side}
+    header: dict[str, Any] = {"kind": KIND, "encoder": network.encoder, "side": network.side}
+    if network.structures:
+        header["structures"] = list(network.structures)
     with replacing(path) as temporary:
         save_file(weights, temporary, {"header": json.dumps(header)})
 
@@ -140,9 +144,9 @@ def load_segmenter(path: str | Path) -> Segmenter:
     if header.get("kind") != KIND:
         raise CheckpointError(f"{path} holds no segmenter; expected the segmenter.safetensors that training writes")
     try:
-        network = Segmenter(header["encoder"], int(header["side"]))
+        network = Segmenter(header["encoder"], int(header["side"]), header.get("structures", ()))
         network.load_state_dict(weights)
-    except (KeyError, ValueError, RuntimeError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, UsageError) as error:
         reason = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path} does not fit this version's segmenter ({reason}); train it again") from error
     return network.eval()

@@ -19,7 +19,7 @@ from nerp.training.fabric import launch
 from nerp.training.loop import Progress, locked_run
 from nerp.training.segmentation.curriculum import Curriculum
 from nerp.training.segmentation.pairs import load_pairs
-from nerp.training.segmentation.run import Kept, deciding_settings, first_weights, training_loop
+from nerp.training.segmentation.run import Kept, deciding_settings, first_weights, learned_structures, training_loop
 from nerp.training.segmentation.trainer import SegmenterTrainer
 from nerp.training.settings import ArmConfig
 
@@ -111,7 +111,10 @@ def train_arm(config: ArmConfig, pairs: ArmPairs, *, progress: Progress | None =
     check_arm(config.arm, pairs.n_real, pairs.n_synthetic)
     settings, fabric = config.segmenter, launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
-        network, budget = first_weights(settings, config.seed), Budget(settings.steps)
+        network, budget = (
+            first_weights(settings, config.seed, learned_structures(config.mask_name)),
+            Budget(settings.steps),
+        )
         trainer = SegmenterTrainer(
             network,
             (pairs.images, pairs.masks),
@@ -153,7 +156,8 @@ def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
         pairs:  that it learns from.
     """
     hashes = {f"{name}_pairs": pairs.hashes[name] for name in ("real", "synthetic") if uses(config.arm, name)}
-    return {"arm": config.arm, **hashes, **deciding_settings(config.segmenter, config.seed, config.precision)}
+    chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
+    return {"arm": config.arm, **chosen, **hashes, **deciding_settings(config.segmenter, config.seed, config.precision)}
 
 
 def uses(arm: str, kind: str) -> bool:

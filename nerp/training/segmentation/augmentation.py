@@ -29,11 +29,11 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[
 
     Args:
         images:    (B, 1, H, W), 0 to 1, on the CPU.
-        masks:     (B, 1, H, W), 0 to 1; they follow the geometry and the borders alone.
+        masks:     (B, K, H, W), 0 to 1; they follow the geometry and the borders alone.
         generator: source of every draw, on the CPU.
 
     Returns:
-        images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W), 0 or 1.
+        images (B, 1, H, W), 0 to 1, and masks (B, K, H, W), 0 or 1.
     """
     images, masks = move(images, masks, generator)
     images = blur(shade(tone(images, generator), generator), generator)
@@ -46,11 +46,11 @@ def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
 
     Args:
         images:    (B, 1, H, W), 0 to 1.
-        masks:     (B, 1, H, W), 0 to 1.
+        masks:     (B, K, H, W), 0 to 1.
         generator: source of the draws.
 
     Returns:
-        images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W), 0 or 1.
+        images (B, 1, H, W), 0 to 1, and masks (B, K, H, W), 0 or 1.
     """
     n = len(images)
     angle = _between(-TURN_RAD, TURN_RAD, n, generator)
@@ -137,11 +137,11 @@ def border(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[T
 
     Args:
         images:    (B, 1, H, W), 0 to 1.
-        masks:     (B, 1, H, W), 0 to 1.
+        masks:     (B, K, H, W), 0 to 1.
         generator: source of the draws.
 
     Returns:
-        images (B, 1, H, W), 0 to 1, and masks (B, 1, H, W).
+        images (B, 1, H, W), 0 to 1, and masks (B, K, H, W).
     """
     n, _, height, width = images.shape
     used = (torch.rand(n, 4, generator=generator, **SINGLE) < 0.25).float()

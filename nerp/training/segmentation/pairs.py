@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nerp.data.checking import check_pairs
-from nerp.data.folders import find_pairs
 from nerp.data.images import read_image, read_mask
+from nerp.data.structures import check_outlined, find_outlined, structure_names
 from nerp.errors import DataError
 from nerp.networks.segmenter import resize
 
@@ -22,22 +22,31 @@ def load_pairs(
     Args:
         folder:    holds images/ and masks/, matched by file name; or a public set. See `find_pairs`.
         side:      pixels; every image becomes a square of it.
-        mask_name: which of the pairs' masks, where they have several.
+        mask_name: which of the pairs' masks, where they have several; or several, with commas between.
         skip_bad:  leave pairs out that cannot be read, with a warning.
 
     Returns:
-        Images, 0 to 255, and masks, 0 or 1, each (N, 1, side, side) uint8.
+        Images (N, 1, side, side) uint8, 0 to 255, and masks (N, K, side, side) uint8, 0 or 1, of K structures.
 
     Raises:
         DataError: fewer than two pairs, unreadable files, or masks that are all empty.
     """
-    pairs, _ = find_pairs(folder, mask=mask_name)
-    pairs = check_pairs(pairs, skip_bad=skip_bad)[0]
+    names = structure_names(mask_name)
+    pairs = check_outlined(find_outlined(folder, names)[0], skip_bad=skip_bad)[0]
     if len(pairs) < 2:
         raise DataError(f"{folder} has {len(pairs)} image-mask pairs; expected 2 or more, matched by file name")
     images = torch.cat([resize(read_image(image), (side, side)) for image, _ in pairs])
-    masks = torch.cat([resize(read_mask(mask), (side, side)) for _, mask in pairs])
-    masks = (masks > 0.5).to(torch.uint8)
-    if not masks.any():
-        raise DataError(f"all {len(pairs)} masks in {folder} are empty; expected some pixels of the structure to learn")
+    masks = torch.cat([_masks(files, side) for _, files in pairs])
+    for name, channel in zip(names or ("",), masks.unbind(1), strict=True):
+        if not channel.any():
+            of = f" of {name}" if len(names) > 1 else ""
+            raise DataError(
+                f"all {len(pairs)} masks{of} in {folder} are empty; expected some pixels of the structure to learn"
+            )
     return (images * 255).round().clamp(0, 255).to(torch.uint8), masks
+
+
+def _masks(structures: Sequence[Sequence[Path]], side: int) -> Tensor:
+    """(1, K, side, side) uint8, 0 or 1."""
+    masks = [resize(read_mask(files), (side, side)) > 0.5 for files in structures]
+    return torch.cat(masks, dim=1).to(torch.uint8)

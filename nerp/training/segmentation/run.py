@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nerp.data.structures import structure_names
 from nerp.errors import UsageError
 from nerp.networks.segmenter import Segmenter, save_segmenter
 from nerp.runs import RunFolder
@@ -79,7 +81,7 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
     fabric = launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
         pairs = load_pairs(config.train, config.segmenter.side, mask_name=config.mask_name, skip_bad=config.skip_bad)
-        network = first_weights(config.segmenter, config.seed)
+        network = first_weights(config.segmenter, config.seed, learned_structures(config.mask_name))
         settings = config.segmenter
         budget = Budget(settings.steps(len(pairs[0])), settings.minutes)
         trainer = SegmenterTrainer(network, pairs, settings=settings, seed=config.seed, budget=budget, fabric=fabric)
@@ -92,16 +94,23 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
     )
 
 
-def first_weights(settings: LearnerSettings, seed: int) -> Segmenter:
+def learned_structures(mask_name: str | None) -> tuple[str, ...]:
+    """Names of the network's channels where there are several; none of one structure, whatever its name."""
+    names = structure_names(mask_name)
+    return names if len(names) > 1 else ()
+
+
+def first_weights(settings: LearnerSettings, seed: int, structures: Sequence[str] = ()) -> Segmenter:
     """A segmenter that has learned nothing.
 
     Args:
         settings: its encoder and working resolution.
         seed:     of its weights; the global generator stays as it is.
+        structures: see `Segmenter`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Segmenter(settings.encoder, settings.side)
+        return Segmenter(settings.encoder, settings.side, structures)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class SegmenterTrainer:
 
     Args:
         network:  trained in place; moved to the fabric's device.
-        pairs:    images, 0 to 255, and masks, 0 or 1, each (N, 1, H, W) uint8, sides multiples of 32.
+        pairs:    images (N, 1, H, W), 0 to 255, and masks (N, K, H, W), 0 or 1, uint8, sides multiples of 32.
         settings: pairs a step and the peak of the learning rate.
         seed:     of every random choice.
         budget:   whose total says how far a step is along the run.
@@ -87,7 +87,11 @@ class SegmenterTrainer:
         self.network.eval()
         predictions = self.network.segment(images.to(self._fabric.device)).cpu()
         self.network.train()
-        return {"image": images, "mask": masks, "prediction": predictions}
+        rows = {"image": images}
+        for channel, name in enumerate(self.network.structures or ("",)):
+            one = slice(channel, channel + 1)
+            rows |= {f"{name} mask".strip(): masks[:, one], f"{name} prediction".strip(): predictions[:, one]}
+        return rows
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         chosen = self._chosen(step)
@@ -122,11 +126,11 @@ def rate_factor(fraction: float) -> float:
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice of each image, mean over the images.
+    """Cross-entropy plus soft Dice of each image and structure, mean over both.
 
     Args:
-        logits: (B, 1, H, W) of being inside.
-        masks:  (B, 1, H, W), 0 or 1.
+        logits: (B, K, H, W) of being inside each structure.
+        masks:  (B, K, H, W), 0 or 1.
 
     Returns:
         One number, >= 0; differentiable in the logits.
@@ -134,7 +138,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Source: Isensee et al. 2021; soft Dice, Milletari et al. 2016, eq. 3, here without squares and smoothed by 1.
     """
     probabilities = logits.sigmoid()
-    shared = (probabilities * masks).sum(dim=(1, 2, 3))
-    total = (probabilities + masks).sum(dim=(1, 2, 3))
+    shared = (probabilities * masks).sum(dim=(2, 3))
+    total = (probabilities + masks).sum(dim=(2, 3))
     soft_dice = (2 * shared + 1) / (total + 1)
     return F.binary_cross_entropy_with_logits(logits, masks) + (1 - soft_dice).mean()
