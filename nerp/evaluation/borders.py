@@ -181,7 +181,7 @@ def fitting_side(maps: Sequence[np.ndarray]) -> str:
     """`dark` or `bright`: as which masks fit better at their best places, all of them together.
 
     Args:
-        maps: (2, 2 R + 1, 2 R + 1) of each mask, from `maps_of`.
+        maps: (2, 2 R + 1, 2 R + 1) of each mask, from `maps_of`, unitless.
     """
     dark, bright = (sum(float((sign * one[0]).max()) for one in maps) for sign in (1, -1))
     return "dark" if dark >= bright else "bright"
