@@ -181,7 +181,7 @@ def fitting_side(maps: Sequence[np.ndarray]) -> str:
     """`dark` or `bright`: as which masks fit better at their best places, all of them together.
 
     Args:
-        maps: (2, 2 R + 1, 2 R + 1) of each mask, from `maps_of`, unitless.
+        maps: (2, H, W) of each mask in -1..1, H = W = twice the reach and 1, from `maps_of`.
     """
     dark, bright = (sum(float((sign * one[0]).max()) for one in maps) for sign in (1, -1))
     return "dark" if dark >= bright else "bright"
@@ -191,7 +191,7 @@ def common_shift(maps: Sequence[np.ndarray], *, inside: str) -> tuple[float, flo
     """The medians of the columns and of the rows by which masks would fit better, pixels.
 
     Args:
-        maps:   (2, 2 R + 1, 2 R + 1) of each mask, at least one.
+        maps:   (2, H, W) of each mask in -1..1, from `maps_of`; at least one mask.
         inside: `dark` or `bright`.
     """
     found = [fit_of(one, inside=inside, tolerance=1.0) for one in maps]
