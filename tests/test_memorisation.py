@@ -197,6 +197,12 @@ def test_held_out_images_of_known_patients_are_left_out(tmp_path):
         score(real, real, held_out=real)
 
 
+def test_files_of_one_name_are_not_taken_for_one_patient(tmp_path):
+    real = write_textures(tmp_path / "real", 6, name="film{0}.png")
+    held_out = write_textures(tmp_path / "held_out", 6, name="film{0}.png", grain=9.0)
+    assert score(real, real, held_out=held_out)["held_out"]["images"] == 6
+
+
 def test_the_command(tmp_path, nerp):
     real, fake = write_textures(tmp_path / "real", 8), write_textures(tmp_path / "fake", 5, seed=1)
     index = tmp_path / "index.csv"

@@ -112,8 +112,8 @@ def _held_out(images: ImageSet, real: ImageSet) -> tuple[ImageSet, list[str]]:
     Raises:
         EvaluationError: fewer than two.
     """
-    known = set(real.groups)
-    rows = [row for row, group in enumerate(images.groups) if group not in known]
+    known = set(real.patients.labels)
+    rows = [row for row, label in enumerate(images.patients.labels) if label not in known]
     left_out = len(images.files) - len(rows)
     if len(rows) < 2:
         raise EvaluationError(
