@@ -22,9 +22,7 @@ def segmentation(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs; default: as many as fit.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Limit of the training time. Default 10.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep weights, scores and predictions here.")] = None,
-    mask_name: Annotated[
-        str | None, typer.Option(help="Which mask, where there are several; or several, as lungs,heart.")
-    ] = None,
+    mask_name: o.MaskName = None,
     masks_pattern: Annotated[
         str | None, typer.Option(help="How a test's mask is called, such as '{name}_lung.png'.")
     ] = None,

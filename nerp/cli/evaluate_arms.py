@@ -25,9 +25,7 @@ def arms(
     seeds: Annotated[int | None, typer.Option(min=1, help="Trainings of each arm. Default 3.")] = None,
     steps: Annotated[int | None, typer.Option(min=2, help="Steps of each training. Default 1000.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep and continue the runs here.")] = None,
-    mask_name: Annotated[
-        str | None, typer.Option(help="Which mask, where there are several; or several, as lungs,heart.")
-    ] = None,
+    mask_name: o.MaskName = None,
     masks_pattern: Annotated[
         str | None, typer.Option(help="How a test's mask is called, such as '{name}_lung.png'.")
     ] = None,
