@@ -17,7 +17,7 @@ from small_chests import SETTINGS, write_chests
 from nerp.cli.output import guarded
 from nerp.data.pairs import read_records
 from nerp.files import replacing, write_bytes
-from nerp.synthesis import single, synthesize
+from nerp.synthesis import rerendering, single, synthesize
 
 ROOT = Path(__file__).parents[1]
 WORD = "interrupted; run the same command again to go on where it stopped"
@@ -93,7 +93,7 @@ def test_a_pair_made_with_kernels_replays_without_them(tmp_path, monkeypatch, ca
     synthesize(ct, labels, out=tmp_path / "pairs", settings=replace(SETTINGS, views=1))
     lines = (tmp_path / "pairs" / "metadata.jsonl").read_text()
     (tmp_path / "pairs" / "metadata.jsonl").write_text(json.dumps({**json.loads(lines), "backend": "cpu"}) + "\n")
-    monkeypatch.setattr(single, "available_backends", lambda: {"reference": "live", "cpu": "not built"})
+    monkeypatch.setattr(rerendering, "available_backends", lambda: {"reference": "live", "cpu": "not built"})
     again = single.replay(tmp_path / "pairs" / "metadata.jsonl", ct=ct, labels=labels, out=tmp_path / "again")
     assert "backend 'cpu' of the record is not live (not built); rendered by 'reference'" in caplog.text
     assert again["identical"] or "backend cpu then, reference here" in again["differences"]
