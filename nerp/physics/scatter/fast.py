@@ -52,7 +52,7 @@ class FastEffort:
         UsageError: no photons, or sizes that are not above 0.
     """
 
-    n_photons: int = 200_000
+    n_photons: int = 150_000
     seed: int = 0
     voxel_mm: float = 8.0
     raster_mm: float = 9.0
