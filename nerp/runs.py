@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "segmenter.safetensors"
 
     @property
+    def unlabelled(self) -> Path:
+        """Which radiographs without masks each round learned from."""
+        return self.path / "unlabelled.json"
+
+    @property
     def metrics(self) -> Path:
         """One line of JSON for each logged step."""
         return self.path / "metrics.jsonl"

@@ -19,6 +19,10 @@ def segmentation(
     ] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of pairs to learn from.")] = None,
     weights: Annotated[Path | None, typer.Option(help="segmenter.safetensors of an earlier run, instead.")] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of radiographs without masks to learn from after the pairs; again for more."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs; default: as many as fit.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Limit of the training time. Default 10.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep weights, scores and predictions here.")] = None,
@@ -44,6 +48,7 @@ def segmentation(
     options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes, mask_name=mask_name)
     options |= o.stated(masks_pattern=masks_pattern, skip_bad=skip_bad or None)
     options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), patients=patients)
+    options |= o.stated(unlabelled__folders=[str(folder) for folder in unlabelled] if unlabelled else None)
     settings = read_settings(SegmentationConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)

@@ -21,6 +21,7 @@ class SegmentationConfig(SegmenterConfig):
         device:    `auto` takes a GPU where there is one.
         precision: of the network while it learns.
         segmenter: the network and its pace.
+        unlabelled: radiographs without masks, none of them tested, and how it learns from them.
         test:      folder with images/ and masks/, matched by file name, or a public set, such as `montgomery:FOLDER`.
         weights:   a segmenter.safetensors of an earlier run; then nothing is trained.
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.

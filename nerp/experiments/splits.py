@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from nerp.data.images import read_grey
 from nerp.data.patients import patients_of
 from nerp.errors import DataError
 
@@ -65,6 +69,32 @@ def _refuse_common_files(learned: Sequence[Path], tested: Sequence[Path], where:
             f"{len(common)} of the test's files are in the {where}, too: {min(common).name}; expected images that were "
             "not learned: take them away from one side"
         )
+
+
+def refuse_common_pixels(learned: Sequence[Path], tested: Sequence[Path], *, where: str) -> None:
+    """Make sure that no image of the test is learned from under another name: to 8 bits, its pixels are compared.
+
+    Args:
+        learned: images to learn from.
+        tested:  images to test on.
+        where:   the learned images are, for the message.
+
+    Raises:
+        DataError: an image is on both sides; the first is named.
+    """
+    ours = {_pixels(path): path for path in learned}
+    common = [(path, ours[key]) for path in tested if (key := _pixels(path)) in ours]
+    if common:
+        tests, learns = common[0]
+        raise DataError(
+            f"{len(common)} of the test's images are in the {where}, too: {learns.name} has the pixels of "
+            f"{tests.name}; expected images that are not tested: take them away from one side"
+        )
+
+
+def _pixels(path: Path) -> bytes:
+    grey = np.rint(255 * read_grey(path)).astype(np.uint8)
+    return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
 
 
 def _doubts(no_learned: int, no_tested: int, n_learned: int, n_tested: int, where: str) -> list[str]:

@@ -14,12 +14,14 @@ from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.segmentation import Scored, channels_of, mean_of, score_structures, summarise
 from nerp.experiments.settings import SegmentationConfig
-from nerp.experiments.splits import Split, check_split
+from nerp.experiments.splits import Split, check_split, refuse_common_pixels
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
 from nerp.runs import RunFolder
 from nerp.training.loop import Progress
 from nerp.training.segmentation import TrainedSegmenter, train_segmenter
+from nerp.training.segmentation.films import find_films
+from nerp.training.segmentation.unlabelled import check_unlabelled
 
 __all__ = ["SegmentationConfig", "evaluate_segmentation"]
 
@@ -82,7 +84,20 @@ def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
         split = check_split([], tested, index=config.patients)
         return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
     learned = [image for image, _ in find_outlined(config.train, structure_names(config.mask_name))[0]]
-    return check_split(learned, tested, index=config.patients)
+    split = check_split(learned, tested, index=config.patients)
+    return Split(split.groups, [*split.warnings, *_unlabelled_doubts(config, tested)])
+
+
+def _unlabelled_doubts(config: SegmentationConfig, tested: list[Path]) -> list[str]:
+    """What is not sure of the radiographs without masks, once it is sure that none of them is tested."""
+    if not config.unlabelled.is_used:
+        return []
+    where = "folder of unlabelled radiographs"
+    films, bad = find_films(config.unlabelled.folders, skip_bad=config.skip_bad)
+    split = check_split(films, tested, index=config.patients, where=where)
+    refuse_common_pixels(films, tested, where=where)
+    left_out = [f"{len(bad)} unlabelled radiographs could not be read and are left out"] if bad else []
+    return [*split.warnings, *left_out]
 
 
 def spacing_warnings(scored: Scored, count: int) -> list[str]:
@@ -127,6 +142,9 @@ def _checked_sources(config: SegmentationConfig) -> str:
         raise UsageError(
             "give either a folder of pairs to train on, or the weights of an earlier run, not both or none"
         )
+    if config.weights is not None and config.unlabelled.is_used:
+        raise UsageError("--weights are trained already; --unlabelled needs --train, a folder of pairs")
+    check_unlabelled(config)
     if config.test is None:
         raise UsageError("no images to test on; give test=… a folder with images/ and masks/")
     if config.train is not None and Path(config.train).resolve() == Path(config.test).resolve():

@@ -22,6 +22,9 @@ TURN_RAD = math.radians(12.0)
 STRETCH = 0.12
 """Largest relative change of the sides' ratio, and of shear."""
 GAMMA = (0.5, 2.0)
+COVERS = 3
+COVERED = (0.1, 0.45)
+"""Half sides of what is laid over an image: the square of such a number, as a part of the image's side."""
 
 
 def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -35,10 +38,50 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[
     Returns:
         images (B, 1, H, W), 0 to 1, and masks (B, K, H, W), 0 or 1.
     """
-    images, masks = move(images, masks, generator)
+    images, maps = augment_soft(images, masks, generator)
+    return images, (maps > 0.5).float()
+
+
+def augment_soft(images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One random variant of each image, and of maps that need not be masks: the same draws as `augment`'s.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1, on the CPU.
+        maps:      (B, K, H, W), 0 to 1; they follow the geometry and the borders alone, 0 comes from outside.
+        generator: source of every draw, on the CPU.
+
+    Returns:
+        images (B, 1, H, W) and maps (B, K, H, W), 0 to 1.
+    """
+    images, maps = move(images, maps, generator)
     images = blur(shade(tone(images, generator), generator), generator)
     images = grain(images, generator)
-    return border(images.clamp(0.0, 1.0), masks, generator)
+    return border(images.clamp(0.0, 1.0), maps, generator)
+
+
+def cover(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Lay up to `COVERS` flat boxes and bars of any grey over each image; what they hide keeps its mask.
+
+    Args:
+        images:    (B, 1, H, W), 0 to 1.
+        generator: source of the draws.
+
+    Returns:
+        (B, 1, H, W), 0 to 1.
+
+    Source: DeVries and Taylor 2017 (cutout), here with several, partly see-through boxes.
+    """
+    n, _, height, width = images.shape
+    y = ((torch.arange(height, **SINGLE) + 0.5) / height).view(1, 1, height, 1)
+    x = ((torch.arange(width, **SINGLE) + 0.5) / width).view(1, 1, 1, width)
+    for _ in range(COVERS):
+        half = _between(*COVERED, 2 * n, generator).square().view(2, n, 1, 1, 1)
+        at = torch.rand(2, n, 1, 1, 1, generator=generator, **SINGLE)
+        strength = _between(-0.5, 1.0, n, generator).clamp_min(0.0).view(n, 1, 1, 1)
+        grey = torch.rand(n, generator=generator, **SINGLE).view(n, 1, 1, 1)
+        inside = ((y - at[0]).abs() < half[0]) & ((x - at[1]).abs() < half[1])
+        images = torch.where(inside, (1 - strength) * images + strength * grey, images)
+    return images
 
 
 def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -50,7 +93,7 @@ def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
         generator: source of the draws.
 
     Returns:
-        images (B, 1, H, W), 0 to 1, and masks (B, K, H, W), 0 or 1.
+        images (B, 1, H, W) and masks (B, K, H, W), 0 to 1, both interpolated.
     """
     n = len(images)
     angle = _between(-TURN_RAD, TURN_RAD, n, generator)
@@ -61,7 +104,7 @@ def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
     rows = (cos * (1 + stretch), shear - sin, shift[0], sin + shear, cos * (1 - stretch), shift[1])
     grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3), list(images.shape), align_corners=False)
     both = F.grid_sample(torch.cat([images, masks], 1), grid, mode="bilinear", align_corners=False)
-    return both[:, :1], (both[:, 1:] > 0.5).float()
+    return both[:, :1], both[:, 1:]
 
 
 def tone(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from nerp.data.structures import structure_names
 from nerp.errors import UsageError
+from nerp.files import json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, save_segmenter
 from nerp.runs import RunFolder
 from nerp.settings import Settings, flatten
@@ -21,7 +23,9 @@ from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoi
 from nerp.training.fabric import launch
 from nerp.training.loop import Keeping, Pace, Progress, TrainingLoop, locked_run
 from nerp.training.segmentation.pairs import load_pairs
+from nerp.training.segmentation.self_training import Rounds, SelfTrainer
 from nerp.training.segmentation.trainer import SegmenterTrainer
+from nerp.training.segmentation.unlabelled import check_unlabelled, deciding_films, planned_rounds, with_films
 from nerp.training.settings import LearnerSettings, SegmenterConfig
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ class TrainedSegmenter:
         seconds:    spent on them.
         stopped_by: `epochs` or `minutes`, whichever came first.
         loss:       of the last step.
+        rounds:     what each round found in radiographs without masks; see `label_films`.
     """
 
     network: Segmenter
@@ -50,12 +55,15 @@ class TrainedSegmenter:
     seconds: float
     stopped_by: str
     loss: float
+    rounds: tuple[dict[str, Any], ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The numbers of the training, JSON-ready."""
         names = ("epochs", "steps", "seconds", "stopped_by", "loss")
         setting = {"encoder": self.network.encoder, "side": self.network.side, "threads": torch.get_num_threads()}
-        return {**setting, **{name: getattr(self, name) for name in names}}
+        told = {**setting, **{name: getattr(self, name) for name in names}}
+        rounds = [{key: value for key, value in one.items() if key != "each"} for one in self.rounds]
+        return {**told, "rounds": rounds} if rounds else told
 
 
 def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None) -> TrainedSegmenter:
@@ -64,33 +72,53 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
     With `config.out`, the run's folder holds config.yaml, metrics.jsonl, tensorboard/, samples/*.png, checkpoints/ and
     segmenter.safetensors. Killed at any moment and called again, it resumes from the newest whole checkpoint; on a CPU,
     with the same pairs and threads, the weights are then, bit for bit, those of an uninterrupted run, as long as the
-    minutes cut neither: how many steps fit into a time is no two times the same.
+    minutes cut neither: how many steps fit into a time is no two times the same. With `config.unlabelled.folders`,
+    rounds on radiographs without masks follow (see `SelfTrainer`), and unlabelled.json tells which each learned from.
 
     Args:
         config:   the pairs, the folder, and how to learn.
         progress: called as progress(steps done, steps planned).
 
     Raises:
-        UsageError: no pairs are named, or a device or precision that is not to be had here.
-        DataError: see `load_pairs`.
+        UsageError: no pairs are named, a device or precision that is not to be had here, or see `check_unlabelled`.
+        DataError: see `load_pairs` and `load_films`.
         TrainingError: the loss is no longer finite; the step is named.
         CheckpointError: the folder holds a training of other settings, or another process trains into it.
     """
     if config.train is None:
         raise UsageError("no pairs to train a segmenter on; give train=… a folder with images/ and masks/")
+    check_unlabelled(config)
     fabric = launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
         pairs = load_pairs(config.train, config.segmenter.side, mask_name=config.mask_name, skip_bad=config.skip_bad)
-        network = first_weights(config.segmenter, config.seed, learned_structures(config.mask_name))
-        settings = config.segmenter
-        budget = Budget(settings.steps(len(pairs[0])), settings.minutes)
-        trainer = SegmenterTrainer(network, pairs, settings=settings, seed=config.seed, budget=budget, fabric=fabric)
-        loop = training_loop(trainer, budget, settings, fabric=fabric, kept=_kept(config, len(pairs[0])))
+        rounds = planned_rounds(config, len(pairs[0]))
+        trainer = _trainer(config, pairs, rounds, fabric)
+        kept = _kept(config, len(pairs[0]), trainer)
+        loop = training_loop(trainer, rounds.budget, config.segmenter, fabric=fabric, kept=kept)
         loop.run(progress)
-    epochs = loop.step / math.ceil(len(pairs[0]) / settings.batch_size)
-    stopped_by = "epochs" if loop.step >= budget.planned else "minutes"
+    return _trained(trainer, loop.step, rounds, len(pairs[0]) / config.segmenter.batch_size)
+
+
+def _trainer(
+    config: SegmenterConfig, pairs: tuple[Tensor, Tensor], rounds: Rounds, fabric: Fabric
+) -> SegmenterTrainer | SelfTrainer:
+    network = first_weights(config.segmenter, config.seed, learned_structures(config.mask_name))
+    options: dict[str, Any] = {"settings": config.segmenter, "seed": config.seed, "budget": rounds.budget}
+    plain = SegmenterTrainer(network, pairs, fabric=fabric, **options)
+    return with_films(plain, config, rounds, len(pairs[0])) if config.unlabelled.is_used else plain
+
+
+def _trained(trainer: SegmenterTrainer | SelfTrainer, steps: int, rounds: Rounds, per_epoch: float) -> TrainedSegmenter:
+    """What is told of a training; in rounds half of each batch are pairs."""
+    budget, on_pairs = rounds.budget, steps - rounds.after_pairs(steps) / 2
     return TrainedSegmenter(
-        network.eval(), round(epochs, 3), loop.step, round(budget.seconds, 2), stopped_by, trainer.loss
+        trainer.network.eval(),
+        epochs=round(on_pairs / math.ceil(per_epoch), 3),
+        steps=steps,
+        seconds=round(budget.seconds, 2),
+        stopped_by="epochs" if steps >= budget.planned else "minutes",
+        loss=trainer.loss,
+        rounds=tuple(trainer.found) if isinstance(trainer, SelfTrainer) else (),
     )
 
 
@@ -129,7 +157,12 @@ class Kept:
 
 
 def training_loop(
-    trainer: SegmenterTrainer, budget: Budget, every: LearnerSettings, *, fabric: Fabric, kept: Kept | None
+    trainer: SegmenterTrainer | SelfTrainer,
+    budget: Budget,
+    every: LearnerSettings,
+    *,
+    fabric: Fabric,
+    kept: Kept | None,
 ) -> TrainingLoop:
     """The loop of a training, at the step where it stopped.
 
@@ -152,6 +185,8 @@ def training_loop(
 
     def save_weights(step: int) -> None:
         save_segmenter(kept.run.segmenter, trainer.network)
+        if isinstance(trainer, SelfTrainer):
+            write_bytes(kept.run.unlabelled, json_bytes({"kind": "unlabelled", **trainer.record()}))
 
     keeping = Keeping(kept.run, kept.config, kept.deciding, save_weights)
     loop = TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=keeping)
@@ -159,12 +194,13 @@ def training_loop(
     return loop
 
 
-def _kept(config: SegmenterConfig, n_pairs: int) -> Kept | None:
+def _kept(config: SegmenterConfig, n_pairs: int, trainer: SegmenterTrainer | SelfTrainer) -> Kept | None:
     if config.out is None:
         return None
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
     learned = {"train": config.train, **chosen, "pairs": n_pairs}
     deciding = {**learned, **deciding_settings(config.segmenter, config.seed, config.precision)}
+    deciding |= deciding_films(trainer, config)
     return Kept(RunFolder(Path(config.out)), config, deciding)
 
 

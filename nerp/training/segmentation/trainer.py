@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 """Pairs in a picture."""
+
+
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    Args:
+        images:  (B, 1, H, W), 0 to 1.
+        masks:   (B, K, H, W), 0 or 1.
+        weights: (B, K, H, W) of each pixel, >= 0; none: all count alike.
+    """
+
+    images: Tensor
+    masks: Tensor
+    weights: Tensor | None = None
 
 
 class SegmenterTrainer:
@@ -63,9 +77,23 @@ class SegmenterTrainer:
         Raises:
             TrainingError: the loss or the gradient is not finite; the step is named.
         """
-        images, masks = self._batch(step)
-        loss = segmentation_loss(self._optimisation.module(images), masks)
-        rate = self._settings.learning_rate * rate_factor(self._fraction(step))
+        return self.learn(step, self.batch(step), fraction=self._fraction(step))
+
+    def learn(self, step: int, batch: Batch, *, fraction: float) -> dict[str, float]:
+        """Update the weights by a batch; returns its loss, gradient norm and learning rate.
+
+        Args:
+            step:     its number, for messages.
+            batch:    what is learned.
+            fraction: how far the step is along its part of the run, 0 to 1: the rate follows from it.
+
+        Raises:
+            TrainingError: as `step`.
+        """
+        images, masks, weights = (None if one is None else one.to(self._fabric.device) for one in batch)
+        assert images is not None and masks is not None  # only weights may lack
+        loss = segmentation_loss(self._optimisation.module(images), masks, weights)
+        rate = self._settings.learning_rate * rate_factor(fraction)
         metrics = self._optimisation.update(step, {"loss": (1.0, loss)}, rate=rate)
         self.loss = metrics["loss"]
         return metrics
@@ -84,20 +112,31 @@ class SegmenterTrainer:
     def picture(self) -> dict[str, Tensor]:
         """The first few pairs and what the network sees in their images: (N, 1, H, W) each, 0 to 1."""
         images, masks = self._images[:COLUMNS] / 255.0, self._masks[:COLUMNS].float()
-        self.network.eval()
-        predictions = self.network.segment(images.to(self._fabric.device)).cpu()
-        self.network.train()
+        predictions = self.predict(images)
         rows = {"image": images}
         for channel, name in enumerate(self.network.structures or ("",)):
             one = slice(channel, channel + 1)
             rows |= {f"{name} mask".strip(): masks[:, one], f"{name} prediction".strip(): predictions[:, one]}
         return rows
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        chosen = self._chosen(step)
+    def predict(self, images: Tensor) -> Tensor:
+        """What the network sees, (B, K, H, W) in 0 to 1 on the CPU, in images (B, 1, H, W) in 0 to 1."""
+        self.network.eval()
+        predictions = self.network.segment(images.to(self._fabric.device)).cpu()
+        self.network.train()
+        return predictions
+
+    def batch(self, step: int, chosen: Tensor | None = None) -> Batch:
+        """The pairs of a step, augmented, on the CPU.
+
+        Args:
+            step:   counted from 1.
+            chosen: (B,) int64 indices of pairs; none: those whose turn it is.
+        """
+        chosen = self._chosen(step) if chosen is None else chosen
         draw = stream(self._seed, step, "segmenter augmentation")
         images, masks = augment(self._images[chosen] / 255.0, self._masks[chosen].float(), draw)
-        return images.to(self._fabric.device), masks.to(self._fabric.device)
+        return Batch(images, masks)
 
     def _fraction(self, step: int) -> float:
         """How far a step is along the run, or along its part of it."""
@@ -125,12 +164,13 @@ def rate_factor(fraction: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (fraction - 0.05) / 0.95))
 
 
-def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy plus soft Dice of each image and structure, mean over both.
 
     Args:
-        logits: (B, K, H, W) of being inside each structure.
-        masks:  (B, K, H, W), 0 or 1.
+        logits:  (B, K, H, W) of being inside each structure.
+        masks:   (B, K, H, W), 0 or 1.
+        weights: (B, K, H, W) of the pixels, >= 0; none: all count alike. Ones give the same value.
 
     Returns:
         One number, >= 0; differentiable in the logits.
@@ -138,7 +178,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Source: Isensee et al. 2021; soft Dice, Milletari et al. 2016, eq. 3, here without squares and smoothed by 1.
     """
     probabilities = logits.sigmoid()
-    shared = (probabilities * masks).sum(dim=(2, 3))
-    total = (probabilities + masks).sum(dim=(2, 3))
-    soft_dice = (2 * shared + 1) / (total + 1)
-    return F.binary_cross_entropy_with_logits(logits, masks) + (1 - soft_dice).mean()
+    parts = probabilities * masks, probabilities + masks
+    shared, total = (part if weights is None else weights * part for part in parts)
+    soft_dice = (2 * shared.sum(dim=(2, 3)) + 1) / (total.sum(dim=(2, 3)) + 1)
+    return F.binary_cross_entropy_with_logits(logits, masks, weights) + (1 - soft_dice).mean()
