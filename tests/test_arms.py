@@ -156,7 +156,7 @@ def test_arms_of_one_seed_begin_alike_and_differ_by_their_pairs_alone(folders):
     settings = ArmConfig(real=folders["real"], synthetic=folders["real"], device="cpu", segmenter=TINY)
     pairs = load_arm_pairs(settings)
     assert (pairs.n_real, pairs.n_synthetic, pairs.hashes["real"]) == (8, 8, pairs.hashes["synthetic"])
-    weights = [train_arm(replace(settings, arm=arm), pairs).state_dict() for arm in ("real", *ARMS)]
+    weights = [train_arm(replace(settings, arm=arm), pairs).state_dict() for arm in ("real", *ARMS[:4])]
     first, again, *others = (torch.cat([value.flatten() for value in one.values()]) for one in weights)
     assert torch.equal(first, again)
     assert not any(torch.equal(first, other) for other in others)
@@ -176,6 +176,7 @@ def test_useless_synthetic_pairs_are_found_out(folders):
         ({"synthetic": None}, "arm 'synthetic' needs synthetic pairs and there are none; give --synthetic FOLDER"),
         ({"real": None, "arms": "fine-tune"}, "arm 'fine-tune' needs real pairs"),
         ({"arms": "real,both"}, "no arm is called 'both'; expected some of real, synthetic, mixed, fine-tune"),
+        ({"arms": "self-trained"}, "arm 'self-trained' needs radiographs without masks and there are none; give --unl"),
         ({"arms": ","}, "no arms; expected some of"),
         ({"test": None}, "no images to test on; give --test"),
     ],

@@ -217,13 +217,22 @@ def test_angles_are_read_back_from_a_camera(axis, name, degrees):
 
 def test_report_of_a_segmenters_run_shows_scores_and_no_path(tmp_path):
     from nerp.experiments.settings import SegmentationConfig
+    from nerp.training.unlabelled_settings import UnlabelledSettings
 
     run = tmp_path / "run"
-    save_settings(SegmentationConfig(train="/home/Jane_Doe/pairs", test="/home/Jane_Doe/films"), run / "config.yaml")
+    films = UnlabelledSettings(folders=("/home/Jane_Doe/unlabelled",))
+    given = SegmentationConfig(train="/home/Jane_Doe/pairs", test="/home/Jane_Doe/films", unlabelled=films)
+    save_settings(given, run / "config.yaml")
     (run / "metrics.jsonl").write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.4}\n')
     (run / "scores.json").write_text(json.dumps({"dice": {"mean": 0.9, "ci95": [0.8, 0.95], "n": 3}}))
     text = words(write_report(run))
     assert_stands_alone(text)
-    for expected in ("Training of a segmenter, 20 steps", "0.8 to 0.95", "segmenter.learning_rate", "128 × 128"):
+    for expected in (
+        "Training of a segmenter, 20 steps",
+        "0.8 to 0.95",
+        "segmenter.learning_rate",
+        "unlabelled.views",
+        "128 × 128",
+    ):
         assert expected in text
     assert "Jane" not in text

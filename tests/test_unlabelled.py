@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from nerp.cli import app
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
-from nerp.experiments.settings import SegmentationConfig
+from nerp.experiments.arms import evaluate_arms
+from nerp.experiments.settings import ArmsConfig, SegmentationConfig
 from nerp.experiments.utility import evaluate_segmentation
 from nerp.networks.segmenter import load_segmenter
 from nerp.training.budget import Budget
@@ -30,7 +31,8 @@ from nerp.training.segmentation.pseudo_labels import label_films
 from nerp.training.segmentation.self_training import Rounds
 from nerp.training.segmentation.trainer import segmentation_loss
 from nerp.training.segmentation.views import View, averaged, draw_views
-from nerp.training.settings import SegmenterConfig, SegmenterSettings, UnlabelledSettings
+from nerp.training.settings import SegmenterConfig, SegmenterSettings
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 ROOT = Path(__file__).parents[1]
 QUICK = SegmenterSettings(epochs=2, side=32, batch_size=2, encoder="tu-resnet10t", minutes=60.0)
@@ -312,6 +314,39 @@ def test_the_command_learns_from_films_and_scores(folders, tmp_path):
     assert told["training"]["rounds"][0]["films"] == 5
     assert (tmp_path / "run" / "unlabelled.json").is_file()
     assert any("unlabelled radiographs" in text for text in told["warnings"])  # whose patients nobody knows
+
+
+def test_the_arm_does_as_many_steps_as_others(folders, tmp_path):
+    keys = ["segmenter.side=32", "segmenter.encoder=tu-resnet10t", "segmenter.batch_size=2", "device=cpu"]
+    keys += ["unlabelled.rounds=2", "unlabelled.views=2", "unlabelled.agreement=0", "unlabelled.area=[0,1]"]
+    options = ["--synthetic", str(folders / "pairs"), "--test", str(folders / "test"), "-o", str(tmp_path / "arms")]
+    options += ["--unlabelled", str(folders / "films"), "--arms", "synthetic,self-trained", "--seeds", "1"]
+    command = ["evaluate", "arms", *options, "--steps", "8", "--json", *keys, "unlabelled.balance=0"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert list(told["differences"]) == ["self-trained minus synthetic"]
+    assert told["arms"]["self-trained"]["dice"]["n"] == 2
+    runs = {name: tmp_path / "arms" / name / "seed-0" for name in ("synthetic", "self-trained")}
+    assert [state(run).step for run in runs.values()] == [8, 8]
+    assert "unlabelled.images_sha256" in state(runs["self-trained"]).settings
+    assert not any("unlabelled" in key for key in state(runs["synthetic"]).settings)
+    rounds = json.loads((runs["self-trained"] / "unlabelled.json").read_text())["rounds"]
+    assert [(one["round"], one["step"], one["used"]) for one in rounds] == [(1, 5, 5), (2, 7, 5)]
+
+
+def test_an_arm_learns_from_no_film_that_is_tested(folders):
+    settings = ArmsConfig(
+        synthetic=str(folders / "pairs"),
+        test=str(folders / "test"),
+        arms="self-trained",
+        unlabelled=replace(ANY, folders=(str(folders / "test"),)),
+    )
+    with pytest.raises(DataError, match="2 of the test's files are in the folder of unlabelled radiographs"):
+        evaluate_arms(settings)
+    apart = replace(settings, unlabelled=replace(ANY, folders=(str(folders / "films"),), rounds=9, steps=200))
+    with pytest.raises(UsageError, match="1000 steps hold no 9 rounds of 200 and one on pairs alone"):
+        evaluate_arms(apart)
 
 
 def test_what_does_not_fit_is_refused(folders):

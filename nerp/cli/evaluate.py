@@ -19,10 +19,7 @@ def segmentation(
     ] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of pairs to learn from.")] = None,
     weights: Annotated[Path | None, typer.Option(help="segmenter.safetensors of an earlier run, instead.")] = None,
-    unlabelled: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of radiographs without masks to learn from after the pairs; again for more."),
-    ] = None,
+    unlabelled: o.Unlabelled = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs; default: as many as fit.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Limit of the training time. Default 10.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep weights, scores and predictions here.")] = None,

@@ -20,8 +20,10 @@ def arms(
         Path | None, typer.Option(help="Folder with images/ and masks/, or a public set: montgomery:FOLDER.")
     ] = None,
     which: Annotated[
-        str | None, typer.Option("--arms", help="Some of real,synthetic,mixed,fine-tune. Default: all.")
+        str | None,
+        typer.Option("--arms", help="Some of real,synthetic,mixed,fine-tune,self-trained. Default: the first four."),
     ] = None,
+    unlabelled: o.Unlabelled = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Trainings of each arm. Default 3.")] = None,
     steps: Annotated[int | None, typer.Option(min=2, help="Steps of each training. Default 1000.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep and continue the runs here.")] = None,
@@ -46,6 +48,7 @@ def arms(
     options = o.stated(real=real, synthetic=synthetic, test=test, arms=which, seeds=seeds, segmenter__steps=steps)
     options |= o.stated(out=out, mask_name=mask_name, masks_pattern=masks_pattern, patients=patients, seed=seed)
     options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), skip_bad=skip_bad or None, device=device)
+    options |= o.stated(unlabelled__folders=[str(folder) for folder in unlabelled] if unlabelled else None)
     settings = read_settings(ArmsConfig, config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)

@@ -93,6 +93,10 @@ PixelSpacing = Annotated[
 Patients = Annotated[
     Path | None, typer.Option(help="CSV of file,patient_id; default: what records and names of known sets tell.")
 ]
+Unlabelled = Annotated[
+    list[Path] | None,
+    typer.Option(help="Radiographs without masks, to learn from after the pairs; give it again for more folders."),
+]
 ViewName = Annotated[View | None, typer.Option("--view", help="Projection. Default pa.")]
 Angle = Annotated[float | None, typer.Option(help="Turn of the oblique view, degrees. Default 30.")]
 Kvp = Annotated[float | None, typer.Option(help="Peak voltage of --mode physics, 40 to 150. Default 120.")]

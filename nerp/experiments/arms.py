@@ -22,13 +22,14 @@ from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
 from nerp.experiments.settings import ArmsConfig
 from nerp.experiments.splits import Split, check_split
-from nerp.experiments.utility import find_tests, spacing_warnings
+from nerp.experiments.utility import find_tests, spacing_warnings, unlabelled_doubts
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.runs import RunFolder
 from nerp.training.checkpoint import check_settings
 from nerp.training.loop import Progress
-from nerp.training.segmentation.arms import ARMS, ArmPairs, check_arm, deciding, load_arm_pairs, train_arm
+from nerp.training.segmentation.arms import ARMS, SELF_TRAINED, ArmPairs, check_arm, deciding, load_arm_pairs, train_arm
 from nerp.training.settings import ArmConfig
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 __all__ = ["ArmsConfig", "evaluate_arms"]
 
@@ -96,7 +97,8 @@ def _arms(config: ArmsConfig) -> list[str]:
     if not arms:
         raise UsageError(f"no arms; expected some of {', '.join(ARMS)}")
     for arm in arms:
-        check_arm(arm, int(config.real is not None), int(config.synthetic is not None))
+        n_films = int(config.unlabelled.is_used)
+        check_arm(arm, int(config.real is not None), int(config.synthetic is not None), n_films=n_films)
     if config.test is None:
         raise UsageError("no images to test on; give --test, a folder with images/ and masks/")
     return arms
@@ -109,7 +111,8 @@ def _split(config: ArmsConfig, tests: Outlined) -> Split:
         if folder is not None:
             learned = [image for image, _ in find_outlined(folder, structure_names(config.mask_name))[0]]
             splits.append(check_split(learned, tested, index=config.patients, where=where))
-    return Split(splits[0].groups, [text for split in splits for text in split.warnings])
+    doubts = unlabelled_doubts(config, tested) if SELF_TRAINED in config.arms else []
+    return Split(splits[0].groups, [*(text for split in splits for text in split.warnings), *doubts])
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
@@ -121,7 +124,9 @@ def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
 def _arm_config(config: ArmsConfig, arm: str, seed: int) -> ArmConfig:
     out = None if config.out is None else str(Path(config.out) / arm / f"seed-{seed}")
     shared = {name: getattr(config, name) for name in ("real", "synthetic", "mask_name", "skip_bad", "device")}
-    return ArmConfig(arm=arm, seed=seed, out=out, precision=config.precision, segmenter=config.segmenter, **shared)
+    unlabelled = config.unlabelled if SELF_TRAINED in config.arms else UnlabelledSettings()
+    own: dict[str, Any] = {"arm": arm, "seed": seed, "out": out, "unlabelled": unlabelled}
+    return ArmConfig(**own, precision=config.precision, segmenter=config.segmenter, **shared)
 
 
 def _all_scores(

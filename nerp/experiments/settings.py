@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nerp.settings import Settings, choice, number, section
 from nerp.training.settings import ArmSettings, SegmenterConfig
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class ArmsConfig(Settings):
         synthetic: folder of synthetic pairs.
         test:      folder of real images and masks of other patients, or a public set.
         arms:      names, with commas between: `real`, `synthetic`, `mixed` (half of each batch), `fine-tune` (half of
-            the steps on synthetic, then half on real pairs).
+            the steps on synthetic, then half on real pairs); `self-trained` (synthetic pairs, then rounds with
+            radiographs without masks) only where it is named.
         seeds:     how many trainings of each arm.
         seed:      the first of them, and that of the intervals' draws.
         mask_name: which of the masks, where there are several; or several of them, with commas between.
@@ -57,6 +59,7 @@ class ArmsConfig(Settings):
         device:    `auto` takes a GPU where there is one.
         precision: of the networks while they learn.
         segmenter: the network and its steps.
+        unlabelled: radiographs without masks, none of them tested, for the arm `self-trained`.
     """
 
     real: str | None = None
@@ -74,3 +77,4 @@ class ArmsConfig(Settings):
     device: str = choice("auto", "cpu", "cuda")
     precision: str = choice("32-true", "bf16-mixed")
     segmenter: ArmSettings = section(ArmSettings)
+    unlabelled: UnlabelledSettings = section(UnlabelledSettings)

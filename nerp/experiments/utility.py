@@ -13,7 +13,7 @@ from nerp.data.structures import Outlined, check_outlined, find_outlined, struct
 from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.segmentation import Scored, channels_of, mean_of, score_structures, summarise
-from nerp.experiments.settings import SegmentationConfig
+from nerp.experiments.settings import ArmsConfig, SegmentationConfig
 from nerp.experiments.splits import Split, check_split, refuse_common_pixels
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
@@ -85,11 +85,19 @@ def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
         return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
     learned = [image for image, _ in find_outlined(config.train, structure_names(config.mask_name))[0]]
     split = check_split(learned, tested, index=config.patients)
-    return Split(split.groups, [*split.warnings, *_unlabelled_doubts(config, tested)])
+    return Split(split.groups, [*split.warnings, *unlabelled_doubts(config, tested)])
 
 
-def _unlabelled_doubts(config: SegmentationConfig, tested: list[Path]) -> list[str]:
-    """What is not sure of the radiographs without masks, once it is sure that none of them is tested."""
+def unlabelled_doubts(config: SegmentationConfig | ArmsConfig, tested: list[Path]) -> list[str]:
+    """What is not sure of the radiographs without masks, once it is sure that none of them is tested.
+
+    Args:
+        config: the folders of radiographs, and an index of patients or none.
+        tested: images to test on.
+
+    Raises:
+        DataError: a file, an image or a patient is on both sides.
+    """
     if not config.unlabelled.is_used:
         return []
     where = "folder of unlabelled radiographs"

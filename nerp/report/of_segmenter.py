@@ -19,7 +19,8 @@ from nerp.runs import RunFolder
 
 _LEAD = "A U-Net learns from labelled pairs to outline a structure in radiographs."
 _SAMPLES = "training images, their masks, and what the network sees"
-_PATHS = ("train", "test", "out", "weights")
+_PATHS = ("train", "test", "out", "weights", "unlabelled.folders")
+_SECTIONS = ("segmenter", "unlabelled")
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ def segmenter_page(folder: Path, report: ReportConfig) -> Page:
     steps = max((line["step"] for line in metrics), default=0)
     pace = settings["segmenter"]
     facts = {"steps": str(steps), "pixels": f"{pace['side']} × {pace['side']}", "pairs a step": str(pace["batch_size"])}
-    rows = [(key, setting(value)) for key, value in settings.items() if key not in (*_PATHS, "segmenter")]
-    rows += [(f"segmenter.{key}", setting(value)) for key, value in pace.items()]
+    rows = [(key, setting(value)) for key, value in settings.items() if key not in (*_PATHS, *_SECTIONS)]
+    inner = [(f"{name}.{key}", value) for name in _SECTIONS for key, value in settings.get(name, {}).items()]
+    rows += [(key, setting(value)) for key, value in inner if key not in _PATHS]
     parts: list[Part] = [
         Facts(facts),
         *result_sections(folder, Shelves(_tests(run, settings), report.images), report.worst),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nerp.errors import ConfigError
-from nerp.settings import Settings, choice, limits, number, section
+from nerp.settings import Settings, choice, number, section
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 _DEFAULT_STEPS = 1000
 """Of a segmenter's training, about, where no epochs are given."""
@@ -143,40 +144,6 @@ class SegmenterSettings(LearnerSettings):
 
 
 @dataclass(frozen=True)
-class UnlabelledSettings(Settings):
-    """Learning from radiographs without masks: the network outlines lungs by itself, and learns from the sure ones.
-
-    Args:
-        folders:   of radiographs, or public sets; none: nothing is learned from them.
-        rounds:    of outlining and learning, after the training on pairs; 0 as without folders.
-        steps:     of each round; none: half as many as on pairs alone.
-        views:     over which an outline is averaged: moved, mirrored, of other grey values.
-        agreement: least mean Dice of the single views' masks with the mean's, for a radiograph to be used.
-        area:      of both lungs, as a part of the image, for one to be used.
-        balance:   least area of the smaller lung by the larger's.
-        sureness:  exponent of a pixel's weight |2 p - 1|: 0 weighs all alike.
-        ema_decay: of the averaged network that outlines.
-    """
-
-    SECTION: ClassVar[str] = "unlabelled"
-
-    folders: tuple[str, ...] = ()
-    rounds: int = number(1, 0, 20)
-    steps: int | None = number(None, 1)
-    views: int = number(6, 2, 64)
-    agreement: float = number(0.95, 0.0, 1.0)
-    area: tuple[float, float] = limits((0.1, 0.6), 0.0, 1.0)
-    balance: float = number(0.4, 0.0, 1.0)
-    sureness: float = number(1.0, 0.0, 10.0)
-    ema_decay: float = number(0.98, 0.0, 0.9999)
-
-    @property
-    def is_used(self) -> bool:
-        """Whether there is anything to learn from."""
-        return bool(self.folders) and self.rounds > 0
-
-
-@dataclass(frozen=True)
 class ArmSettings(LearnerSettings):
     """The segmenter of a comparison: each arm does the same number of steps, however long they take.
 
@@ -235,9 +202,10 @@ class ArmConfig(Settings):
         device:    `auto` takes a GPU where there is one.
         precision: of the network while it learns.
         segmenter: the network and its pace.
+        unlabelled: radiographs without masks, of the arm `self-trained`.
     """
 
-    arm: str = choice("real", "synthetic", "mixed", "fine-tune")
+    arm: str = choice("real", "synthetic", "mixed", "fine-tune", "self-trained")
     real: str | None = None
     synthetic: str | None = None
     mask_name: str | None = None
@@ -247,3 +215,4 @@ class ArmConfig(Settings):
     device: str = choice("auto", "cpu", "cuda")
     precision: str = choice("32-true", "bf16-mixed")
     segmenter: ArmSettings = section(ArmSettings)
+    unlabelled: UnlabelledSettings = section(UnlabelledSettings)

@@ -6,7 +6,7 @@ import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,12 +18,21 @@ from nerp.training.budget import Budget
 from nerp.training.fabric import launch
 from nerp.training.loop import Progress, locked_run
 from nerp.training.segmentation.curriculum import Curriculum
+from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pairs import load_pairs
 from nerp.training.segmentation.run import Kept, deciding_settings, first_weights, learned_structures, training_loop
+from nerp.training.segmentation.self_training import SelfTrainer
 from nerp.training.segmentation.trainer import SegmenterTrainer
+from nerp.training.segmentation.unlabelled import deciding_films, films_of, shared_rounds, with_films
 from nerp.training.settings import ArmConfig
 
-ARMS = ("real", "synthetic", "mixed", "fine-tune")
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+SELF_TRAINED = "self-trained"
+ARMS = ("real", "synthetic", "mixed", "fine-tune", SELF_TRAINED)
+NEEDS = {"real": ("real", "mixed", "fine-tune"), "synthetic": ("synthetic", "mixed", "fine-tune", SELF_TRAINED)}
+"""Kinds of pairs, and the arms that learn from them."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,14 @@ class ArmPairs:
         masks:   (N, K, side, side) uint8, 0 or 1.
         n_real:  how many are real.
         hashes:  of the real and of the synthetic pairs' pixels, None where there are none.
+        films:   radiographs without masks, None where there are none.
     """
 
     images: Tensor
     masks: Tensor
     n_real: int
     hashes: dict[str, str | None]
+    films: Films | None = None
 
     @property
     def n_synthetic(self) -> int:
@@ -61,6 +72,7 @@ class ArmPairs:
             "synthetic": ((synthetic,),),
             "mixed": ((real, synthetic),),
             "fine-tune": ((synthetic,), (real,)),
+            SELF_TRAINED: ((synthetic,),),
         }
         return Curriculum(parts[arm], batch_size, seed)
 
@@ -70,7 +82,7 @@ def load_arm_pairs(config: ArmConfig) -> ArmPairs:
 
     Raises:
         UsageError: no folder at all.
-        DataError:  see `load_pairs`.
+        DataError:  see `load_pairs` and `load_films`.
     """
     named = {"real": config.real, "synthetic": config.synthetic}
     options: dict[str, Any] = {"mask_name": config.mask_name, "skip_bad": config.skip_bad}
@@ -80,7 +92,7 @@ def load_arm_pairs(config: ArmConfig) -> ArmPairs:
         raise UsageError("no pairs to learn from; give --real, --synthetic or both")
     images, masks = (torch.cat([pairs[number] for pairs in loaded.values()]) for number in (0, 1))
     hashes = {name: _hash(loaded[name]) if name in loaded else None for name in named}
-    return ArmPairs(images, masks, len(loaded["real"][0]) if "real" in loaded else 0, hashes)
+    return ArmPairs(images, masks, len(loaded["real"][0]) if "real" in loaded else 0, hashes, films_of(config))
 
 
 def _hash(pairs: tuple[Tensor, Tensor]) -> str:
@@ -108,37 +120,47 @@ def train_arm(config: ArmConfig, pairs: ArmPairs, *, progress: Progress | None =
         TrainingError: the loss is no longer finite; the step is named.
         CheckpointError: the folder holds a training of other settings, or another process trains into it.
     """
-    check_arm(config.arm, pairs.n_real, pairs.n_synthetic)
+    check_arm(config.arm, pairs.n_real, pairs.n_synthetic, n_films=0 if pairs.films is None else len(pairs.films.names))
     settings, fabric = config.segmenter, launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
-        network, budget = (
-            first_weights(settings, config.seed, learned_structures(config.mask_name)),
-            Budget(settings.steps),
-        )
-        trainer = SegmenterTrainer(
-            network,
-            (pairs.images, pairs.masks),
-            settings=settings,
-            seed=config.seed,
-            budget=budget,
-            fabric=fabric,
-            curriculum=pairs.curriculum(config.arm, batch_size=settings.batch_size, seed=config.seed),
-        )
+        network = first_weights(settings, config.seed, learned_structures(config.mask_name))
+        trainer, budget = _trainer(config, pairs, network, fabric)
         kept = None if config.out is None else Kept(RunFolder(Path(config.out)), config, deciding(config, pairs))
         training_loop(trainer, budget, settings, fabric=fabric, kept=kept).run(progress)
     return network.eval()
 
 
-def check_arm(arm: str, n_real: int, n_synthetic: int) -> None:
-    """Refuse an arm that is none, or that lacks its pairs.
+def _trainer(
+    config: ArmConfig, pairs: ArmPairs, network: Segmenter, fabric: Fabric
+) -> tuple[SegmenterTrainer | SelfTrainer, Budget]:
+    settings, budget = config.segmenter, Budget(config.segmenter.steps)
+    plain = SegmenterTrainer(
+        network,
+        (pairs.images, pairs.masks),
+        settings=settings,
+        seed=config.seed,
+        budget=budget,
+        fabric=fabric,
+        curriculum=pairs.curriculum(config.arm, batch_size=settings.batch_size, seed=config.seed),
+    )
+    if config.arm != SELF_TRAINED:
+        return plain, budget
+    assert pairs.films is not None  # of `check_arm`
+    rounds, synthetic = shared_rounds(budget, config.unlabelled), range(pairs.n_real, len(pairs.images))
+    return with_films(plain, config, films=pairs.films, rounds=rounds, pairs=synthetic), budget
+
+
+def check_arm(arm: str, n_real: int, n_synthetic: int, *, n_films: int = 0) -> None:
+    """Refuse an arm that is none, or that lacks its pairs or its radiographs.
 
     Args:
         arm:         its name.
         n_real:      real pairs that there are.
         n_synthetic: synthetic ones.
+        n_films:     radiographs without masks.
 
     Raises:
-        UsageError: no such arm, or no pairs of the kind that it learns from.
+        UsageError: no such arm, or nothing of the kind that it learns from.
     """
     if arm not in ARMS:
         raise UsageError(f"no arm is called {arm!r}; expected some of {', '.join(ARMS)}")
@@ -146,6 +168,8 @@ def check_arm(arm: str, n_real: int, n_synthetic: int) -> None:
     needed = [name for name in lacking if uses(arm, name)]
     if needed:
         raise UsageError(f"arm {arm!r} needs {needed[0]} pairs and there are none; give --{needed[0]} FOLDER")
+    if arm == SELF_TRAINED and not n_films:
+        raise UsageError(f"arm {arm!r} needs radiographs without masks and there are none; give --unlabelled FOLDER")
 
 
 def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
@@ -157,7 +181,14 @@ def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
     """
     hashes = {f"{name}_pairs": pairs.hashes[name] for name in ("real", "synthetic") if uses(config.arm, name)}
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
-    return {"arm": config.arm, **chosen, **hashes, **deciding_settings(config.segmenter, config.seed, config.precision)}
+    films = deciding_films(pairs.films, config.unlabelled) if config.arm == SELF_TRAINED else {}
+    return {
+        "arm": config.arm,
+        **chosen,
+        **hashes,
+        **films,
+        **deciding_settings(config.segmenter, config.seed, config.precision),
+    }
 
 
 def uses(arm: str, kind: str) -> bool:
@@ -167,4 +198,4 @@ def uses(arm: str, kind: str) -> bool:
         arm:  one of `ARMS`.
         kind: `real` or `synthetic`.
     """
-    return arm == kind or arm in ("mixed", "fine-tune")
+    return arm in NEEDS[kind]

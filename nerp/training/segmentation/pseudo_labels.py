@@ -19,7 +19,7 @@ from nerp.networks.segmenter import Segmenter
 from nerp.training.checkpoint import State
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.views import averaged, draw_views
-from nerp.training.settings import UnlabelledSettings
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 REPAIRED = 0.5
 """Weight of a pixel that was filled in or taken away after the network's answer."""

@@ -22,10 +22,11 @@ from nerp.training.budget import Budget
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint
 from nerp.training.fabric import launch
 from nerp.training.loop import Keeping, Pace, Progress, TrainingLoop, locked_run
+from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pairs import load_pairs
 from nerp.training.segmentation.self_training import Rounds, SelfTrainer
 from nerp.training.segmentation.trainer import SegmenterTrainer
-from nerp.training.segmentation.unlabelled import check_unlabelled, deciding_films, planned_rounds, with_films
+from nerp.training.segmentation.unlabelled import deciding_films, films_of, planned_rounds, with_films
 from nerp.training.settings import LearnerSettings, SegmenterConfig
 
 if TYPE_CHECKING:
@@ -87,25 +88,27 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
     """
     if config.train is None:
         raise UsageError("no pairs to train a segmenter on; give train=… a folder with images/ and masks/")
-    check_unlabelled(config)
     fabric = launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
         pairs = load_pairs(config.train, config.segmenter.side, mask_name=config.mask_name, skip_bad=config.skip_bad)
         rounds = planned_rounds(config, len(pairs[0]))
-        trainer = _trainer(config, pairs, rounds, fabric)
-        kept = _kept(config, len(pairs[0]), trainer)
+        films = films_of(config)
+        trainer = _trainer(config, pairs, films, rounds, fabric)
+        kept = _kept(config, len(pairs[0]), films)
         loop = training_loop(trainer, rounds.budget, config.segmenter, fabric=fabric, kept=kept)
         loop.run(progress)
     return _trained(trainer, loop.step, rounds, len(pairs[0]) / config.segmenter.batch_size)
 
 
 def _trainer(
-    config: SegmenterConfig, pairs: tuple[Tensor, Tensor], rounds: Rounds, fabric: Fabric
+    config: SegmenterConfig, pairs: tuple[Tensor, Tensor], films: Films | None, rounds: Rounds, fabric: Fabric
 ) -> SegmenterTrainer | SelfTrainer:
     network = first_weights(config.segmenter, config.seed, learned_structures(config.mask_name))
     options: dict[str, Any] = {"settings": config.segmenter, "seed": config.seed, "budget": rounds.budget}
     plain = SegmenterTrainer(network, pairs, fabric=fabric, **options)
-    return with_films(plain, config, rounds, len(pairs[0])) if config.unlabelled.is_used else plain
+    if films is None:
+        return plain
+    return with_films(plain, config, films=films, rounds=rounds, pairs=range(len(pairs[0])))
 
 
 def _trained(trainer: SegmenterTrainer | SelfTrainer, steps: int, rounds: Rounds, per_epoch: float) -> TrainedSegmenter:
@@ -194,13 +197,13 @@ def training_loop(
     return loop
 
 
-def _kept(config: SegmenterConfig, n_pairs: int, trainer: SegmenterTrainer | SelfTrainer) -> Kept | None:
+def _kept(config: SegmenterConfig, n_pairs: int, films: Films | None) -> Kept | None:
     if config.out is None:
         return None
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
     learned = {"train": config.train, **chosen, "pairs": n_pairs}
     deciding = {**learned, **deciding_settings(config.segmenter, config.seed, config.precision)}
-    deciding |= deciding_films(trainer, config)
+    deciding |= deciding_films(films, config.unlabelled)
     return Kept(RunFolder(Path(config.out)), config, deciding)
 
 

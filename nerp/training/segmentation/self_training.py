@@ -22,7 +22,7 @@ from nerp.training.segmentation.curriculum import Curriculum
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pseudo_labels import PseudoLabels, label_films
 from nerp.training.segmentation.trainer import COLUMNS, Batch, SegmenterTrainer
-from nerp.training.settings import UnlabelledSettings
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class SelfTrainer:
         films:    the radiographs.
         settings: views and limits.
         rounds:   which step belongs to which.
-        n_pairs:  how many pairs there are.
+        pairs:    indices of those that the rounds learn from, the plain training's last.
         order:    batch size and seed.
 
     Source: mean teacher, Tarvainen & Valpola 2017, for the average; strong changes, Xie et al. 2020 (noisy student).
@@ -87,11 +87,11 @@ class SelfTrainer:
         *,
         settings: UnlabelledSettings,
         rounds: Rounds,
-        n_pairs: int,
+        pairs: range,
         order: tuple[int, int],
     ):
         self.plain, self.films, self.found = plain, films, list[dict[str, Any]]()
-        self._settings, self._rounds, self._n_pairs = settings, rounds, n_pairs
+        self._settings, self._rounds, self._pairs = settings, rounds, pairs
         self._batch_size, self._seed = order
         self._teacher = copy.deepcopy(plain.network).requires_grad_(False).eval()
         self._labels: PseudoLabels | None = None
@@ -164,10 +164,11 @@ class SelfTrainer:
     def _batch(self, step: int) -> Batch:
         """Half of pairs, half of radiographs."""
         assert self._labels is not None
-        parts = range(self._n_pairs), range(self._n_pairs, self._n_pairs + len(self._labels.chosen))
-        chosen = Curriculum(((parts),), self._batch_size, self._seed).indices(step, self._rounds.budget.total)
-        ours = self.plain.batch(step, chosen[chosen < self._n_pairs])
-        theirs = self._films(step, chosen[chosen >= self._n_pairs] - self._n_pairs)
+        films = range(self._pairs.stop, self._pairs.stop + len(self._labels.chosen))
+        both = Curriculum(((self._pairs, films),), self._batch_size, self._seed)
+        chosen = both.indices(step, self._rounds.budget.total)
+        ours = self.plain.batch(step, chosen[chosen < films.start])
+        theirs = self._films(step, chosen[chosen >= films.start] - films.start)
         weights = torch.cat([torch.ones_like(ours.masks), theirs[2]])
         return Batch(torch.cat([ours.images, theirs[0]]), torch.cat([ours.masks, theirs[1]]), weights)
 

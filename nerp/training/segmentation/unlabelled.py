@@ -8,13 +8,14 @@ from nerp.data.structures import structure_names
 from nerp.errors import UsageError
 from nerp.settings import flatten
 from nerp.training.budget import Budget
-from nerp.training.segmentation.films import load_films
+from nerp.training.segmentation.films import Films, load_films
 from nerp.training.segmentation.self_training import Rounds, SelfTrainer
 from nerp.training.segmentation.trainer import SegmenterTrainer
-from nerp.training.settings import SegmenterConfig
+from nerp.training.settings import ArmConfig, SegmenterConfig
+from nerp.training.unlabelled_settings import UnlabelledSettings
 
 
-def check_unlabelled(config: SegmenterConfig) -> None:
+def check_unlabelled(config: SegmenterConfig | ArmConfig) -> None:
     """Refuse what cannot be learned from radiographs without masks.
 
     Raises:
@@ -45,32 +46,64 @@ def planned_rounds(config: SegmenterConfig, n_pairs: int) -> Rounds:
     return Rounds(Budget(plain + count * each, config.segmenter.minutes), plain, count, each)
 
 
-def with_films(plain: SegmenterTrainer, config: SegmenterConfig, rounds: Rounds, n_pairs: int) -> SelfTrainer:
-    """The trainer of pairs, and after them of the radiographs that a configuration names.
+def shared_rounds(budget: Budget, settings: UnlabelledSettings) -> Rounds:
+    """The parts of a training whose steps in all are given: rounds take of them, so that arms do equally many.
 
     Args:
-        plain:   of the pairs.
-        config:  folders, views, limits.
-        rounds:  from `planned_rounds`.
-        n_pairs: labelled ones.
+        budget:   of all steps.
+        settings: rounds and their steps; none: half as many each as on pairs alone.
 
     Raises:
-        DataError: see `load_films`.
+        UsageError: the rounds leave no step for the pairs alone.
     """
-    films = load_films(config.unlabelled.folders, config.segmenter.side, skip_bad=config.skip_bad)
+    each = settings.steps or budget.planned // (settings.rounds + 2)
+    plain = budget.planned - settings.rounds * each
+    if plain < 1 or each < 1:
+        raise UsageError(
+            f"{budget.planned} steps hold no {settings.rounds} rounds of {max(1, each)} and one on pairs alone; give "
+            "more steps, or fewer unlabelled.steps"
+        )
+    return Rounds(budget, plain, settings.rounds, each)
+
+
+def films_of(config: SegmenterConfig | ArmConfig) -> Films | None:
+    """The radiographs that a configuration names; None where it names none, or no round.
+
+    Raises:
+        UsageError: see `check_unlabelled`.
+        DataError:  see `load_films`.
+    """
+    check_unlabelled(config)
+    if not config.unlabelled.is_used:
+        return None
+    return load_films(config.unlabelled.folders, config.segmenter.side, skip_bad=config.skip_bad)
+
+
+def with_films(
+    plain: SegmenterTrainer, config: SegmenterConfig | ArmConfig, *, films: Films, rounds: Rounds, pairs: range
+) -> SelfTrainer:
+    """The trainer of pairs, and after them of radiographs without masks.
+
+    Args:
+        plain:  of the pairs.
+        config: views, limits, batch size and seed.
+        films:  the radiographs.
+        rounds: which step is of which.
+        pairs:  indices of those that the rounds learn from, too.
+    """
     order = config.segmenter.batch_size, config.seed
-    return SelfTrainer(plain, films, settings=config.unlabelled, rounds=rounds, n_pairs=n_pairs, order=order)
+    return SelfTrainer(plain, films, settings=config.unlabelled, rounds=rounds, pairs=pairs, order=order)
 
 
-def deciding_films(trainer: SegmenterTrainer | SelfTrainer, config: SegmenterConfig) -> dict[str, Any]:
+def deciding_films(films: Films | None, settings: UnlabelledSettings) -> dict[str, Any]:
     """Dotted keys and values of what decides the weights of radiographs without masks; nothing where there are none.
 
     Args:
-        trainer: with the radiographs.
-        config:  views and limits.
+        films:    the radiographs.
+        settings: views and limits.
     """
-    if not isinstance(trainer, SelfTrainer):
+    if films is None:
         return {}
-    keys = flatten(config.unlabelled, "unlabelled.")
+    keys = flatten(settings, "unlabelled.")
     del keys["unlabelled.folders"]  # the images' hash decides, wherever they lie
-    return {**keys, "unlabelled.images_sha256": trainer.films.sha256}
+    return {**keys, "unlabelled.images_sha256": films.sha256}
