@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, evaluate_arms, evaluate_pairs, evaluate_sets, images, report, runs
+from nerp.cli import data, evaluate, evaluate_arms, evaluate_pairs, evaluate_sets, images, report, runs, study
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -32,6 +32,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     images.replay: "nerp replay /tmp/pairs/metadata.jsonl --index 1 --ct ct/ --labels labels/ -o /tmp/again",
     data.data: "nerp data ~/datasets",
     report.report: "nerp report runs/demo",
+    study.study: "nerp study missing_annotations --part dev -o /tmp/study",
     runs.info: "nerp info",
 }
 for command, example in EXAMPLES.items():

@@ -155,6 +155,21 @@ def preset_path(source: str | Path) -> Path:
     raise ConfigError(f"no config '{source}': expected a YAML file or one of the presets {known}")
 
 
+def table_path(source: str | Path) -> Path:
+    """The table that `source` means: a path, or the name of one that comes with the presets, such as `chest_cts.csv`.
+
+    Raises:
+        ConfigError: neither; the tables are listed.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    tables = {file.name: file for folder in preset_folders() for file in sorted((folder / "tables").glob("*.csv"))}
+    if str(source) in tables:
+        return tables[str(source)]
+    raise ConfigError(f"no table '{source}': expected a CSV file, or one of {', '.join(tables) or 'none installed'}")
+
+
 def read_layer(path: Path) -> Layer:
     """The settings of a YAML file, not yet checked."""
     try:

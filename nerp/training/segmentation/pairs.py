@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerp.data.images import read_image, read_mask
-from nerp.data.structures import check_outlined, find_outlined, structure_names
+from nerp.data.structures import Outlined, check_outlined, find_outlined, structure_names
 from nerp.errors import DataError
 from nerp.networks.segmenter import resize
 
@@ -35,13 +35,33 @@ def load_pairs(
     pairs = check_outlined(find_outlined(folder, names)[0], skip_bad=skip_bad)[0]
     if len(pairs) < 2:
         raise DataError(f"{folder} has {len(pairs)} image-mask pairs; expected 2 or more, matched by file name")
+    return load_outlined(pairs, side, names=names, where=str(folder))
+
+
+def load_outlined(
+    pairs: Outlined, side: int, *, names: Sequence[str] = (), where: str = "the images' folder"
+) -> tuple[Tensor, Tensor]:
+    """Pairs that are found already.
+
+    Args:
+        pairs: images with the masks of each structure.
+        side:  pixels; every image becomes a square of it.
+        names: of the structures, for messages.
+        where: the images are, for messages.
+
+    Returns:
+        As `load_pairs`.
+
+    Raises:
+        DataError: masks of a structure that are all empty.
+    """
     images = torch.cat([resize(read_image(image), (side, side)) for image, _ in pairs])
     masks = torch.cat([_masks(files, side) for _, files in pairs])
     for name, channel in zip(names or ("",), masks.unbind(1), strict=True):
         if not channel.any():
             of = f" of {name}" if len(names) > 1 else ""
             raise DataError(
-                f"all {len(pairs)} masks{of} in {folder} are empty; expected some pixels of the structure to learn"
+                f"all {len(pairs)} masks{of} in {where} are empty; expected some pixels of the structure to learn"
             )
     return (images * 255).round().clamp(0, 255).to(torch.uint8), masks
 

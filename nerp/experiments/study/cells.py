@@ -1,0 +1,148 @@
+"""The cells of a study's table, row by seed: trained and scored, or read from the file that keeps each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerp.data.images import read_mask
+from nerp.data.structures import Outlined
+from nerp.errors import UsageError
+from nerp.evaluation.overlap import overlap
+from nerp.evaluation.segmentation import Scored, score
+from nerp.experiments.study.pairs import StudyPairs, real_part
+from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
+from nerp.files import json_bytes, write_bytes
+from nerp.networks.segmenter import resize
+from nerp.settings import flatten
+from nerp.training.loop import Bars
+from nerp.training.segmentation.arms import ArmPairs, deciding, train_arm
+from nerp.training.settings import ArmConfig
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of one row.
+
+    Args:
+        row:  its name.
+        seed: of the training.
+    """
+
+    row: str
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """`physics:0`, as `only` names it."""
+        return f"{self.row}:{self.seed}"
+
+    def file(self, config: StudyConfig) -> Path:
+        """Where its scores are kept."""
+        return Path(str(config.out)) / "cells" / config.part / f"{self.row}-{self.seed}.json"
+
+
+def cells_of(config: StudyConfig) -> list[Cell]:
+    """All cells, or those that `only` names; first seeds first, so that a table is whole early.
+
+    Raises:
+        UsageError: a cell that is none.
+    """
+    every = [(number, name) for name, row in config.table.items() for number in range(seeds_of(row, config))]
+    cells = [Cell(name, config.seed + number) for number, name in sorted(every, key=lambda one: one[0])]
+    asked = [text.strip() for text in config.only.split(",") if text.strip()]
+    unknown = [text for text in asked if text not in {cell.label for cell in cells}]
+    if unknown:
+        raise UsageError(f"no cell is called {unknown[0]!r}; expected ROW:SEED, such as {cells[0].label}")
+    return [cell for cell in cells if not asked or cell.label in asked]
+
+
+def seeds_of(row: Row, config: StudyConfig) -> int:
+    """How many trainings a row has; one where nothing is learned.
+
+    Args:
+        row:    of the table.
+        config: the study.
+    """
+    return 1 if row.arm == MEAN_MASK else row.seeds or config.seeds
+
+
+def cell_scores(config: StudyConfig, cell: Cell, pairs: StudyPairs, *, progress: Bars) -> Scored:
+    """The scores of a cell; kept in its file, with all that decided them.
+
+    A file that is there is taken where the row, the pace and the scored images are those it was made with.
+
+    Args:
+        config:   the study.
+        cell:     which.
+        pairs:    what rows learn from.
+        progress: called as progress(task, done, total).
+
+    Raises:
+        TrainingError, DataError: see `train_arm`, `StudyPairs`.
+    """
+    row, tests = config.table[cell.row], real_part(config, config.part)
+    asked = {**flatten(row, "row."), **flatten(config.segmenter, "segmenter."), "seed": cell.seed}
+    asked |= {"sets": {name: {**config.common, **(config.sets[name] or {})} for name in row.sets}}
+    asked |= {"tested": [image.name for image, _ in tests]}
+    if row.arm == "self-trained":
+        asked |= flatten(config.unlabelled, "unlabelled.")
+    asked = json.loads(json.dumps(asked))
+    kept = cell.file(config)
+    if kept.is_file():
+        found = json.loads(kept.read_bytes())
+        if found["asked"] == asked:
+            return Scored(**found["scored"])
+    learned = pairs.of(row)
+    scored, decided = _mean_mask(learned, tests), {}
+    if row.arm != MEAN_MASK:
+        scored, decided = _trained(config, cell, learned, tests, progress)
+    result = {"kind": "cell", "cell": cell.label, "asked": asked, "decided": decided, "scored": vars(scored)}
+    write_bytes(kept, json_bytes(result))
+    return scored
+
+
+def _trained(
+    config: StudyConfig, cell: Cell, learned: ArmPairs, tests: Outlined, progress: Bars
+) -> tuple[Scored, dict[str, Any]]:
+    row, folder = config.table[cell.row], Path(str(config.out)) / "trainings" / cell.row / f"seed-{cell.seed}"
+    arm = ArmConfig(
+        arm=row.arm,
+        seed=cell.seed,
+        out=str(folder),
+        device=config.device,
+        precision=config.precision,
+        segmenter=config.segmenter,
+        unlabelled=config.unlabelled,
+    )
+    network = train_arm(arm, learned, progress=lambda done, total: progress(cell.label, done, total))
+    predictions = folder / f"predictions-{config.part}"
+    scored = score(network, [(image, masks[0]) for image, masks in tests], predictions=predictions)
+    return scored, deciding(arm, learned)
+
+
+def _mean_mask(learned: ArmPairs, tests: Outlined) -> Scored:
+    """The scores of the mean of the learned masks, whatever the image."""
+    mean = learned.masks.float().mean(0, keepdim=True)
+    scores, empty = {}, 0
+    for image, masks in tests:
+        target = read_mask(masks[0])[0, 0].numpy()
+        scores[image.stem] = overlap((resize(mean, target.shape) > 0.5)[0, 0].numpy(), target)
+        empty += int(not target.any())
+    return Scored(scores, {"predicted": 0, "target": empty}, "px", len(scores))
+
+
+def values_of(scored: Sequence[Scored], metric: str) -> np.ndarray:
+    """(S, N) of a metric: trainings by images.
+
+    Args:
+        scored: of the same images.
+        metric: its name.
+    """
+    stems = list(scored[0].scores)
+    return np.array([[one.scores[stem][metric] for stem in stems] for one in scored])

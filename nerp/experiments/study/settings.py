@@ -1,0 +1,111 @@
+"""What a study is told: its folders, and by name its sets of pairs, its adversarial runs, and the rows of its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from nerp.errors import ConfigError
+from nerp.settings import Settings, choice, number, section
+from nerp.training.settings import ArmSettings
+from nerp.training.unlabelled_settings import UnlabelledSettings
+
+MEAN_MASK = "mean-mask"
+"""The arm that learns nothing: the mean of the real masks, whatever the image."""
+
+
+@dataclass(frozen=True)
+class Row(Settings):
+    """A row of a table of segmenters.
+
+    Args:
+        arm:      what is learned from, as in `evaluate arms`; or `mean-mask`.
+        sets:     names of the study's sets of pairs, taken together.
+        fraction: of the real images to learn from; the smaller parts lie in the larger ones.
+        seeds:    how many trainings; none: the study's.
+    """
+
+    SECTION: ClassVar[str] = "rows"
+
+    arm: str = choice("synthetic", "real", "mixed", "fine-tune", "self-trained", MEAN_MASK)
+    sets: tuple[str, ...] = ()
+    fraction: float = number(1.0, 0.0, 1.0)
+    seeds: int | None = number(None, 1, 1000)
+
+
+@dataclass(frozen=True)
+class StudyConfig(Settings):
+    """A table of segmenters: each row's training with each seed is a cell, kept in a file of its own.
+
+    Args:
+        volumes:     CSV of the CTs: `name,ct,labels,lungs`, paths beside it or below `data`, lungs by value or name.
+        data:        folder that relative paths start from; none: the folder of the CSV.
+        real:        real images and masks: a folder, or a public set.
+        split:       CSV of them: `file,part`, parts train, dev and test.
+        part:        that is scored: `dev` while choosing, `test` once at the end.
+        radiographs: folders of real radiographs without masks: for discriminators, self-training, and fidelity.
+        out:         folder that keeps everything, and continues it.
+        seeds:       trainings of each row.
+        seed:        the first of them, and that of every set.
+        only:        cells to make, such as `physics:0`, with commas between; none: all, and the table.
+        device:      `auto` takes a GPU where there is one.
+        precision:   of the networks while they learn.
+        segmenter:   the network, and the steps of every row.
+        unlabelled:  how the arm `self-trained` learns; its folders are `radiographs`.
+        phantoms:    how many phantoms stand for CTs where a set says `ct: phantoms`; `phantom_mm` their voxels.
+        phantom_mm:  between the voxels of phantoms.
+        findings:    of the phantoms.
+        common:      settings of all sets, as `nerp synthesize` reads them.
+        sets:        by name, settings that differ from these.
+        runs:        by name, a preset (`preset`) and settings of `nerp train` that differ from it.
+        rows:        by name, see `Row`.
+        contrasts:   couples of rows, later minus earlier.
+        full:        dotted keys and values that `--scale full` takes instead.
+    """
+
+    volumes: str | None = None
+    data: str | None = None
+    real: str | None = None
+    split: str | None = None
+    part: str = choice("dev", "test")
+    radiographs: tuple[str, ...] = ()
+    out: str | None = None
+    seeds: int = number(2, 1, 1000)
+    seed: int = number(0, 0, 2**31)
+    only: str = ""
+    device: str = choice("auto", "cpu", "cuda")
+    precision: str = choice("32-true", "bf16-mixed")
+    segmenter: ArmSettings = section(ArmSettings)
+    unlabelled: UnlabelledSettings = section(UnlabelledSettings)
+    phantoms: int = number(40, 1, 100_000)
+    phantom_mm: float = number(2.0, 0.5, 20.0)
+    findings: str = "none"
+    common: dict[str, Any] = field(default_factory=dict)
+    sets: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, Any] = field(default_factory=dict)
+    contrasts: Any = ()
+    full: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, row in self.table.items():
+            unknown = [one for one in row.sets if one not in self.sets]
+            if unknown:
+                raise ConfigError(f"row {name!r} learns from set {unknown[0]!r}; expected some of {', '.join(self.sets)}")
+        for couple in self.contrasts:
+            unknown = [one for one in couple if one not in self.rows]
+            if unknown or len(couple) != 2:
+                raise ConfigError(f"contrast {list(couple)}; expected two of the rows {', '.join(self.rows)}")
+
+    @property
+    def table(self) -> dict[str, Row]:
+        """The rows by name.
+
+        Raises:
+            ConfigError: a row of unknown keys.
+        """
+        from nerp.config import read_settings
+
+        rows = {name: given or {} for name, given in self.rows.items()}
+        return {name: read_settings(Row, options=given) for name, given in rows.items()}
