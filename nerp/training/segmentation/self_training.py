@@ -139,7 +139,7 @@ class SelfTrainer:
         self.found = json.loads(tensors["rounds"].numpy().tobytes())
 
     def picture(self) -> dict[str, Tensor]:
-        """The plain training's rows, and the first radiographs with what the network sees in them."""
+        """The plain training's rows, and the first radiographs with what is seen in them: (N, 1, H, W), 0 to 1."""
         rows, films = self.plain.picture(), self.films.images[:COLUMNS] / 255.0
         if len(films) < len(rows["image"]):
             return rows
