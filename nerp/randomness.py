@@ -32,3 +32,14 @@ def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
     kind: dict[str, Any] = {"generator": generator, "dtype": torch.int64, "device": "cpu"}
     rounds = [torch.randperm(among, **kind) for _ in range(-(-n // among))]
     return torch.cat(rounds)[:n].tolist()
+
+
+def between(low: float, high: float, n: int, generator: torch.Generator) -> torch.Tensor:
+    """(n,) float32 numbers from low to high, evenly spread.
+
+    Args:
+        low, high: ends.
+        n:         how many.
+        generator: source of the draws, on the CPU.
+    """
+    return low + (high - low) * torch.rand(n, generator=generator, dtype=torch.float32, device="cpu")
