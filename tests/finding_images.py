@@ -6,9 +6,7 @@ import numpy as np
 from PIL import Image
 
 
-def write_findings(
-    folder: Path, count: int, *, seed=0, side=40, images_each=1, told=True, name="{:08d}_{:03d}.png"
-) -> Path:
+def write_findings(folder: Path, count: int, *, seed=0, side=40, images_each=1) -> Path:
     """`folder/images` with files of patients by NIH's names, and `folder/labels.csv`: effusion, nodule, mass.
 
     Effusion (each second patient) is the spot on the left; nodule (each third) on the right; mass (each fifth) is
@@ -23,9 +21,8 @@ def write_findings(
             image = generator.normal(0.5, 0.05, (side, side))
             image[12:24, 4:14] += 0.4 * effusion
             image[12:24, 26:36] -= 0.4 * nodule
-            file = name.format(1000 * seed + patient + 1, number)
+            file = f"{1000 * seed + patient + 1:08d}_{number:03d}.png"
             Image.fromarray((image.clip(0, 1) * 255).astype(np.uint8)).save(folder / "images" / file)
             rows.append(f"{file},{effusion},{nodule},{mass}")
-    if told:
-        (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     return folder

@@ -41,7 +41,10 @@ def test_one_finding_has_one_name_whatever_the_vocabulary(title, name):
 def test_every_vocabulary_states_its_source_and_is_whole():
     folder = files("nerp.data") / "tables"
     rows = list(csv.DictReader((folder / "findings.csv").read_text().splitlines()))
-    sources = {row["vocabulary"]: row["source"] for row in csv.DictReader((folder / "vocabularies.csv").open())}
+    sources = {
+        row["vocabulary"]: row["source"]
+        for row in csv.DictReader((folder / "vocabularies.csv").read_text().splitlines())
+    }
     counts = {name: len({row["finding"] for row in rows if row["vocabulary"] == name}) for name in sources}
     assert counts == {"NIH ChestX-ray14": 14, "CheXpert": 13, "CT-RATE": 18, "phantom": 5}
     assert {row["vocabulary"] for row in rows} == set(sources) and all(sources.values())

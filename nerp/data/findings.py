@@ -104,7 +104,7 @@ def read_table(path: str | Path, asked: Sequence[str] = (), *, empty: int | None
         raise DataError(f"{path} has columns {', '.join(titles) or 'none'}; expected {EXPECTED}")
     whole = [(row[file].strip(), row) for row in rows if len(row) >= len(titles) and row[file].strip()]
     if columns:
-        told = [(name, {key: _value(path, name, row[at], empty) for key, at in columns.items()}) for name, row in whole]
+        told = [(name, {key: _value(path, key, row[at], empty) for key, at in columns.items()}) for name, row in whole]
         return FindingTable(path, tuple(columns), _unique(path, told))
     assert listed is not None
     names = _listed_names(path, [row[listed] for _, row in whole], asked)

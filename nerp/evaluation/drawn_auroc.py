@@ -35,8 +35,8 @@ class DrawnArea:
     def interval(self) -> tuple[float, float] | None:
         """Of 95 %, percentiles over the resamples that have both classes.
 
-        None where fewer than half of them have, or where all are equal, as those of two arms without a fault: that tells
-        nothing of other images.
+        None where fewer than half of them have, or where all are equal, as those of two arms without a fault: that
+        tells nothing of other images.
         """
         whole = self.drawn[np.isfinite(self.drawn)]
         if 2 * len(whole) < len(self.drawn) or whole.min() == whole.max():

@@ -19,7 +19,7 @@ from nerp.data.patients import find_patients, read_index
 from nerp.errors import UsageError
 from nerp.experiments.arms import ONE_SEED
 from nerp.experiments.cells import Comparison, predictions_of
-from nerp.experiments.classification_scores import Tested, check_scored, classification_scores
+from nerp.experiments.classification_scores import KnownFindings, check_scored, classification_scores
 from nerp.experiments.finding_folds import finding_folds
 from nerp.experiments.settings import ClassificationConfig
 from nerp.experiments.splits import check_split
@@ -109,11 +109,11 @@ class _Study:
         return {role: dict(zip(self.names, of, strict=True)) for role, of in counts.items()}
 
     @cached_property
-    def tested(self) -> Tested:
+    def tested(self) -> KnownFindings:
         """What is known of the tested images."""
         config, labels = self.config, self.labels[_tested(self.config)]
         strata = None if config.folds is None else finding_folds(labels, self.groups, config.folds, seed=config.seed)
-        return Tested(self.names, labels, self.groups, strata)
+        return KnownFindings(self.names, labels, self.groups, strata)
 
     def images(self) -> dict[str, Tensor]:
         """(N, 1, side, side) uint8 of each role."""

@@ -21,7 +21,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True)
-class Tested:
+class KnownFindings:
     """What is known of the tested images.
 
     Args:
@@ -51,7 +51,7 @@ class Tested:
 
 
 def classification_scores(
-    predicted: dict[str, np.ndarray], tested: Tested, *, seed: int, least: int, n_resamples: int
+    predicted: dict[str, np.ndarray], tested: KnownFindings, *, seed: int, least: int, n_resamples: int
 ) -> dict[str, Any]:
     """The scores of arms on the same images.
 
@@ -90,7 +90,7 @@ def classification_scores(
     }
 
 
-def check_scored(tested: Tested, least: int) -> None:
+def check_scored(tested: KnownFindings, least: int) -> None:
     """Refuse images on which no finding can be scored, before long work is done for them.
 
     Args:
@@ -106,13 +106,13 @@ def check_scored(tested: Tested, least: int) -> None:
         raise DataError(f"no finding can be scored: {listed}")
 
 
-def _reasons(tested: Tested, least: int) -> dict[int, str]:
+def _reasons(tested: KnownFindings, least: int) -> dict[int, str]:
     """Numbers of the findings that are not scored, and why."""
     found = {number: _reason(tested, number, least) for number in range(len(tested.findings))}
     return {number: reason for number, reason in found.items() if reason}
 
 
-def _reason(tested: Tested, number: int, least: int) -> str:
+def _reason(tested: KnownFindings, number: int, least: int) -> str:
     """Why a finding is not scored; empty where it is."""
     n, positive, fewer = tested.counts(number)
     if fewer < least:
@@ -125,19 +125,19 @@ def _reason(tested: Tested, number: int, least: int) -> str:
     return ""
 
 
-def _has_both(tested: Tested, number: int, stratum: int) -> bool:
+def _has_both(tested: KnownFindings, number: int, stratum: int) -> bool:
     assert tested.strata is not None  # of the caller
     return {0.0, 1.0} <= set(tested.labels[tested.strata == stratum, number].tolist())
 
 
-def _area(values: np.ndarray, number: int, tested: Tested, draws: CrossedDraws) -> DrawnArea:
+def _area(values: np.ndarray, number: int, tested: KnownFindings, draws: CrossedDraws) -> DrawnArea:
     known = tested.known(number)
     strata = None if tested.strata is None else tested.strata[known]
     inside = CrossedDraws(draws.trainings, draws.images[:, known])
     return drawn_area(values[:, known, number], tested.labels[known, number] == 1, inside, strata=strata)
 
 
-def _told(areas: dict[int, DrawnArea], tested: Tested, values: np.ndarray | None = None) -> dict[str, Any]:
+def _told(areas: dict[int, DrawnArea], tested: KnownFindings, values: np.ndarray | None = None) -> dict[str, Any]:
     """Scores of an arm, whose predictions are given, or of a difference."""
     if not areas:
         return {}
@@ -158,12 +158,12 @@ def _score(area: DrawnArea, interval: tuple[float, float] | None) -> dict[str, A
     return {"value": area.value, "ci95": None if interval is None else list(interval), "per_seed": per_seed}
 
 
-def _numbers(tested: Tested, number: int) -> dict[str, int]:
+def _numbers(tested: KnownFindings, number: int) -> dict[str, int]:
     n, positive, _ = tested.counts(number)
     return {"n": n, "n_positive": positive}
 
 
-def _doubts(tested: Tested, scored: Sequence[int]) -> list[str]:
+def _doubts(tested: KnownFindings, scored: Sequence[int]) -> list[str]:
     few = {tested.findings[number]: tested.counts(number)[2] for number in scored}
     few = {name: count for name, count in few.items() if count < FEW}
     if not few:
