@@ -25,7 +25,7 @@ def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
     """Indices, without repetition while there are enough.
 
     Args:
-        n:         how many.
+        n:         how many, N.
         among:     all are below it.
         generator: source of the draws.
     """
@@ -35,7 +35,7 @@ def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
 
 
 def between(low: float, high: float, n: int, generator: torch.Generator) -> torch.Tensor:
-    """(n,) float32 numbers from low to high, evenly spread.
+    """Numbers from low to high, evenly spread: a float32 tensor of shape (N,) on the CPU.
 
     Args:
         low, high: ends.

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from finding_images import write_findings
 from safetensors.torch import load_file, save_file
 
+from nerp.config import save_settings
 from nerp.errors import CheckpointError, DataError, GeometryError, UsageError
 from nerp.evaluation.auroc import auroc, auroc_interval
 from nerp.evaluation.crossed import CrossedDraws, crossed_draws
@@ -259,31 +259,35 @@ def test_what_is_done_is_read_and_what_is_lost_is_done_again(compared, tmp_path,
         evaluate_classification(replace(settings, out=str(copied), classifier=replace(TINY, steps=4)))
 
 
+KILLED = """
+import os, signal, sys
+from nerp.config import read_settings
+from nerp.experiments.classification import evaluate_classification
+from nerp.experiments.settings import ClassificationConfig
+
+def die(done, total):
+    if done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+evaluate_classification(read_settings(ClassificationConfig, sys.argv[1], []), progress=die)
+"""
+
+
 def test_a_killed_training_goes_on_bit_for_bit(folders, tmp_path):
-    arguments = ["--real", folders["real"], "--test", folders["test"], "--network", "small", "--steps", "60"]
-    more = ["classifier.side=64", "classifier.batch_size=16", "classifier.checkpoint_every=1", "seeds=1", "device=cpu"]
-    command = [sys.executable, "-m", "nerp", "evaluate", "classification", *arguments, *more, "n_resamples=10"]
+    two = {name: folders[name] for name in ("real", "test")}
+    learning = replace(ONCE, steps=6, checkpoint_every=2)
+    killed, whole = (config(two, classifier=learning, out=str(tmp_path / name)) for name in ("killed", "whole"))
+    save_settings(killed, tmp_path / "config.yaml")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    with subprocess.Popen(
-        [*command, "-o", str(tmp_path / "killed")], env=environment, stderr=subprocess.DEVNULL
-    ) as run:
-        checkpoints = tmp_path / "killed" / "real" / "seed-0" / "checkpoints"
-        while run.poll() is None and len(list(checkpoints.glob("step-*"))) < 2:
-            time.sleep(0.02)
-        run.send_signal(signal.SIGKILL)
-    left = sorted(checkpoints.glob("step-*.safetensors"))
-    assert left and left[-1].name < "step-00000060.safetensors"
-    settings = config(
-        {"real": folders["real"], "test": folders["test"]},
-        classifier=replace(TINY, steps=60, side=64, batch_size=16, learning_rate=1e-4, checkpoint_every=1),
-        n_resamples=10,
-    )
-    both = [evaluate_classification(replace(settings, out=str(tmp_path / name))) for name in ("killed", "whole")]
-    assert both[0] == both[1]
-    weights = [
-        load_file(tmp_path / name / "real" / "seed-0" / "classifier.safetensors") for name in ("killed", "whole")
-    ]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "config.yaml")], env=environment)
+    assert done.returncode == -signal.SIGKILL
+    run = tmp_path / "killed" / "real" / "seed-0"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002.safetensors"]
+    assert not (run / "predictions.csv").exists()
+    assert evaluate_classification(killed) == evaluate_classification(whole)
+    names = (tmp_path / one / "real" / "seed-0" / "classifier.safetensors" for one in ("killed", "whole"))
+    first, second = map(load_file, names)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_cross_validation_never_learns_whom_it_tests(tmp_path, monkeypatch):
@@ -375,7 +379,7 @@ def test_the_command_tells_each_finding(folders, nerp, tmp_path):
 
 def test_every_setting_reaches_the_training(folders, nerp):
     more = ["classifier.mirror=true", "classifier.weight_decay=0.1", "classifier.log_every=1", "precision=32-true"]
-    more += ["classifier.weights=w", "empty=negative", "ct=cts", "labels=a.csv", "skip_bad=true"]
+    more += ["classifier.checkpoint_every=7", "classifier.learning_rate=0.01", "classifier.weights=w", "empty=negative", "ct=cts", "labels=a.csv", "skip_bad=true"]
     code, out, _ = nerp("evaluate", "classification", *more, "--dry-run")
     assert code == 0
     assert all(text in out for text in ("mirror: true", "weight_decay: 0.1", "log_every: 1", "empty: negative"))

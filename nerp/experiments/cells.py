@@ -86,7 +86,7 @@ class Comparison:
         return torch.from_numpy(np.flatnonzero(self.strata != fold))
 
     def rows(self, fold: int | None) -> np.ndarray:
-        """Indices of the tested images of a fold, or of all."""
+        """(M,) int64 indices of the tested images of a fold, or of all."""
         if fold is None or self.strata is None:
             return np.arange(len(self.files))
         return np.flatnonzero(self.strata == fold)
