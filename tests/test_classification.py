@@ -379,7 +379,15 @@ def test_the_command_tells_each_finding(folders, nerp, tmp_path):
 
 def test_every_setting_reaches_the_training(folders, nerp):
     more = ["classifier.mirror=true", "classifier.weight_decay=0.1", "classifier.log_every=1", "precision=32-true"]
-    more += ["classifier.checkpoint_every=7", "classifier.learning_rate=0.01", "classifier.weights=w", "empty=negative", "ct=cts", "labels=a.csv", "skip_bad=true"]
+    more += [
+        "classifier.checkpoint_every=7",
+        "classifier.learning_rate=0.01",
+        "classifier.weights=w",
+        "empty=negative",
+        "ct=cts",
+        "labels=a.csv",
+        "skip_bad=true",
+    ]
     code, out, _ = nerp("evaluate", "classification", *more, "--dry-run")
     assert code == 0
     assert all(text in out for text in ("mirror: true", "weight_decay: 0.1", "log_every: 1", "empty: negative"))

@@ -114,6 +114,16 @@ def test_images_are_told_by_path_end_and_stem_and_tables_may_not_contradict(tmp_
         findings_of(paths, [first, other])
 
 
+def test_tables_of_a_release_and_of_cts_serve_for_images_elsewhere(tmp_path):
+    text = "Path,Effusion\nCheXpert-v1.0/train/patient1/view.png,1\nCheXpert-v1.0/train/patient2/view.png,0\n"
+    images = [tmp_path / "here" / "train" / f"patient{n}" / "view.png" for n in (1, 2, 3)]
+    assert findings_of(images, [read_table(table(tmp_path, text))]) == [{"effusion": 1}, {"effusion": 0}, None]
+    of_cts = read_table(table(tmp_path, "VolumeName,Pleural effusion\ntrain_1_a_1.nii.gz,1\n"))
+    assert findings_of([tmp_path / "train_1_a_1.png"], [of_cts]) == [{"effusion": 1}]
+    twice = read_table(table(tmp_path, "Path,Effusion\nA/view.png,1\nB/view.png,0\n"))
+    assert findings_of([tmp_path / "view.png"], [twice]) == [None]
+
+
 def test_an_image_has_the_findings_of_the_ct_that_it_was_rendered_from(tmp_path):
     phantoms, pairs = tmp_path / "phantoms", tmp_path / "pairs" / "images"
     for folder in (phantoms / "ct", pairs):

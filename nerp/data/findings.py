@@ -162,7 +162,20 @@ def _unique(path: Path, told: list[tuple[str, Row]]) -> dict[str, Row]:
     for name, row in told:
         if rows.setdefault(name, row) != row:
             raise DataError(f"{path} lists {name} twice, with other findings; keep one row")
-    return rows
+    return {**_other_names(rows), **rows}
+
+
+def _other_names(rows: dict[str, Row]) -> dict[str, Row]:
+    """Rows by further names that mean one alone.
+
+    Without the first folder, which in CheXpert's tables is that of the release; without a volume's ending, where a table
+    of CTs serves for their radiographs, as in DRR-RATE.
+    """
+    found: dict[str, list[Row]] = {}
+    for name, row in rows.items():
+        for other in {name.partition("/")[2], name.removesuffix(".nii.gz")} - {"", name}:
+            found.setdefault(other, []).append(row)
+    return {name: of[0] for name, of in found.items() if len(of) == 1}
 
 
 def findings_of(
