@@ -34,6 +34,16 @@ class RunFolder:
         return self.path / "segmenter.safetensors"
 
     @property
+    def classifier(self) -> Path:
+        """A classifier's weights."""
+        return self.path / "classifier.safetensors"
+
+    @property
+    def probabilities(self) -> Path:
+        """What a classifier says of each tested image."""
+        return self.path / "predictions.csv"
+
+    @property
     def unlabelled(self) -> Path:
         """Which radiographs without masks each round learned from."""
         return self.path / "unlabelled.json"

@@ -91,7 +91,9 @@ class StudyPairs:
         synthetic = _joined([self._set(name) for name in row.sets]) if uses(row.arm, "synthetic") else None
         there = [pair for pair in (real, synthetic) if pair is not None]
         images, masks = (torch.cat([pair[number] for pair in there]) for number in (0, 1))
-        hashes = {name: None if pair is None else _hash(pair) for name, pair in zip(KINDS, (real, synthetic), strict=True)}
+        hashes = {
+            name: None if pair is None else _hash(pair) for name, pair in zip(KINDS, (real, synthetic), strict=True)
+        }
         films = self._unlabelled() if row.arm == SELF_TRAINED else None
         return ArmPairs(images, masks, 0 if real is None else len(real[0]), hashes, films)
 

@@ -92,7 +92,9 @@ class StudyConfig(Settings):
         for name, row in self.table.items():
             unknown = [one for one in row.sets if one not in self.sets]
             if unknown:
-                raise ConfigError(f"row {name!r} learns from set {unknown[0]!r}; expected some of {', '.join(self.sets)}")
+                raise ConfigError(
+                    f"row {name!r} learns from set {unknown[0]!r}; expected some of {', '.join(self.sets)}"
+                )
         for couple in self.contrasts:
             unknown = [one for one in couple if one not in self.rows]
             if unknown or len(couple) != 2:

@@ -31,7 +31,9 @@ def table_of(config: StudyConfig, scored: dict[str, list[Scored]]) -> dict[str, 
         `warnings`; `skipped`.
     """
     there = {name: runs for name, runs in scored.items() if runs}
-    rows = {name: _told({metric: values_of(runs, metric) for metric in METRICS}, config) for name, runs in there.items()}
+    rows = {
+        name: _told({metric: values_of(runs, metric) for metric in METRICS}, config) for name, runs in there.items()
+    }
     couples = {f"{later} minus {earlier}": (later, earlier) for later, earlier in config.contrasts}
     apart = {
         name: _told(_apart(there[later], there[earlier]), config)
@@ -39,7 +41,9 @@ def table_of(config: StudyConfig, scored: dict[str, list[Scored]]) -> dict[str, 
         if later in there and earlier in there
     }
     alone = [name for name, runs in there.items() if len(runs) == 1]
-    doubts = [f"one training of {', '.join(alone)}: its interval says nothing of the chance in training"] if alone else []
+    doubts = (
+        [f"one training of {', '.join(alone)}: its interval says nothing of the chance in training"] if alone else []
+    )
     missing = [name for name in scored if name not in there]
     doubts += [f"no cell of {', '.join(missing)} is there yet"] if missing else []
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,14 +12,15 @@ from torch import Tensor
 
 from nerp.errors import UsageError
 from nerp.networks.segmenter import Segmenter
-from nerp.runs import RunFolder
+from nerp.training.arms import ARMS, arm_curriculum, check_arm, uses
 from nerp.training.budget import Budget
+from nerp.training.curriculum import Curriculum
 from nerp.training.fabric import launch
+from nerp.training.keeping import deciding_settings, training_loop
 from nerp.training.loop import Progress, locked_run
-from nerp.training.segmentation.curriculum import Curriculum
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pairs import load_pairs
-from nerp.training.segmentation.run import Kept, deciding_settings, first_weights, learned_structures, training_loop
+from nerp.training.segmentation.run import first_weights, kept_segmenter, learned_structures, pace_of
 from nerp.training.segmentation.self_training import SelfTrainer
 from nerp.training.segmentation.trainer import SegmenterTrainer
 from nerp.training.segmentation.unlabelled import deciding_films, films_of, shared_rounds, with_films
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SELF_TRAINED = "self-trained"
-ARMS = ("real", "synthetic", "mixed", "fine-tune", SELF_TRAINED)
-NEEDS = {"real": ("real", "mixed", "fine-tune"), "synthetic": ("synthetic", "mixed", "fine-tune", SELF_TRAINED)}
-"""Kinds of pairs, and the arms that learn from them."""
+"""The arm of synthetic pairs and radiographs without masks."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,7 @@ class ArmPairs:
             seed:       of the order.
         """
         real, synthetic = range(self.n_real), range(self.n_real, len(self.images))
-        parts = {
-            "real": ((real,),),
-            "synthetic": ((synthetic,),),
-            "mixed": ((real, synthetic),),
-            "fine-tune": ((synthetic,), (real,)),
-            SELF_TRAINED: ((synthetic,),),
-        }
-        return Curriculum(parts[arm], batch_size, seed)
+        return arm_curriculum(_paired(arm), real, synthetic, batch_size=batch_size, seed=seed)
 
 
 def load_arm_pairs(config: ArmConfig) -> ArmPairs:
@@ -120,22 +111,20 @@ def train_arm(config: ArmConfig, pairs: ArmPairs, *, progress: Progress | None =
         TrainingError: the loss is no longer finite; the step is named.
         CheckpointError: the folder holds a training of other settings, or another process trains into it.
     """
-    check_arm(config.arm, pairs.n_real, pairs.n_synthetic, n_films=0 if pairs.films is None else len(pairs.films.names))
+    n_films = 0 if pairs.films is None else len(pairs.films.names)
+    check_segmenter_arm(config.arm, pairs.n_real, pairs.n_synthetic, n_films=n_films)
     settings, fabric = config.segmenter, launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
-        network = first_weights(settings, config.seed, learned_structures(config.mask_name))
-        trainer, budget = _trainer(config, pairs, network, fabric)
-        kept = None if config.out is None else Kept(RunFolder(Path(config.out)), config, deciding(config, pairs))
-        training_loop(trainer, budget, settings, fabric=fabric, kept=kept).run(progress)
-    return network.eval()
+        trainer, budget = _trainer(config, pairs, fabric)
+        kept = kept_segmenter(config, trainer, deciding(config, pairs))
+        training_loop(trainer, budget, pace_of(settings), fabric=fabric, kept=kept).run(progress)
+    return trainer.network.eval()
 
 
-def _trainer(
-    config: ArmConfig, pairs: ArmPairs, network: Segmenter, fabric: Fabric
-) -> tuple[SegmenterTrainer | SelfTrainer, Budget]:
+def _trainer(config: ArmConfig, pairs: ArmPairs, fabric: Fabric) -> tuple[SegmenterTrainer | SelfTrainer, Budget]:
     settings, budget = config.segmenter, Budget(config.segmenter.steps)
     plain = SegmenterTrainer(
-        network,
+        first_weights(settings, config.seed, learned_structures(config.mask_name)),
         (pairs.images, pairs.masks),
         settings=settings,
         seed=config.seed,
@@ -145,12 +134,12 @@ def _trainer(
     )
     if config.arm != SELF_TRAINED:
         return plain, budget
-    assert pairs.films is not None  # of `check_arm`
+    assert pairs.films is not None  # of `check_segmenter_arm`
     rounds, synthetic = shared_rounds(budget, config.unlabelled), range(pairs.n_real, len(pairs.images))
     return with_films(plain, config, films=pairs.films, rounds=rounds, pairs=synthetic), budget
 
 
-def check_arm(arm: str, n_real: int, n_synthetic: int, *, n_films: int = 0) -> None:
+def check_segmenter_arm(arm: str, n_real: int, n_synthetic: int, *, n_films: int) -> None:
     """Refuse an arm that is none, or that lacks its pairs or its radiographs.
 
     Args:
@@ -162,14 +151,19 @@ def check_arm(arm: str, n_real: int, n_synthetic: int, *, n_films: int = 0) -> N
     Raises:
         UsageError: no such arm, or nothing of the kind that it learns from.
     """
-    if arm not in ARMS:
-        raise UsageError(f"no arm is called {arm!r}; expected some of {', '.join(ARMS)}")
-    lacking = [name for name, count in (("real", n_real), ("synthetic", n_synthetic)) if not count]
-    needed = [name for name in lacking if uses(arm, name)]
-    if needed:
-        raise UsageError(f"arm {arm!r} needs {needed[0]} pairs and there are none; give --{needed[0]} FOLDER")
-    if arm == SELF_TRAINED and not n_films:
-        raise UsageError(f"arm {arm!r} needs radiographs without masks and there are none; give --unlabelled FOLDER")
+    if arm not in (*ARMS, SELF_TRAINED):
+        raise UsageError(f"no arm is called {arm!r}; expected some of {', '.join((*ARMS, SELF_TRAINED))}")
+    if arm == SELF_TRAINED and not (n_films and n_synthetic):
+        raise UsageError(
+            f"arm {arm!r} needs synthetic pairs and radiographs without masks; give --synthetic FOLDER and "
+            "--unlabelled FOLDER"
+        )
+    check_arm(_paired(arm), n_real, n_synthetic)
+
+
+def _paired(arm: str) -> str:
+    """The arm of the same pairs, without radiographs."""
+    return "synthetic" if arm == SELF_TRAINED else arm
 
 
 def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
@@ -179,23 +173,8 @@ def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
         config: the arm, the seed and the settings.
         pairs:  that it learns from.
     """
-    hashes = {f"{name}_pairs": pairs.hashes[name] for name in ("real", "synthetic") if uses(config.arm, name)}
+    hashes = {f"{name}_pairs": pairs.hashes[name] for name in ("real", "synthetic") if uses(_paired(config.arm), name)}
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
+    how = {"seed": config.seed, "precision": config.precision, **deciding_settings(config.segmenter)}
     films = deciding_films(pairs.films, config.unlabelled) if config.arm == SELF_TRAINED else {}
-    return {
-        "arm": config.arm,
-        **chosen,
-        **hashes,
-        **films,
-        **deciding_settings(config.segmenter, config.seed, config.precision),
-    }
-
-
-def uses(arm: str, kind: str) -> bool:
-    """Whether an arm learns from real or from synthetic pairs.
-
-    Args:
-        arm:  one of `ARMS`.
-        kind: `real` or `synthetic`.
-    """
-    return arm in NEEDS[kind]
+    return {"arm": config.arm, **chosen, **hashes, **films, **how}

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nerp.data.images import read_image, read_mask
+from nerp.data.images import read_mask
 from nerp.data.structures import Outlined, check_outlined, find_outlined, structure_names
 from nerp.errors import DataError
 from nerp.networks.segmenter import resize
+from nerp.training.images import load_images
 
 
 def load_pairs(
@@ -55,7 +56,7 @@ def load_outlined(
     Raises:
         DataError: masks of a structure that are all empty.
     """
-    images = torch.cat([resize(read_image(image), (side, side)) for image, _ in pairs])
+    images = load_images([image for image, _ in pairs], side)
     masks = torch.cat([_masks(files, side) for _, files in pairs])
     for name, channel in zip(names or ("",), masks.unbind(1), strict=True):
         if not channel.any():
@@ -63,7 +64,7 @@ def load_outlined(
             raise DataError(
                 f"all {len(pairs)} masks{of} in {where} are empty; expected some pixels of the structure to learn"
             )
-    return (images * 255).round().clamp(0, 255).to(torch.uint8), masks
+    return images, masks
 
 
 def _masks(structures: Sequence[Sequence[Path]], side: int) -> Tensor:

@@ -17,23 +17,18 @@ from nerp.errors import UsageError
 from nerp.files import json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, save_segmenter
 from nerp.runs import RunFolder
-from nerp.settings import Settings, flatten
-from nerp.training.budget import Budget
-from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint
 from nerp.training.fabric import launch
-from nerp.training.loop import Keeping, Pace, Progress, TrainingLoop, locked_run
+from nerp.training.keeping import Kept, deciding_settings, training_loop
+from nerp.training.loop import Pace, Progress, locked_run
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pairs import load_pairs
 from nerp.training.segmentation.self_training import Rounds, SelfTrainer
 from nerp.training.segmentation.trainer import SegmenterTrainer
 from nerp.training.segmentation.unlabelled import deciding_films, films_of, planned_rounds, with_films
-from nerp.training.settings import LearnerSettings, SegmenterConfig
+from nerp.training.settings import ArmConfig, LearnerSettings, SegmenterConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-MAY_CHANGE = ("segmenter.log_every", "segmenter.sample_every", "segmenter.checkpoint_every")
-"""Settings under which a run may be continued though they differ, as may its folder and its device."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +86,10 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
     fabric = launch(config.device, config.precision)
     with nullcontext() if config.out is None else locked_run(config.out, fabric):
         pairs = load_pairs(config.train, config.segmenter.side, mask_name=config.mask_name, skip_bad=config.skip_bad)
-        rounds = planned_rounds(config, len(pairs[0]))
-        films = films_of(config)
+        films, rounds = films_of(config), planned_rounds(config, len(pairs[0]))
         trainer = _trainer(config, pairs, films, rounds, fabric)
-        kept = _kept(config, len(pairs[0]), films)
-        loop = training_loop(trainer, rounds.budget, config.segmenter, fabric=fabric, kept=kept)
+        kept = kept_segmenter(config, trainer, _deciding(config, len(pairs[0]), films))
+        loop = training_loop(trainer, rounds.budget, pace_of(config.segmenter), fabric=fabric, kept=kept)
         loop.run(progress)
     return _trained(trainer, loop.step, rounds, len(pairs[0]) / config.segmenter.batch_size)
 
@@ -144,86 +138,35 @@ def first_weights(settings: LearnerSettings, seed: int, structures: Sequence[str
         return Segmenter(settings.encoder, settings.side, structures)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Where a training is kept, and what it must agree with to be continued.
+def kept_segmenter(
+    config: SegmenterConfig | ArmConfig, trainer: SegmenterTrainer | SelfTrainer, deciding: dict[str, Any]
+) -> Kept | None:
+    """Where a segmenter's training is kept; None where its configuration names no folder.
 
     Args:
-        run:      its folder.
-        config:   all settings, for config.yaml.
-        deciding: dotted keys and values that decide the weights.
+        config:   of the training.
+        trainer:  of the network that learns.
+        deciding: dotted keys and values that decide its weights.
     """
-
-    run: RunFolder
-    config: Settings
-    deciding: dict[str, Any]
-
-
-def training_loop(
-    trainer: SegmenterTrainer | SelfTrainer,
-    budget: Budget,
-    every: LearnerSettings,
-    *,
-    fabric: Fabric,
-    kept: Kept | None,
-) -> TrainingLoop:
-    """The loop of a training, at the step where it stopped.
-
-    Args:
-        trainer: whose steps they are.
-        budget:  how many, and for how long.
-        every:   when something is written.
-        fabric:  Lightning Fabric, launched, of one process.
-        kept:    where, or none.
-
-    Raises:
-        CheckpointError: the folder holds a training of other settings.
-    """
-    pace = Pace(every.log_every, every.sample_every, every.checkpoint_every)
-    if kept is None:
-        return TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=None)
-    found = latest_checkpoint(kept.run.checkpoints)
-    if found is not None:
-        _check(found, kept, type(every)())
-
-    def save_weights(step: int) -> None:
-        save_segmenter(kept.run.segmenter, trainer.network)
-        if isinstance(trainer, SelfTrainer):
-            write_bytes(kept.run.unlabelled, json_bytes({"kind": "unlabelled", **trainer.record()}))
-
-    keeping = Keeping(kept.run, kept.config, kept.deciding, save_weights)
-    loop = TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=keeping)
-    loop.resume(found)
-    return loop
-
-
-def _kept(config: SegmenterConfig, n_pairs: int, films: Films | None) -> Kept | None:
     if config.out is None:
         return None
+    run = RunFolder(Path(config.out))
+    defaults = deciding_settings(type(config.segmenter)())
+
+    def save_weights(step: int) -> None:
+        save_segmenter(run.segmenter, trainer.network)
+        if isinstance(trainer, SelfTrainer):
+            write_bytes(run.unlabelled, json_bytes({"kind": "unlabelled", **trainer.record()}))
+
+    return Kept(run, config, deciding, defaults, save_weights)
+
+
+def pace_of(settings: LearnerSettings) -> Pace:
+    """When a segmenter's training writes something."""
+    return Pace(settings.log_every, settings.sample_every, settings.checkpoint_every)
+
+
+def _deciding(config: SegmenterConfig, n_pairs: int, films: Films | None) -> dict[str, Any]:
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
-    learned = {"train": config.train, **chosen, "pairs": n_pairs}
-    deciding = {**learned, **deciding_settings(config.segmenter, config.seed, config.precision)}
-    deciding |= deciding_films(films, config.unlabelled)
-    return Kept(RunFolder(Path(config.out)), config, deciding)
-
-
-def deciding_settings(settings: LearnerSettings, seed: int, precision: str) -> dict[str, Any]:
-    """Dotted keys and values of all that decides the weights but the pairs.
-
-    Args:
-        settings:  of the network and its pace.
-        seed:      of the training.
-        precision: of the network while it learns.
-    """
-    decide = {key: value for key, value in _flat(settings).items() if key not in MAY_CHANGE}
-    return {"seed": seed, "precision": precision, **decide}
-
-
-def _check(found: Checkpoint, kept: Kept, defaults: LearnerSettings) -> None:
-    """Whether a checkpoint is of the training that is asked for; what its version did not know is as by default."""
-    default = {key: value for key, value in _flat(defaults).items() if key not in MAY_CHANGE}
-    check_settings({**default, **found.settings}, kept.deciding, kept.run.path)
-
-
-def _flat(settings: LearnerSettings) -> dict[str, Any]:
-    return flatten(settings, f"{settings.SECTION}.")
+    learned = {"train": config.train, **chosen, "pairs": n_pairs, "seed": config.seed, "precision": config.precision}
+    return {**learned, **deciding_settings(config.segmenter), **deciding_films(films, config.unlabelled)}

@@ -17,8 +17,8 @@ from nerp.networks.segmenter import Segmenter
 from nerp.randomness import stream
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import State, pack_module, unpack_module
+from nerp.training.curriculum import Curriculum
 from nerp.training.segmentation.augmentation import augment_soft, cover
-from nerp.training.segmentation.curriculum import Curriculum
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pseudo_labels import PseudoLabels, label_films
 from nerp.training.segmentation.trainer import COLUMNS, Batch, SegmenterTrainer
