@@ -99,8 +99,9 @@ def cell_scores(config: StudyConfig, cell: Cell, pairs: StudyPairs, *, progress:
         if found["asked"] == asked:
             return Scored(**found["scored"])
     learned = pairs.of(row)
-    scored, decided = _mean_mask(learned, tests), {}
-    if row.arm != MEAN_MASK:
+    if row.arm == MEAN_MASK:
+        scored, decided = _mean_mask(learned, tests), dict[str, Any]()
+    else:
         scored, decided = _trained(config, cell, learned, tests, progress)
     result = {"kind": "cell", "cell": cell.label, "asked": asked, "decided": decided, "scored": vars(scored)}
     write_bytes(kept, json_bytes(result))

@@ -15,11 +15,11 @@ from nerp.data.structures import Outlined, find_outlined
 from nerp.errors import ConfigError, DataError
 from nerp.experiments.splits import check_split, refuse_common_pixels
 from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
-from nerp.training.segmentation.arms import SELF_TRAINED, ArmPairs, uses
+from nerp.training.arms import uses
+from nerp.training.segmentation.arms import SELF_TRAINED, ArmPairs
 from nerp.training.segmentation.films import Films, find_films, load_films
 from nerp.training.segmentation.pairs import load_outlined, load_pairs
 
-KINDS = ("real", "synthetic")
 Pair = tuple[Tensor, Tensor]
 """Images and masks, each (N, 1, side, side) uint8."""
 
@@ -88,12 +88,10 @@ class StudyPairs:
             DataError: see `load_pairs` and `real_part`.
         """
         real = self._real(row.fraction) if uses(row.arm, "real") or row.arm == MEAN_MASK else None
-        synthetic = _joined([self._set(name) for name in row.sets]) if uses(row.arm, "synthetic") else None
+        synthetic = _joined([self._set(name) for name in row.sets]) if row.sets else None
         there = [pair for pair in (real, synthetic) if pair is not None]
         images, masks = (torch.cat([pair[number] for pair in there]) for number in (0, 1))
-        hashes = {
-            name: None if pair is None else _hash(pair) for name, pair in zip(KINDS, (real, synthetic), strict=True)
-        }
+        hashes = {"real": _hash(real), "synthetic": _hash(synthetic)}
         films = self._unlabelled() if row.arm == SELF_TRAINED else None
         return ArmPairs(images, masks, 0 if real is None else len(real[0]), hashes, films)
 
@@ -116,7 +114,9 @@ def _joined(pairs: list[Pair]) -> Pair:
     return torch.cat(images), torch.cat(masks)
 
 
-def _hash(pair: Pair) -> str:
+def _hash(pair: Pair | None) -> str | None:
+    if pair is None:
+        return None
     digest = hashlib.sha256()
     for tensor in pair:
         digest.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())

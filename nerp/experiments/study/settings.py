@@ -92,9 +92,8 @@ class StudyConfig(Settings):
         for name, row in self.table.items():
             unknown = [one for one in row.sets if one not in self.sets]
             if unknown:
-                raise ConfigError(
-                    f"row {name!r} learns from set {unknown[0]!r}; expected some of {', '.join(self.sets)}"
-                )
+                known = ", ".join(self.sets) or "none, as the study names none"
+                raise ConfigError(f"row {name!r} learns from set {unknown[0]!r}; expected some of {known}")
         for couple in self.contrasts:
             unknown = [one for one in couple if one not in self.rows]
             if unknown or len(couple) != 2:
