@@ -78,7 +78,7 @@ class StudyConfig(Settings):
     segmenter: ArmSettings = section(ArmSettings)
     unlabelled: UnlabelledSettings = section(UnlabelledSettings)
     phantoms: int = number(40, 1, 100_000)
-    phantom_mm: float = number(2.0, 0.5, 20.0)
+    phantom_mm: float = number(2.0, 0.5, 10.0)
     findings: str = "none"
     common: dict[str, Any] = field(default_factory=dict)
     sets: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,145 @@
+"""Studies: one YAML gives sets, rows and a table; cells are kept, and nobody tested is learned."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ellipses import write_pairs
+from small_chests import write_chests
+
+from nerp.config import read_settings
+from nerp.errors import ConfigError, DataError, UsageError
+from nerp.experiments.study import cells
+from nerp.experiments.study.pairs import fraction_of, real_part
+from nerp.experiments.study.run import run_study
+from nerp.experiments.study.settings import StudyConfig
+from nerp.experiments.study.volumes import lay_out
+from nerp.label_maps import read_labels
+
+SETS = {"drr": {"mode": "drr"}, "made": {"ct": "phantoms", "mode": "drr", "views": 1}}
+ROWS = {
+    "mean-mask": {"arm": "mean-mask"},
+    "drr": {"sets": ["drr"]},
+    "both": {"sets": ["drr", "made"], "seeds": 1},
+    "some-real": {"arm": "real", "fraction": 0.5, "seeds": 1},
+    "self-trained": {"arm": "self-trained", "sets": ["drr"], "seeds": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    write_chests(root)
+    rows = [f'{name},ct/{name}.nii.gz,labels/{name}.nii.gz,"10,11"' for name in ("anna", "bert")]
+    (root / "cts.csv").write_text("\n".join(["name,ct,labels,lungs", *rows]) + "\n")
+    write_pairs(root / "real", 8)
+    names = sorted(path.name for path in (root / "real" / "images").iterdir())
+    parts = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
+    (root / "split.csv").write_text("file,part\n" + "".join(f"{n},{p}\n" for n, p in zip(names, parts, strict=True)))
+    write_pairs(root / "films", 4, seed=5)
+    return root
+
+
+def study_of(root, out, **more):
+    stated = {
+        "volumes": str(root / "cts.csv"),
+        "real": str(root / "real"),
+        "split": str(root / "split.csv"),
+        "radiographs": [str(root / "films" / "images")],
+        "out": str(out),
+        "phantoms": 2,
+        "phantom_mm": 10.0,
+        "segmenter.side": 32,
+        "segmenter.steps": 4,
+        "segmenter.batch_size": 2,
+        "segmenter.encoder": "tu-resnet10t",
+        "unlabelled.steps": 1,
+        "unlabelled.agreement": 0.0,
+        "unlabelled.area": [0.0, 1.0],
+        "unlabelled.balance": 0.0,
+        "common": {"shape": [32, 32], "views": 2, "mask.rule": "any"},
+        "sets": SETS,
+        "rows": ROWS,
+        "contrasts": [["both", "drr"], ["drr", "mean-mask"]],
+        "device": "cpu",
+    }
+    return read_settings(StudyConfig, options={**stated, **more})
+
+
+def test_a_study_makes_sets_trains_rows_and_tells_contrasts(folders, tmp_path, monkeypatch):
+    config = study_of(folders, tmp_path / "out")
+    result = run_study(config)
+    assert list(result["arms"]) == list(ROWS) and list(result["differences"]) == [
+        "both minus drr",
+        "drr minus mean-mask",
+    ]
+    scores = result["arms"]["drr"]["dice"]
+    assert len(scores["per_seed"]) == 2 and scores["n"] == 2 and 0 <= scores["value"] <= 1
+    apart = result["differences"]["drr minus mean-mask"]["dice"]
+    assert apart["value"] == pytest.approx(scores["value"] - result["arms"]["mean-mask"]["dice"]["value"])
+    worst = result["worst_tenth"]["drr"]
+    assert list(worst["images"].values()) == [pytest.approx(worst["dice"])]
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["arms"] == result["arms"]
+
+    monkeypatch.setattr(cells, "train_arm", None)  # nothing is trained twice
+    again = run_study(config)
+    assert again == result
+    partly = run_study(replace(config, only="drr:1"))
+    assert partly["arms"] == result["arms"]
+
+
+def test_cells_may_be_made_alone_and_by_other_hands(folders, tmp_path):
+    config = study_of(folders, tmp_path / "here", only="drr:1", radiographs=[])
+    first = run_study(config)
+    assert list(first["arms"]) == ["drr"] and first["arms"]["drr"]["dice"]["per_seed"].__len__() == 1
+    assert any("no cell of mean-mask, both, some-real, self-trained" in text for text in first["warnings"])
+    brought = tmp_path / "there" / "cells" / "dev" / "drr-1.json"
+    brought.parent.mkdir(parents=True)
+    brought.write_bytes((tmp_path / "here" / "cells" / "dev" / "drr-1.json").read_bytes())
+    second = run_study(replace(config, out=str(tmp_path / "there")))
+    assert second["arms"] == first["arms"] and not (tmp_path / "there" / "sets").exists()
+    with pytest.raises(UsageError, match="no cell is called 'drr:7'; expected ROW:SEED, such as mean-mask:0"):
+        run_study(replace(config, only="drr:7"))
+
+
+def test_a_cell_of_other_settings_is_made_anew(folders, tmp_path):
+    config = study_of(folders, tmp_path, rows={"mean-mask": {"arm": "mean-mask"}}, contrasts=[], radiographs=[])
+    whole = run_study(config)
+    half = study_of(
+        folders, tmp_path, rows={"mean-mask": {"arm": "mean-mask", "fraction": 0.5}}, contrasts=[], radiographs=[]
+    )
+    assert run_study(half)["arms"] != whole["arms"]
+
+
+def test_a_radiograph_that_is_tested_is_refused(folders, tmp_path):
+    with pytest.raises(DataError, match="folder of radiographs"):
+        run_study(study_of(folders, tmp_path, radiographs=[str(folders / "real" / "images")]))
+
+
+def test_parts_are_those_of_the_split_and_smaller_fractions_lie_in_larger_ones(folders, tmp_path):
+    config = study_of(folders, tmp_path)
+    parts = {part: {image.name for image, _ in real_part(config, part)} for part in ("train", "dev", "test")}
+    assert [len(names) for names in parts.values()] == [4, 2, 2] and len(set.union(*parts.values())) == 8
+    train = real_part(config, "train")
+    half, most = (set(image for image, _ in fraction_of(train, fraction)) for fraction in (0.5, 0.75))
+    assert len(half) == 2 and len(most) == 3 and half < most
+    with pytest.raises(ConfigError, match="real or split is not given"):
+        real_part(replace(config, split=None), "dev")
+
+
+def test_volumes_are_laid_out_with_lungs_as_one(folders, tmp_path):
+    cts, labels = lay_out(folders / "cts.csv", tmp_path)
+    assert sorted(path.name for path in cts.iterdir()) == ["anna.nii.gz", "bert.nii.gz"]
+    ours, theirs = (read_labels(folder / "anna.nii.gz").values for folder in (labels, folders / "labels"))
+    assert np.array_equal(ours.numpy() == 1, np.isin(theirs.numpy(), (10, 11)))
+    (folders / "bad.csv").write_text("name,ct,labels,lungs\nx,ct/none.nii.gz,labels/none.nii.gz,10\n")
+    with pytest.raises(DataError, match=r"none.nii.gz, listed in .*bad.csv, is not there"):
+        lay_out(folders / "bad.csv", tmp_path)
+
+
+def test_rows_and_contrasts_name_what_there_is(folders, tmp_path):
+    with pytest.raises(ConfigError, match="row 'drr' learns from set 'other'; expected some of drr, made"):
+        study_of(folders, tmp_path, rows={"drr": {"sets": ["other"]}}, contrasts=[])
+    with pytest.raises(ConfigError, match=r"contrast \['drr', 'x'\]; expected two of the rows"):
+        study_of(folders, tmp_path, contrasts=[["drr", "x"]])
