@@ -23,6 +23,7 @@ class AlignmentConfig(Settings):
         reach_px:      farthest shift that is looked at, pixels; a mask further off is not found, and scores low.
         side:          images with a longer side are shrunk to it, pixels.
         probe_px:      also score the masks shifted by so much and mirrored, and tell if the score finds them; 0: no.
+        patients:      CSV of files and patients, by whom intervals are drawn; none: what records and names tell.
         ct, labels:    where a set's CTs and labels lie: to tell how much of the lungs the masks leave out.
         skip_bad:      go on without files that cannot be used, and list them.
         seed:          of the intervals' draws.
@@ -38,6 +39,7 @@ class AlignmentConfig(Settings):
     reach_px: int = number(12, 2, 128)
     side: int = number(512, 32, 4096)
     probe_px: int = number(0, 0, 64)
+    patients: str | None = None
     ct: str | None = None
     labels: str | None = None
     skip_bad: bool = False
@@ -100,6 +102,7 @@ class QualityConfig(Settings):
         extractor:     network for outliers in feature space, such as `efficientnet-lite0`; none: they are not sought.
         weights:       the extractor's weights file.
         limits:        what is rejected.
+        patients:      CSV of files and patients, by whom intervals are drawn; none: what records and names tell.
         reject:        where the pairs that are kept are written: a new folder, or an index FILE.jsonl.
         seed:          of the interval's draws.
         n_resamples:   bootstrap sets an interval.
@@ -114,6 +117,7 @@ class QualityConfig(Settings):
     extractor: str | None = None
     weights: str | None = None
     limits: Limits = section(Limits)
+    patients: str | None = None
     reject: str | None = None
     seed: int = number(0, 0, 2**32 - 1)
     n_resamples: int = number(1000, 1, 100_000)

@@ -10,10 +10,8 @@ from nerp.report.parts import Gallery, Notes, Part, Picture, Section, Table, Tex
 from nerp.report.results import SavedResult, items_of, read_results
 from nerp.report.score_tables import result_section
 from nerp.report.shelf import Found, Shelf
-from nerp.report.words import number, score_name
+from nerp.report.words import HIGH_IS_BAD, number, score_name
 
-HIGH_IS_BAD = frozenset({"hd", "hd95", "asd", "distance", "shift_px"})
-"""Measures of single images of which more is worse."""
 FIRST = ("dice", "alignment", "score", "jaccard")
 """Of several measures of single images, the one that ranks them."""
 NAMES = ("name", "id", "image", "fake", "synthetic", "file_name", "file", "pair")

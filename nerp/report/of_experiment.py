@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nerp.report.arm_runs import SEED_FOLDERS, arm_sections, settings_section
 from nerp.report.compared import compared
 from nerp.report.examples import Shelves, examples
 from nerp.report.parts import Facts, Folded, Gallery, Page, Part, Section, Text, present
@@ -42,7 +43,9 @@ def experiment_page(folder: Path, config: ReportConfig) -> Page | None:
         *_gallery(readers, config.pairs),
         *compared(results),
         *(result_section(one, examples(one, shelves, config.worst)) for one in named.values()),
+        *arm_sections(folder, config.worst),
         *_curves(folder),
+        *settings_section(folder),
     ]
     what = "Images" if readers else "Experiment"
     return Page(f"{what} {folder.resolve().name}", _LEAD, present(*parts))
@@ -78,10 +81,12 @@ def find_results(folder: Path) -> dict[str, SavedResult]:
 
 
 def _curves(folder: Path) -> list[Section]:
-    """The metrics of runs that lie in the folder."""
-    runs = [RunFolder(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+    """The metrics of runs that lie in the folder, or in the folders of its arms."""
+    paths = sorted([*folder.iterdir(), *folder.glob(f"*/{SEED_FOLDERS}")])
+    runs = [RunFolder(path) for path in paths if path.is_dir()]
     parts: list[Part] = []
     for run in runs:
         sections = curve_sections(read_metrics(run.metrics)) if run.config.is_file() else []
-        parts += [Folded(f"Metrics of {run.path.name}", section.parts) for section in sections]
+        name = run.path.relative_to(folder).as_posix()
+        parts += [Folded(f"Metrics of {name}", section.parts) for section in sections]
     return [Section("Trainings", parts)] if parts else []

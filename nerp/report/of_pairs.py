@@ -120,9 +120,12 @@ def lead(settings: dict, dataset: dict) -> str:
     unfinished = (
         "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
     )
+    chosen = settings.get("chosen")
+    told = chosen if isinstance(chosen, dict) else {}
+    part = f" Chosen from a larger set: {told['rejected']} of its pairs were left out." if told.get("rejected") else ""
     view, rule = _VIEWS.get(_view(settings), _view(settings)), _rule(settings)["name"]
     made = MADE_AS.get(settings["mode"], settings["mode"])
-    return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
+    return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{part}{unfinished}"
 
 
 def _facts(records: list[PairRecord], n_cts: int) -> dict[str, str]:

@@ -33,6 +33,8 @@ class SavedScore:
         n:      images it speaks of, where it is told.
         reason: why there is no value, where it is told.
         items:  its value for each image or pair, where it is told.
+        per_seed:   its value for each training's seed, where it is told.
+        n_positive: images of `n` that have a finding, where it is told.
     """
 
     group: tuple[str, ...]
@@ -42,6 +44,8 @@ class SavedScore:
     n: int | None = None
     reason: str = ""
     items: dict[str, float] = field(default_factory=dict)
+    per_seed: tuple[float, ...] = ()
+    n_positive: int | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def _scores(values: dict[str, Any], group: tuple[str, ...]) -> Iterator[SavedSco
 
 def _score(group: tuple[str, ...], key: str, values: dict[str, Any]) -> SavedScore:
     value = next(values[name] for name in VALUES if name in values)
-    n = values.get("n")
+    n, n_positive, seeds = (values.get(name) for name in ("n", "n_positive", "per_seed"))
     items = next((items_of(one) for name, one in values.items() if name.startswith("per_")), {})
     return SavedScore(
         group,
@@ -179,6 +183,8 @@ def _score(group: tuple[str, ...], key: str, values: dict[str, Any]) -> SavedSco
         n if isinstance(n, int) else None,
         str(values.get("reason", "")),
         items,
+        tuple(map(float, filter(is_number, seeds))) if isinstance(seeds, list) else (),
+        n_positive if isinstance(n_positive, int) else None,
     )
 
 

@@ -15,6 +15,11 @@ KINDS = {
     "memorisation": ("Memorisation", "How near generated images lie to real ones that may have been learned from."),
     "segmentation": ("Segmentation", "How well a network that learned from one set outlines the images of another."),
     "classification": ("Classification", "How well a network that learned from one set finds findings in another."),
+    "arms": (
+        "Arms",
+        "One network, trained for as many steps on real pairs, on synthetic ones or on both, and tested on the same "
+        "images.",
+    ),
 }
 """Title of each kind of result, and what it measures."""
 
@@ -52,6 +57,10 @@ SCORES = {
     "auroc": ("AUROC", "0.5 is chance, 1 tells all apart"),
 }
 """How a score is called, and how it is read."""
+
+
+HIGH_IS_BAD = frozenset({"hd", "hd95", "asd", "distance", "shift_px"})
+"""Measures of which more is worse."""
 
 
 def score_name(key: str) -> str:

@@ -1,0 +1,179 @@
+"""Results of several arms: each score of all arms in one row, their differences in words, and charts with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from nerp.report import figures
+from nerp.report.parts import Chart, Charts, Folded, Part, Section, Table, Text, present
+from nerp.report.results import SavedResult, SavedScore
+from nerp.report.score_cells import counted, interval, short_cell
+from nerp.report.words import HIGH_IS_BAD, number, score_name, score_reading
+
+ARMS, DIFFERENCES = "arms", "differences"
+MINUS = " minus "
+"""Stands between the two arms in the name of a difference."""
+MOST_ROWS = 12
+"""Of the table of differences; a longer one shows the main score's, and the rest on a click."""
+MEAN = "mean"
+"""Key of the mean over several findings."""
+SILENT = frozenset({"findings", "scores", "auroc"})
+"""Keys that lead to a finding's score and tell a reader nothing beside its name."""
+
+Key: TypeAlias = "tuple[str, ...]"
+Scores: TypeAlias = "dict[str, dict[Key, SavedScore]]"
+"""By the arm or the difference, and by what leads to each of its scores."""
+
+_DIFFERENCES = (
+    "Each difference is taken on the same images. Where its 95 % interval holds 0, the two arms are not told apart by "
+    "these images and trainings."
+)
+
+
+def is_of_arms(score: SavedScore) -> bool:
+    """Whether a score is one arm's or a difference of two."""
+    return bool({ARMS, DIFFERENCES} & set(score.group[:-1]))
+
+
+def arm_parts(result: SavedResult) -> list[Part]:
+    """The scores of a result's arms, and of each structure's; nothing of a result without arms.
+
+    Args:
+        result: of an evaluation.
+    """
+    blocks: dict[Key, list[SavedScore]] = {}
+    for score in filter(is_of_arms, result.scores):
+        place = min(score.group.index(name) for name in (ARMS, DIFFERENCES) if name in score.group)
+        blocks.setdefault(score.group[:place], []).append(score)
+    unit = result.values.get("distance_unit")
+    parts: list[Part] = []
+    for lead, scores in blocks.items():
+        inner = _block(scores, str(unit) if unit else "")
+        title = " / ".join(part.replace("_", " ") for part in lead if part != "structures")
+        parts += [Section(title, inner)] if title else inner
+    return parts
+
+
+def _block(scores: Sequence[SavedScore], unit: str) -> list[Part]:
+    arms, apart = _sorted(scores, ARMS), _sorted(scores, DIFFERENCES)
+    keys = list(dict.fromkeys(key for known in arms.values() for key in known))
+    names = {key: key_name(key, unit) for key in keys}
+    return present(
+        Charts([chart for key in keys if (chart := _chart(names[key], _of(arms, key)))]),
+        Table([_row(names[key], key, _of(arms, key)) for key in keys], (*_head(arms), "how it is read"), "Arms"),
+        *_seeds(arms, names),
+        *_differences(apart, names),
+    )
+
+
+def _sorted(scores: Iterable[SavedScore], group: str) -> Scores:
+    found: Scores = {}
+    for score in scores:
+        if group in score.group:
+            place = score.group.index(group) + 1
+            found.setdefault(score.group[place], {})[(*score.group[place + 1 :], score.key)] = score
+    return found
+
+
+def _of(scores: Scores, key: Key) -> dict[str, SavedScore]:
+    """One score of all that have it."""
+    return {name: known[key] for name, known in scores.items() if key in known}
+
+
+def key_name(key: Key, unit: str) -> str:
+    """What a score of an arm is called: `HD95, mm`, `effusion`, `mean of all`.
+
+    Args:
+        key:  what leads to it within its arm.
+        unit: of distances; empty where it is not told.
+    """
+    if key[-1] in HIGH_IS_BAD and unit:
+        return f"{score_name(key[-1])}, {unit}"
+    telling = [part for part in key if part not in SILENT] or [key[-1]]
+    words = ["mean of all" if part == MEAN else score_name(part).replace("_", " ") for part in telling]
+    return " / ".join(words)
+
+
+def _head(arms: Scores) -> tuple[str, ...]:
+    return ("score", *arms, "n")
+
+
+def _row(name: str, key: Key, scores: Mapping[str, SavedScore]) -> tuple[str, ...]:
+    counts = " / ".join(dict.fromkeys(counted(one) for one in scores.values()))
+    return (name, *(short_cell(one) for one in scores.values()), counts, score_reading(key[-1]))
+
+
+def _chart(name: str, scores: Mapping[str, SavedScore], *, zero: bool = False) -> Chart | None:
+    """The values of one score with their intervals and, as small marks, those of each seed; None of fewer than one."""
+    known = {label: one for label, one in scores.items() if one.value is not None}
+    values = [float(one.value) for one in known.values() if one.value is not None]
+    if not values:
+        return None
+    svg = figures.intervals(
+        values, [one.ci95 for one in known.values()], marks=[one.per_seed for one in known.values()], zero=zero
+    )
+    alt = "; ".join(f"{label} {short_cell(one)}" for label, one in known.items())
+    return Chart(svg, name, f"{name}: {alt}", tuple(f"{place} {label}" for place, label in enumerate(known, start=1)))
+
+
+def _seeds(arms: Scores, names: Mapping[Key, str]) -> list[Part]:
+    """What each seed alone would say, where there are several."""
+    rows = [
+        (f"{arm}, {names[key]}", *map(number, score.per_seed))
+        for arm, known in arms.items()
+        for key, score in known.items()
+        if len(score.per_seed) > 1
+    ]
+    if not rows:
+        return []
+    most = max(map(len, rows)) - 1
+    head = ("mean over the images", *(f"seed {place}" for place in range(1, most + 1)))
+    return [Folded(f"Each of {most} seeds", [Table(rows, head, name="Seeds")])]
+
+
+def _differences(apart: Scores, names: Mapping[Key, str]) -> list[Part]:
+    keys = [key for key in names if any(key in known for known in apart.values())]
+    if not keys:
+        return []
+    rows = {key: [_difference(label, key, one, names[key]) for label, one in _of(apart, key).items()] for key in keys}
+    head = ("difference", "score", "value", "95 % interval", "what it says")
+    whole = Table([row for key in keys for row in rows[key]], head, "Differences")
+    table: list[Part] = [whole]
+    if len(whole.rows) > MOST_ROWS:
+        first = _main(keys)
+        folded = Folded(f"Differences of all {len(keys)} scores", [whole])
+        table = [Table(rows[first], head, f"Differences, {names[first]}"), folded]
+    charts = [chart for key in keys if (chart := _chart(f"{names[key]}, difference", _of(apart, key), zero=True))]
+    return [Section("What the arms differ by", present(Text(_DIFFERENCES), *table, Charts(charts)))]
+
+
+def _main(keys: Sequence[Key]) -> Key:
+    """The score that says most: the mean over findings where there is one, else the first."""
+    return next((key for key in keys if MEAN in key), keys[0])
+
+
+def _difference(label: str, key: Key, score: SavedScore, name: str) -> tuple[str, ...]:
+    if score.value is None:
+        return label, name, "not computed", "", score.reason
+    signed = ("+" if score.value > 0 else "") + number(score.value)
+    return label, name, signed, interval(score.ci95), verdict(label, score, lower_is_better=key[-1] in HIGH_IS_BAD)
+
+
+def verdict(label: str, score: SavedScore, *, lower_is_better: bool = False) -> str:
+    """Which of two arms is better, in words, as far as the interval of their difference tells.
+
+    Args:
+        label:           `LATER minus EARLIER`.
+        score:           of the difference.
+        lower_is_better: of the score that differs.
+    """
+    if score.ci95 is None:
+        return "no interval: nothing is told of chance"
+    low, high = score.ci95
+    if low <= 0 <= high:
+        return "not told apart"
+    later, minus, earlier = label.partition(MINUS)
+    if not minus:
+        return "above 0" if low > 0 else "below 0"
+    return f"{later if (low > 0) != lower_is_better else earlier} is better"
