@@ -47,6 +47,13 @@ def one_side(mask):
     return kept
 
 
+def widened(mask):
+    """A single lung, 46 % of the image wide."""
+    kept = np.zeros_like(mask)
+    kept[20:80, : round(0.46 * mask.shape[1])] = True
+    return np.roll(kept, 5, axis=1)
+
+
 def pushed(part):
     return np.roll(part, SHAPE[1] // 4, axis=1)
 
@@ -61,6 +68,7 @@ PLANTED = {
     "speck": (lambda image: image, lambda mask: np.pad(mask[40:50, 25:32], ((40, 46), (25, 80))), "implausible area"),
     "pieces": (lambda image: image, sprinkled, "mask in pieces"),
     "one_lung": (lambda image: image, one_side, "one lung"),
+    "wide_lung": (lambda image: image, widened, "one lung"),
     "cut": (pushed, pushed, "cut by the border"),
     "off": (lambda image: image, lambda mask: shifted(mask, 5, 3), "misaligned mask"),
     "mirrored": (lambda image: image, lambda mask: mask[:, ::-1], "mirrored mask"),
@@ -232,6 +240,7 @@ LIMITS = {
     "limits.crumbs_most": ({"crumbs": 0.5}, 0.4, 0.6),
     "limits.balance_least": ({"balance": 0.5}, 0.6, 0.4),
     "limits.width_least": ({"width": 0.5}, 0.6, 0.4),
+    "limits.lone_width_least": ({"lone_width": 0.5}, 0.6, 0.4),
     "limits.cut_most": ({"cut": 0.5}, 0.4, 0.6),
     "limits.outside_most": ({"outside": 0.5}, 0.4, 0.6),
     "limits.alignment_least": ({"alignment": 0.5}, 0.6, 0.4),
@@ -271,7 +280,9 @@ def test_measures_of_masks_in_closed_form():
     assert found["width"] == pytest.approx(30 / 40) and found["cut"] == pytest.approx(2 / (4 + 30 + 40))
     joined = np.zeros((20, 40), bool)
     joined[:, 10:30] = joined[:10, 30:36] = True
-    assert mask_measures(joined)["balance"] == pytest.approx((7 * 20 + 6 * 10) / (13 * 20))
+    found = mask_measures(joined)
+    assert found["lone_width"] == pytest.approx(26 / 40) and "width" not in found
+    assert found["balance"] == pytest.approx((7 * 20 + 6 * 10) / (13 * 20))
     assert mask_measures(np.zeros((4, 4), bool)) == {"area": 0}
 
 

@@ -16,11 +16,11 @@ from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError, UsageError
 from nerp.report import ReportConfig, write_report
 from nerp.report.compared import disagreements
-from nerp.report.examples import Shelves, examples, per_image
+from nerp.report.examples import examples, per_image
 from nerp.report.parts import Section
 from nerp.report.results import SavedResult, read_result, read_results
 from nerp.report.score_tables import plain_rows, score_row, score_table
-from nerp.report.shelf import Shelf
+from nerp.report.shelf import Shelf, Shelves
 from nerp.report.sides import names_of
 from nerp.report.words import without_folders
 
@@ -81,7 +81,16 @@ MEMORISATION = {
     ],
 }
 OLD_SEGMENTATION = {"dice": {"mean": 0.9, "ci95": [0.8, 0.95], "n": 3, "per_image": {"00": 0.2, "01": 0.9, "02": 0.95}}}
-CLASSIFICATION = {"kind": "classification", "arms": {"real": {"auroc": score(0.8)}, "mixed": {"auroc": score(0.85)}}}
+CLASSIFICATION = {
+    "kind": "classification",
+    "arms": {
+        "real": {"effusion": score(0.8, 0.7, 0.9, n_positive=4), "mean": score(0.8)},
+        "mixed": {"effusion": score(0.85, 0.75, 0.92, n_positive=4), "mean": score(0.85)},
+    },
+    "differences": {
+        "mixed minus real": {"effusion": score(0.05, 0.01, 0.09), "mean": score(0.05, -0.01, 0.09)},
+    },
+}
 ALL = {
     "fidelity": FIDELITY,
     "alignment": ALIGNMENT,
@@ -140,7 +149,7 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
             "pixels distance 0.5, features distance 0.25",
             "Segmentation",
             "Classification",
-            "arms / mixed / AUROC",
+            "mixed is better",
             "a key of the future: 2",
         ),
     ):

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nerp.report.examples import Shelves, examples
+from nerp.report.examples import examples
 from nerp.report.of_segmenter import settings_of, tests_of
 from nerp.report.parts import Part, Section, Table, Text
 from nerp.report.results import SavedResult, read_result
 from nerp.report.run_parts import hash_section
+from nerp.report.shelf import Shelves
 from nerp.report.words import setting, without_folders
 from nerp.runs import RunFolder
 

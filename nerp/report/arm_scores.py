@@ -72,7 +72,8 @@ def _sorted(scores: Iterable[SavedScore], group: str) -> Scores:
     for score in scores:
         if group in score.group:
             place = score.group.index(group) + 1
-            found.setdefault(score.group[place], {})[(*score.group[place + 1 :], score.key)] = score
+            path = (*score.group[place + 1 :], score.key)
+            found.setdefault(score.group[place], {})[tuple(part for part in path if part not in SILENT) or path] = score
     return found
 
 
@@ -90,8 +91,7 @@ def key_name(key: Key, unit: str) -> str:
     """
     if key[-1] in HIGH_IS_BAD and unit:
         return f"{score_name(key[-1])}, {unit}"
-    telling = [part for part in key if part not in SILENT] or [key[-1]]
-    words = ["mean of all" if part == MEAN else score_name(part).replace("_", " ") for part in telling]
+    words = ("mean of all" if part == MEAN else score_name(part).replace("_", " ") for part in key)
     return " / ".join(words)
 
 
@@ -101,7 +101,9 @@ def _head(arms: Scores) -> tuple[str, ...]:
 
 def _row(name: str, key: Key, scores: Mapping[str, SavedScore]) -> tuple[str, ...]:
     counts = " / ".join(dict.fromkeys(counted(one) for one in scores.values()))
-    return (name, *(short_cell(one) for one in scores.values()), counts, score_reading(key[-1]))
+    keys = dict.fromkeys(one.key for one in scores.values())
+    reading = next((text for one in (key[-1], *keys) if (text := score_reading(one))), "")
+    return (name, *(short_cell(one) for one in scores.values()), counts, reading)
 
 
 def _chart(name: str, scores: Mapping[str, SavedScore], *, zero: bool = False) -> Chart | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from nerp.report.arm_runs import SEED_FOLDERS, arm_sections, settings_section
 from nerp.report.compared import compared
-from nerp.report.examples import Shelves, examples
+from nerp.report.examples import examples
 from nerp.report.parts import Facts, Folded, Gallery, Page, Part, Section, Text, present
 from nerp.report.pictures import evenly
 from nerp.report.results import PATTERNS, SavedResult, is_result, read_result
 from nerp.report.run_parts import curve_sections, read_metrics
 from nerp.report.score_tables import result_section
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Shelf
+from nerp.report.shelf import Shelf, Shelves
 from nerp.report.sides import Readers, images_of
 from nerp.runs import RunFolder
 
@@ -35,7 +36,7 @@ def experiment_page(folder: Path, config: ReportConfig) -> Page | None:
         return None
     readers = images_of(folder) if (folder / "images").is_dir() else []
     shelves = Shelves(_shelf(readers), config.images)
-    named = {name: SavedResult(name, one.kind, one.values) for name, one in results.items()}
+    named = {name: replace(one, name=name) for name, one in results.items()}
     n_warnings = sum(len(one.warnings) for one in results.values())
     kinds = len({one.kind for one in results.values()})
     parts: list[Part] = [

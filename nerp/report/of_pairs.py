@@ -12,12 +12,12 @@ from nerp.data.pairs import RECORDS, read_dataset, read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.files import sha256
-from nerp.report.examples import Shelves, result_sections
+from nerp.report.examples import result_sections
 from nerp.report.parts import Facts, Folded, Gallery, Page, Part, Picture, Section, Table, Text, present
 from nerp.report.pictures import evenly
 from nerp.report.set_charts import camera_charts, mask_charts
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Shelf, found_pair
+from nerp.report.shelf import Shelf, Shelves, found_pair
 from nerp.report.views import Progress, view_sections
 
 

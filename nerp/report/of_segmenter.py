@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from nerp.errors import DataError, NerpError
-from nerp.report.examples import Shelves, result_sections
+from nerp.report.examples import result_sections
 from nerp.report.parts import Facts, Page, Part, Section, Table, present
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Shelf
+from nerp.report.shelf import Shelf, Shelves
 from nerp.report.words import setting
 from nerp.runs import RunFolder
 

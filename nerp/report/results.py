@@ -56,11 +56,13 @@ class SavedResult:
         name:   of its file, without what all files share.
         kind:   such as `fidelity`; empty where it is not told and cannot be known.
         values: the JSON object.
+        folder: where it lies, if in one.
     """
 
     name: str
     kind: str
     values: dict[str, Any]
+    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -109,7 +111,7 @@ def read_result(path: Path, name: str | None = None) -> SavedResult:
         raise DataError(f"{path} is no JSON ({error}); write the evaluation again or remove it") from error
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no scores: expected an object such as {{'dice': {{'mean': 0.9}}}}")
-    return SavedResult(_name(path) if name is None else name, _kind(values), _without_folders(values))
+    return SavedResult(_name(path) if name is None else name, _kind(values), _without_folders(values), path.parent)
 
 
 def _without_folders(value: Any) -> Any:

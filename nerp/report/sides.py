@@ -12,14 +12,13 @@ from nerp.data.folders import find_pairs, find_radiographs
 from nerp.data.pairs import DATASET, RECORDS, read_dataset, read_records
 from nerp.errors import DataError, NerpError
 from nerp.files import sha256
-from nerp.report.examples import Shelves
 from nerp.report.of_pairs import check_whole, count, lead
 from nerp.report.parts import Picture
 from nerp.report.pictures import evenly
 from nerp.report.results import SavedResult, read_results
 from nerp.report.run_parts import sample_paths
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Found, Shelf, found_image, found_pair, found_tested
+from nerp.report.shelf import Found, Shelf, Shelves, found_image, found_pair, found_tested
 from nerp.report.words import setting
 from nerp.runs import RunFolder
 from nerp.settings import flatten
