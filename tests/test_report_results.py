@@ -14,13 +14,14 @@ from nerp.config import save_settings
 from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError, UsageError
+from nerp.files import sha256
 from nerp.report import ReportConfig, write_report
 from nerp.report.compared import disagreements
 from nerp.report.examples import examples, per_image
-from nerp.report.parts import Section
+from nerp.report.parts import Gallery, Section
 from nerp.report.results import SavedResult, read_result, read_results
 from nerp.report.score_tables import plain_rows, score_row, score_table
-from nerp.report.shelf import Shelf, Shelves
+from nerp.report.shelf import Found, Shelf, Shelves
 from nerp.report.sides import names_of
 from nerp.report.words import without_folders
 
@@ -248,6 +249,55 @@ def test_neighbours_are_found_wherever_they_stand(row, tmp_path):
     fake, real = section.parts[-1].pictures
     assert fake.caption.startswith("a.png") and real.caption == "nearest to it: b.png"
     assert (fake.image == 10).all() and (real.image == 200).all()
+
+
+def test_copies_stand_apart_from_other_neighbours_each_beside_its_own():
+    rows = [
+        {"file": f"{name}.png", "flagged_by": by, "pixels": {"nearest": f"{name}_real.png", "distance": 0.01}}
+        for name, by in (("a", ["pixels"]), ("b", []), ("c", ["pixels"]))
+    ]
+    shelf = Shelf()
+    for name in ("a", "a_real", "b", "b_real", "c"):
+        shelf.add(name, lambda: Found(np.zeros((4, 4), np.uint8)))
+    flagged, others = examples(saved({"nearest": rows}), Shelves(shelf), 3)
+    assert (flagged.title, others.title) == ("Nearest, flagged as copies: 2", "Nearest, not flagged: 1")
+    whole, single = (part for part in flagged.parts if isinstance(part, Gallery))
+    assert whole.look == "couples" and all(picture.is_bad for picture in whole.pictures)
+    assert whole.pictures[0].caption == "a.png · flagged by pixels · pixels distance 0.01"
+    assert [picture.caption for picture in whole.pictures[1:]] == ["nearest to it: a_real.png"]
+    assert len(single.pictures) == 1 and not any(picture.is_bad for picture in others.parts[-1].pictures)
+    assert (
+        examples(saved({"nearest": rows}), Shelves(shelf), 1)[0].title == "Nearest, flagged as copies: 2, the first 1"
+    )
+
+
+def test_neighbours_of_one_side_of_a_comparison_are_found_on_the_other(tmp_path):
+    fake, made = write_pairs(tmp_path / "fake", 3) / "images", write_pairs(tmp_path / "real", 3, seed=1) / "images"
+    real = made.rename(tmp_path / "films")
+    row = {"file": "00.png", "flagged_by": ["pixels"], "pixels": {"nearest": "01.png", "distance": 0.01}}
+    saved_one = {**MEMORISATION, "nearest": [row], "folders": {"fake": "images", "real": "films"}}
+    (fake / "evaluation_memorisation.json").write_text(json.dumps(saved_one))
+    out = tmp_path / "compare.html"
+    text = words(write_report(ReportConfig(folders=(str(fake), str(real)), out=str(out))))
+    check_page(text)
+    assert "nearest to it: 01.png" in text and text.count('<div class="couple">') == 1
+
+
+def test_pictures_of_a_result_are_shown_where_they_are_its_own(tmp_path):
+    (tmp_path / "told").mkdir()
+    drawn = {}
+    for place, name in ((tmp_path, "patches.png"), (tmp_path / "told", "places.png")):
+        Image.fromarray(np.full((8, 16, 3), 90, np.uint8)).save(place / name)
+        drawn[name] = sha256(place / name)
+    (tmp_path / "evaluation_integrity.json").write_text(json.dumps({**INTEGRITY, "pictures": drawn}))
+    text = words(write_report(tmp_path))
+    check_page(text)
+    assert "patches that look most generated" in text and "the mean generated image" in text
+    assert "map of auroc" not in text and "do not lie beside" not in text
+    Image.fromarray(np.full((8, 16, 3), 200, np.uint8)).save(tmp_path / "patches.png")
+    text = words(write_report(tmp_path))
+    assert "patches that look most generated" not in text and "the mean generated image" in text
+    assert "Pictures of this result do not lie beside it: patches.png" in text
 
 
 def test_paths_lose_their_folders():
