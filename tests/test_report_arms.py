@@ -61,7 +61,7 @@ def classified(nested):
 
 
 def test_arms_stand_side_by_side_with_units_and_readings():
-    charts, table, seeds, apart, lungs, heart = arm_parts(saved(ARMS))
+    _, charts, table, seeds, apart, lungs, heart = arm_parts(saved(ARMS))
     assert table.head == ("score", "real", "mixed", "fine-tune", "n", "how it is read")
     assert table.rows[0][:3] == ("Dice", "0.8 (0.7 to 0.9)", "0.85 (0.75 to 0.95)")
     assert table.rows[1][0] == "HD95, mm" and table.rows[0][-2] == "10"
@@ -69,12 +69,12 @@ def test_arms_stand_side_by_side_with_units_and_readings():
     assert charts.charts[0].legend == ("1 real", "2 mixed", "3 fine-tune")
     assert "mixed 0.85 (0.75 to 0.95)" in charts.charts[0].alt
     assert isinstance(seeds, Folded) and seeds.parts[0].rows[0] == ("real, Dice", "0.79", "0.81")
-    assert (lungs.title, heart.title) == ("lungs", "heart") and isinstance(heart.parts[1], Table)
+    assert (lungs.title, heart.title) == ("lungs", "heart") and isinstance(heart.parts[2], Table)
     assert isinstance(apart, Section) and score_table(saved(ARMS)).rows == []
 
 
 def test_differences_say_which_arm_is_better_by_the_scores_own_direction():
-    apart = arm_parts(saved(ARMS))[3]
+    apart = arm_parts(saved(ARMS))[4]
     table = next(part for part in apart.parts if isinstance(part, Table))
     told = {(row[0], row[1]): row[2:] for row in table.rows}
     assert told["mixed minus real", "Dice"] == ("+0.05", "0.01 to 0.09", "mixed is better")
@@ -102,8 +102,9 @@ def test_the_verdict_follows_the_interval(ends, lower, said):
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_findings_are_shown_as_arms_are(nested):
-    charts, table, apart = arm_parts(saved(classified(nested)))
+    _, charts, table, apart = arm_parts(saved(classified(nested)))
     assert [row[0] for row in table.rows] == ["effusion", "large heart", "mean of all"]
+    assert table.head[-1] == ("how it is read" if nested else "n")
     assert table.rows[0][1:4] == ("0.8 (0.7 to 0.9)", "0.9 (0.8 to 1)", "90, 12 positive")
     assert len(charts.charts) == 3 and isinstance(apart, Section)
 
@@ -112,14 +113,17 @@ def test_many_differences_show_the_main_score_and_fold_the_rest():
     values = {f"finding {number}": score(0.1, 0.05, 0.2) for number in range(12)} | {"mean": score(0.2, 0.1, 0.3)}
     result = saved({"kind": "classification", "arms": {"a": values, "b": values}, "differences": {"b minus a": values}})
     apart = arm_parts(result)[-1]
-    first, folded = apart.parts[1:3]
+    _, first, chart, folded = apart.parts
     assert [row[1] for row in first.rows] == ["mean of all"] and len(folded.parts[0].rows) == 13
+    assert [one.title for one in chart.charts] == ["mean of all, difference"] and len(folded.parts[1].charts) == 13
+    _, main, rest, *_ = arm_parts(result)
+    assert [one.title for one in main.charts] == ["mean of all"] and len(rest.parts[0].charts) == 13
 
 
 def test_a_score_that_could_not_be_taken_says_why():
     why = score(None, reason="2 positives, fewer than 5")
     arms = {"real": {"nodule": why, "mean": score(0.5)}, "mixed": {"nodule": why, "mean": score(0.5)}}
-    charts, table = arm_parts(saved({"kind": "classification", "arms": arms}))
+    _, charts, table = arm_parts(saved({"kind": "classification", "arms": arms}))
     assert table.rows[0][1] == "not computed: 2 positives, fewer than 5" and len(charts.charts) == 1
     assert key_name(("lungs", "hd"), "mm") == "Hausdorff, mm" and key_name(("auroc",), "") == "AUROC"
 
@@ -159,7 +163,15 @@ def test_the_folder_of_an_experiment_has_its_page(experiment, tmp_path):
     text = words(write_report(ReportConfig(folders=(str(experiment),), worst=1)))
     check_page(text)
     for expected in (
-        *("Experiment out", "What the arms differ by", "mixed is better", "one seed: the intervals", "segmenter.side"),
+        *(
+            "Experiment out",
+            "What one evaluation found",
+            "trainings of each",
+            "What the arms differ by",
+            "mixed is better",
+            "one seed: the intervals",
+            "segmenter.side",
+        ),
         *("Arm real", "Arm mixed", "02 · Dice 0.25", "Metrics of mixed/seed-0", "real 8, synthetic 6"),
     ):
         assert expected in text, expected

@@ -21,7 +21,7 @@ SEED_FOLDERS = "seed-*"
 _EXAMPLES = "Of each arm's first seed: the images that it outlines worst, and some of those that it outlines best."
 
 
-def is_of_arms(run: RunFolder) -> bool:
+def is_arms_folder(run: RunFolder) -> bool:
     """Whether a folder is one of several arms: its result tells scores of each."""
     if not run.scores.is_file():
         return False
@@ -42,7 +42,7 @@ def arm_sections(folder: Path, worst: int) -> list[Section]:
         DataError: a run's scores are damaged.
     """
     run = RunFolder(folder)
-    if not worst or not run.config.is_file() or not is_of_arms(run):
+    if not worst or not run.config.is_file() or not is_arms_folder(run):
         return []
     arms = read_result(run.scores).values["arms"]
     first = {arm: next(iter(sorted((folder / arm).glob(f"{SEED_FOLDERS}/{run.scores.name}"))), None) for arm in arms}

@@ -14,8 +14,8 @@ from nerp.report.words import HIGH_IS_BAD, number, score_name, score_reading
 ARMS, DIFFERENCES = "arms", "differences"
 MINUS = " minus "
 """Stands between the two arms in the name of a difference."""
-MOST_ROWS = 12
-"""Of the table of differences; a longer one shows the main score's, and the rest on a click."""
+MOST_ROWS, MOST_CHARTS = 12, 9
+"""Of all scores; where there are more, the main score's are shown, and the rest on a click."""
 MEAN = "mean"
 """Key of the mean over several findings."""
 SILENT = frozenset({"findings", "scores", "auroc"})
@@ -59,12 +59,39 @@ def _block(scores: Sequence[SavedScore], unit: str) -> list[Part]:
     arms, apart = _sorted(scores, ARMS), _sorted(scores, DIFFERENCES)
     keys = list(dict.fromkeys(key for known in arms.values() for key in known))
     names = {key: key_name(key, unit) for key in keys}
+    charts = {key: chart for key in keys if (chart := _chart(names[key], _of(arms, key))) is not None}
     return present(
-        Charts([chart for key in keys if (chart := _chart(names[key], _of(arms, key)))]),
-        Table([_row(names[key], key, _of(arms, key)) for key in keys], (*_head(arms), "how it is read"), "Arms"),
+        Text(_CHARTS if charts else ""),
+        *_folded(charts, "Charts of all scores", MOST_CHARTS),
+        _table(names, arms),
         *_seeds(arms, names),
         *_differences(apart, names),
     )
+
+
+_CHARTS = "Dots and 95 % intervals of the arms; small marks are single seeds."
+
+
+def _folded(charts: dict[Key, Chart], title: str, most: int) -> list[Part]:
+    """All charts; where they are too many the main one, and all on a click."""
+    if len(charts) <= most:
+        return [Charts(list(charts.values()))]
+    return [Charts([charts[_main(list(charts))]]), Folded(title, [Charts(list(charts.values()))])]
+
+
+def _table(names: Mapping[Key, str], arms: Scores) -> Table:
+    """A row a score; how it is read stands at its end where that is known of any."""
+    rows, readings = [], []
+    for key, name in names.items():
+        scores = _of(arms, key)
+        counts = " / ".join(dict.fromkeys(counted(one) for one in scores.values()))
+        rows.append((name, *(short_cell(scores.get(arm)) for arm in arms), counts))
+        readings.append(next((text for one in scores.values() if (text := score_reading(one.key))), ""))
+    head = ("score", *arms, "n")
+    if not any(readings):
+        return Table(rows, head, "Arms")
+    told = [(*row, reading) for row, reading in zip(rows, readings, strict=True)]
+    return Table(told, (*head, "how it is read"), "Arms")
 
 
 def _sorted(scores: Iterable[SavedScore], group: str) -> Scores:
@@ -93,17 +120,6 @@ def key_name(key: Key, unit: str) -> str:
         return f"{score_name(key[-1])}, {unit}"
     words = ("mean of all" if part == MEAN else score_name(part).replace("_", " ") for part in key)
     return " / ".join(words)
-
-
-def _head(arms: Scores) -> tuple[str, ...]:
-    return ("score", *arms, "n")
-
-
-def _row(name: str, key: Key, scores: Mapping[str, SavedScore]) -> tuple[str, ...]:
-    counts = " / ".join(dict.fromkeys(counted(one) for one in scores.values()))
-    keys = dict.fromkeys(one.key for one in scores.values())
-    reading = next((text for one in (key[-1], *keys) if (text := score_reading(one))), "")
-    return (name, *(short_cell(one) for one in scores.values()), counts, reading)
 
 
 def _chart(name: str, scores: Mapping[str, SavedScore], *, zero: bool = False) -> Chart | None:
@@ -141,13 +157,16 @@ def _differences(apart: Scores, names: Mapping[Key, str]) -> list[Part]:
     rows = {key: [_difference(label, key, one, names[key]) for label, one in _of(apart, key).items()] for key in keys}
     head = ("difference", "score", "value", "95 % interval", "what it says")
     whole = Table([row for key in keys for row in rows[key]], head, "Differences")
-    table: list[Part] = [whole]
-    if len(whole.rows) > MOST_ROWS:
+    known = {key: _chart(f"{names[key]}, difference", _of(apart, key), zero=True) for key in keys}
+    charts = {key: chart for key, chart in known.items() if chart is not None}
+    if len(whole.rows) <= MOST_ROWS:
+        inner = present(whole, Charts(list(charts.values())))
+    else:
         first = _main(keys)
-        folded = Folded(f"Differences of all {len(keys)} scores", [whole])
-        table = [Table(rows[first], head, f"Differences, {names[first]}"), folded]
-    charts = [chart for key in keys if (chart := _chart(f"{names[key]}, difference", _of(apart, key), zero=True))]
-    return [Section("What the arms differ by", present(Text(_DIFFERENCES), *table, Charts(charts)))]
+        shown = Table(rows[first], head, f"Differences, {names[first]}")
+        rest = Folded(f"Differences of all {len(keys)} scores", present(whole, Charts(list(charts.values()))))
+        inner = present(shown, Charts([charts[first]] if first in charts else []), rest)
+    return [Section("What the arms differ by", [Text(_DIFFERENCES), *inner])]
 
 
 def _main(keys: Sequence[Key]) -> Key:

@@ -14,7 +14,11 @@ KINDS = {
     ),
     "memorisation": ("Memorisation", "How near generated images lie to real ones that may have been learned from."),
     "segmentation": ("Segmentation", "How well a network that learned from one set outlines the images of another."),
-    "classification": ("Classification", "How well a network that learned from one set finds findings in another."),
+    "classification": (
+        "Classification",
+        "How well a network that learned from one set finds findings in another, as areas under the ROC curve (AUROC): "
+        "0.5 is chance, 1 tells all apart.",
+    ),
     "arms": (
         "Arms",
         "One network, trained for as many steps on real pairs, on synthetic ones or on both, and tested on the same "
