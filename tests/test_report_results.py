@@ -222,6 +222,13 @@ def test_a_row_says_how_it_is_read():
     assert row == ("KID", "0.5", "0.25 to 0.75", "7", "lower is closer; without bias, so that it may fall below 0")
 
 
+def test_a_score_whose_key_says_little_is_named_by_what_leads_to_it():
+    values = {"false_alarm": {"real": score(0.01)}, "uncovered": {"left": score(0.3, 0.2, 0.4)}}
+    rows = [score_row(one) for one in saved(values).scores]
+    assert [row[0] for row in rows] == ["false alarms among real images", "part of the left lung outside the masks"]
+    assert rows[1][1:4] == ("0.3", "0.2 to 0.4", "10") and "0.33" in rows[1][4]
+
+
 def test_a_floor_stands_beside_its_score_and_a_single_extractor_is_not_repeated():
     alone = {**FIDELITY, "extractors": {"inception": {"fid": score(12.5), "floor": {"fid": score(3.25)}}}}
     table = score_table(saved(alone))

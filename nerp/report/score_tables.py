@@ -10,7 +10,7 @@ from nerp.report.parts import Folded, Notes, Part, Section, Table, Text, present
 from nerp.report.result_charts import result_charts
 from nerp.report.results import APART, SavedResult, SavedScore, is_number, is_score
 from nerp.report.score_cells import counted, interval
-from nerp.report.words import KINDS, number, score_name, score_reading
+from nerp.report.words import GROUPED, KINDS, number, score_name, score_reading
 
 MOST_ROWS = 30
 """Of a list within a result; the rest is counted."""
@@ -77,9 +77,11 @@ def _is_repeated(score: SavedScore, result: SavedResult) -> bool:
 
 def score_row(score: SavedScore) -> tuple[str, ...]:
     """Name, value, interval, count and reading of a score, as text."""
-    name = " / ".join((*map(_words, score.group), score_name(score.key)))
+    known = GROUPED.get((score.group[-1], score.key)) if score.group else None
+    name, reading = known or (" / ".join((*map(_words, score.group), score_name(score.key))), score_reading(score.key))
     value = number(score.value) if score.value is not None else "not computed"
-    reading = score.reason if score.value is None and score.reason else score_reading(score.key)
+    if score.value is None and score.reason:
+        reading = score.reason
     return name, value, interval(score.ci95), counted(score), reading
 
 
