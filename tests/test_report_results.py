@@ -138,7 +138,7 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
             "gone: lungs cut by",
         ),
         *(
-            "the mask covers 0.1 % of the image; blank",
+            "area: the mask covers 0.1 % of the image; blank: blank",
             "Integrity",
             "0.9 to 0.96",
             "by place: 0.50 to 1.00",
@@ -169,6 +169,16 @@ def test_the_worst_come_first_and_the_best_are_fewer():
     assert [name for (name,) in rows[0]] == ["aaaaaaaaaaaa_000 · score 0", "bbbbbbbbbbbb_000 · score 0.1"]
     assert [name for (name,) in rows[1]] == ["bbbbbbbbbbbb_002 · score 0.5"]
     assert examples(result, Shelves(found), 0) == []
+
+
+def test_rejected_pairs_of_different_faults_come_first():
+    faults = {"a": "blank", "b": "blank", "c": "cut", "d": "blank", "e": "one lung"}
+    pairs = [{"file_name": name, "faults": [{"check": check, "reason": "x"}]} for name, check in faults.items()]
+    result = saved({"kind": "quality", "pairs": pairs, "checks": {"blank": 3, "cut": 1, "one lung": 1}})
+    (section,) = examples(result, Shelves(Shelf()), 3)
+    told, table = section.parts
+    assert told.text == "Pairs by check: blank 3; cut 1; one lung 1."
+    assert table.rows == [("a: blank: x",), ("c: cut: x",), ("e: one lung: x",)]
 
 
 def test_of_distances_the_longest_are_the_worst():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nerp.report.couples import NAMES, couples
-from nerp.report.parts import Gallery, Part, Section, Table, present
+from nerp.report.parts import Gallery, Part, Section, Table, Text, present
 from nerp.report.results import SavedResult, items_of, read_results
 from nerp.report.score_tables import result_section
 from nerp.report.shelf import Shelves
@@ -87,16 +87,29 @@ def _entries(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
 
 
 def _faults(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
-    """Images with the reasons why they were rejected."""
+    """Images with the reasons why they were rejected, of different faults first; and how many each check rejects."""
     parts: list[Part] = []
     for key, value in result.values.items():
         rows = _entries(value) if isinstance(value, list) else _by_name(value)
         reasons = {name: _reason(row) for name, row in rows.items() if any(row.get(word) for word in REASONS)}
         if reasons and not key.startswith("per_"):
-            captions = {name: f"{Path(name).stem}: {why}" for name, why in list(reasons.items())[:worst]}
+            captions = {name: f"{Path(name).stem}: {reasons[name]}" for name in _varied(reasons)[:worst]}
             title = f"Rejected, with the reasons: {len(reasons)}"
-            parts += _shown(title, captions, shelves, ("rejected", True))
+            counts = items_of(result.values.get("checks"))
+            ordered = sorted(counts.items(), key=lambda one: -one[1])
+            told = "; ".join(f"{check} {int(count)}" for check, count in ordered)
+            lead = f"Pairs by check: {told}." if told else ""
+            parts += _shown(title, captions, shelves, ("rejected", True), lead=lead)
     return parts
+
+
+def _varied(reasons: dict[str, str]) -> list[str]:
+    """The names in such an order that the first ones have as different faults as possible."""
+    kinds: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        kinds.setdefault(reason.partition(":")[0], []).append(name)
+    places = {name: place for names in kinds.values() for place, name in enumerate(names)}
+    return sorted(reasons, key=lambda name: places[name])
 
 
 def _reason(row: dict[str, Any]) -> str:
@@ -105,12 +118,16 @@ def _reason(row: dict[str, Any]) -> str:
         return "; ".join(_reason({"reason": one}) for one in value)
     if isinstance(value, dict):
         told = next((value[word] for word in REASONS if value.get(word)), None)
-        return str(told) if told else ", ".join(f"{key} {number(one)}" for key, one in value.items())
+        if not told:
+            return ", ".join(f"{key} {number(one)}" for key, one in value.items())
+        return f"{value['check']}: {told}" if value.get("check") else str(told)
     return str(value)
 
 
-def _shown(title: str, captions: dict[str, str], shelves: Shelves, look: tuple[str, bool]) -> list[Part]:
-    """Pictures of named images under a title; the names alone where no image is found."""
+def _shown(
+    title: str, captions: dict[str, str], shelves: Shelves, look: tuple[str, bool], *, lead: str = ""
+) -> list[Part]:
+    """Pictures of named images under a title and a sentence; the names alone where no image is found."""
     alt, is_bad = look
     found = {name: shelves.get(name) for name in captions}
     pictures = [
@@ -119,4 +136,5 @@ def _shown(title: str, captions: dict[str, str], shelves: Shelves, look: tuple[s
         if one is not None
     ]
     absent = [(captions[name],) for name, one in found.items() if one is None][:MOST_ROWS]
-    return [Section(title, present(Gallery(pictures, name=title), Table(absent, name=title)))] if captions else []
+    inner = present(Text(lead), Gallery(pictures, name=title), Table(absent, name=title))
+    return [Section(title, inner)] if captions else []
