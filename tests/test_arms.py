@@ -15,8 +15,9 @@ from nerp.evaluation.crossed import crossed_draws, crossed_score
 from nerp.experiments import arms as experiment
 from nerp.experiments.arms import evaluate_arms
 from nerp.experiments.settings import ArmsConfig
-from nerp.training.segmentation.arms import ARMS, load_arm_pairs, train_arm
-from nerp.training.segmentation.curriculum import Curriculum
+from nerp.training.arms import ARMS
+from nerp.training.curriculum import Curriculum
+from nerp.training.segmentation.arms import load_arm_pairs, train_arm
 from nerp.training.settings import ArmConfig, ArmSettings
 
 TINY = ArmSettings(steps=2, side=32, batch_size=2, encoder="tu-resnet10t")

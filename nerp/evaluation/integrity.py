@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,17 +226,3 @@ def _shared(pixels: Tensor, n_fake: int) -> list[str]:
     if seen[0] == seen[1]:
         return ["the two sets are the same images: nothing can tell them apart"]
     return [f"{shared} images are in both sets: they cannot be told apart"]
-
-
-def lines_of(result: dict[str, Any]) -> Sequence[str]:
-    """A few lines for people of what `evaluate_integrity` returns."""
-    score, spectrum = result["auroc"], result["spectrum"]
-    ends = f" [{score['ci95'][0]:.3f}, {score['ci95'][1]:.3f}]" if score["ci95"] else ""
-    band, distance = spectrum["band"], spectrum["distance"]
-    return [
-        f"auroc    {score['value']:.3f}{ends} n={score['n']}; .5 is the goal",
-        f"patches  {result['auroc_patch']['value']:.3f} where each is judged alone",
-        f"spectrum {distance['value']:.2f} dB apart; two halves of the real set {spectrum['floor']['value']:.2f} dB",
-        f"band     {band['low']:.3f} to {band['high']:.3f} cycles a pixel: {band['decibels']:+.1f} dB, "
-        f"{abs(band['effect']):.1f} times the spread among images",
-    ]

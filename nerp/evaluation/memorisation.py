@@ -197,24 +197,3 @@ def _warnings(
     if bool((judged[0].fake.distances < 1e-6).all()):
         found.append("every generated image is a real one: the two sets may be the same images")
     return found
-
-
-def lines_of(result: dict[str, Any]) -> list[str]:
-    """A few lines for people of what `evaluate_memorisation` returns."""
-    copies, alarm = result["copies"], result["false_alarm"]
-    lines = [
-        f"copies   {copies['count']} of {copies['n']} images are flagged; of real images of different patients "
-        f"{alarm['real']['value']:.2%} would be"
-    ]
-    for name, space in result["spaces"].items():
-        nearer = space["privacy"]["nearer"]
-        ends = f" [{nearer['ci95'][0]:.3f}, {nearer['ci95'][1]:.3f}]" if nearer["ci95"] else ""
-        beside = space["privacy"]["beside"].replace("_", "-")
-        lines.append(f"{name:8} nearer than {beside} images are: {nearer['value']:.3f}{ends}; .5 is as near as they")
-    flagged = [one for one in result["nearest"] if one["flagged_by"]]
-    return lines + [_line(one) for one in flagged[:10]]
-
-
-def _line(one: dict[str, Any]) -> str:
-    by = " and ".join(one["flagged_by"])
-    return f"copy     {one['file']} of {one[one['flagged_by'][0]]['nearest']}, by {by}"
