@@ -21,7 +21,7 @@ from nerp.evaluation.crossed import CrossedDraws, crossed_draws, crossed_score
 from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
 from nerp.experiments.settings import ArmsConfig
-from nerp.experiments.splits import Split, check_split
+from nerp.experiments.splits import Split, check_splits
 from nerp.experiments.utility import find_tests, spacing_warnings
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.runs import RunFolder
@@ -103,12 +103,14 @@ def _arms(config: ArmsConfig) -> list[str]:
 
 def _split(config: ArmsConfig, tests: Outlined) -> Split:
     """Whom the tests are of, once it is sure that no folder to learn from has any of them."""
-    tested, splits = [image for image, _ in tests], []
-    for where, folder in (("real folder", config.real), ("synthetic folder", config.synthetic)):
-        if folder is not None:
-            learned = [image for image, _ in find_outlined(folder, structure_names(config.mask_name))[0]]
-            splits.append(check_split(learned, tested, index=config.patients, where=where))
-    return Split(splits[0].groups, [text for split in splits for text in split.warnings])
+    folders = {"real folder": config.real, "synthetic folder": config.synthetic}
+    names = structure_names(config.mask_name)
+    learned = {
+        where: [image for image, _ in find_outlined(folder, names)[0]]
+        for where, folder in folders.items()
+        if folder is not None
+    }
+    return check_splits(learned, [image for image, _ in tests], index=config.patients)
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
