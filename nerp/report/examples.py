@@ -8,7 +8,7 @@ from typing import Any
 
 from nerp.report.couples import NAMES, couples
 from nerp.report.parts import Gallery, Part, Section, Table, Text, present
-from nerp.report.results import SavedResult, items_of, read_results
+from nerp.report.results import SavedResult, is_score, items_of, read_results
 from nerp.report.score_tables import result_section
 from nerp.report.shelf import Shelves
 from nerp.report.words import HIGH_IS_BAD, number, score_name
@@ -91,14 +91,15 @@ def _faults(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
     parts: list[Part] = []
     for key, value in result.values.items():
         rows = _entries(value) if isinstance(value, list) else _by_name(value)
-        reasons = {name: _reason(row) for name, row in rows.items() if any(row.get(word) for word in REASONS)}
+        told = {name: row for name, row in rows.items() if any(row.get(word) for word in REASONS)}
+        reasons = {name: _reason(row) for name, row in told.items() if not is_score(row)}
         if reasons and not key.startswith("per_"):
             captions = {name: f"{Path(name).stem}: {reasons[name]}" for name in _varied(reasons)[:worst]}
             title = f"Rejected, with the reasons: {len(reasons)}"
             counts = items_of(result.values.get("checks"))
             ordered = sorted(counts.items(), key=lambda one: -one[1])
-            told = "; ".join(f"{check} {int(count)}" for check, count in ordered)
-            lead = f"Pairs by check: {told}." if told else ""
+            checks = "; ".join(f"{check} {int(count)}" for check, count in ordered)
+            lead = f"Pairs by check: {checks}." if checks else ""
             parts += _shown(title, captions, shelves, ("rejected", True), lead=lead)
     return parts
 
