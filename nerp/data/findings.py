@@ -168,8 +168,8 @@ def _unique(path: Path, told: list[tuple[str, Row]]) -> dict[str, Row]:
 def _other_names(rows: dict[str, Row]) -> dict[str, Row]:
     """Rows by further names that mean one alone.
 
-    Without the first folder, which in CheXpert's tables is that of the release; without a volume's ending, where a table
-    of CTs serves for their radiographs, as in DRR-RATE.
+    Without the first folder, which in CheXpert's tables is that of the release; without a volume's ending, where a
+    table of CTs serves for their radiographs, as in DRR-RATE.
     """
     found: dict[str, list[Row]] = {}
     for name, row in rows.items():
