@@ -257,6 +257,10 @@ def test_what_is_done_is_read_and_what_is_lost_is_done_again(compared, tmp_path,
         evaluate_classification(replace(settings, out=str(copied)))
     with pytest.raises(CheckpointError, match=r"classifier.steps \(12 in the run, 4 now\)"):
         evaluate_classification(replace(settings, out=str(copied), classifier=replace(TINY, steps=4)))
+    with pytest.raises(
+        CheckpointError, match=r"seed-0 was trained with other settings: test \(\w{64} in the run, \w{64} now\)"
+    ):
+        evaluate_classification(replace(settings, test=settings.synthetic, synthetic=None, arms="real"))
 
 
 KILLED = """
@@ -391,3 +395,13 @@ def test_every_setting_reaches_the_training(folders, nerp):
     code, out, _ = nerp("evaluate", "classification", *more, "--dry-run")
     assert code == 0
     assert all(text in out for text in ("mirror: true", "weight_decay: 0.1", "log_every: 1", "empty: negative"))
+
+
+def test_a_finding_that_is_not_scored_is_no_rejected_image_on_the_page(compared, tmp_path, nerp):
+    result = dict(compared[1])
+    result["not_scored"] = {"hernia": {"value": None, "ci95": None, "n": 30, "n_positive": 2, "reason": "2 patients"}}
+    (tmp_path / "evaluation.json").write_text(json.dumps(result))
+    code, _, err = nerp("report", tmp_path, "-o", tmp_path / "page.html")
+    assert code == 0, err
+    page = (tmp_path / "page.html").read_text()
+    assert "hernia" in page and "2 patients" in page and "Rejected" not in page

@@ -286,7 +286,9 @@ def test_films_that_are_tested_are_refused(folders, tmp_path):
         evaluate_segmentation(scoring(folders, folders / "test"))
     shutil.copytree(folders / "films", tmp_path / "films")
     shutil.copy(folders / "test" / "images" / "t020.png", tmp_path / "films" / "images" / "renamed.png")
-    with pytest.raises(DataError, match=r"1 of the test's images .*renamed.png has the pixels of t020.png"):
+    with pytest.raises(
+        DataError, match="1 images in the folder of unlabelled .*: renamed.png has the pixels of t020.png"
+    ):
         evaluate_segmentation(scoring(folders, tmp_path / "films"))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nerp.cli import options as o
-from nerp.cli.output import answer, check_save, print_settings, progress, score_line
+from nerp.cli.output import score_line
+from nerp.cli.scoring import Asked, score
+
+if TYPE_CHECKING:
+    from nerp.experiments.settings import ClassificationConfig
+    from nerp.training.loop import Progress
 
 
 def classification(
@@ -47,32 +52,28 @@ def classification(
     as_json: o.AsJson = False,
 ) -> None:
     """Train a classifier on real, synthetic and both kinds of images: AUROC of each finding, and what each arm adds."""
-    from nerp.config import read_settings
     from nerp.experiments.settings import ClassificationConfig
 
     options = o.stated(real=real, synthetic=synthetic, test=test, folds=folds, arms=which, findings=findings, ct=ct)
     options |= o.stated(labels=",".join(map(str, labels)) if labels else None, seeds=seeds, out=out, seed=seed)
     options |= o.stated(classifier__network=network, classifier__weights=weights, classifier__steps=steps)
     options |= o.stated(patients=patients, skip_bad=skip_bad or None, device=device)
-    settings = read_settings(ClassificationConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, ClassificationConfig, options, evaluate=_classification, lines=_lines, task="steps")
+
+
+def _classification(settings: ClassificationConfig, tick: Progress) -> dict[str, Any]:
     from nerp.experiments.classification import evaluate_classification
 
-    check_save(save)
-    with progress("steps") as tick:
-        result = evaluate_classification(settings, progress=tick)
-    answer(result, as_json, _lines(result), save)
+    return evaluate_classification(settings, progress=tick)
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
-    """A block an arm and a difference, a line a finding; then what is not scored, and the warnings."""
+    """A block an arm and a difference, a line a finding; then what is not scored."""
     lines = []
     for name, scores in {**result["arms"], **result["differences"]}.items():
         lines.append(name)
-        for finding, score in scores.items():
-            of = f"{score['n_findings']} findings" if finding == "mean" else f"{score['n_positive']} of {score['n']}"
-            lines.append(f"  {finding:20} {score_line(score, 'value')}  {of}")
-    lines += [f"not scored: {finding}: {score['reason']}" for finding, score in result["not_scored"].items()]
-    return lines + [f"warning: {text}" for text in result["warnings"]]
+        for finding, one in scores.items():
+            of = f"{one['n_findings']} findings" if finding == "mean" else f"{one['n_positive']} of {one['n']}"
+            lines.append(f"  {finding:20} {score_line(one, 'value')}  {of}")
+    return lines + [f"not scored: {finding}: {one['reason']}" for finding, one in result["not_scored"].items()]

@@ -36,6 +36,7 @@ def alignment(
         Path | None, typer.Option(help="CTs of the set, to tell how much of the lungs the masks leave out.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels of these CTs.")] = None,
+    patients: o.Patients = None,
     skip_bad: o.SkipBad = False,
     seed: o.Seed = None,
     save: o.Save = None,
@@ -47,7 +48,7 @@ def alignment(
     from nerp.evaluation.pair_settings import AlignmentConfig
 
     options = o.stated(pairs=pairs, mask_name=mask_name, masks_pattern=masks_pattern, inside=inside, ct=ct)
-    options |= o.stated(labels=labels, probe_px=probe_px, skip_bad=skip_bad or None, seed=seed)
+    options |= o.stated(labels=labels, patients=patients, probe_px=probe_px, skip_bad=skip_bad or None, seed=seed)
     asked = Asked(overrides, config, save, dry_run, as_json)
     score(asked, AlignmentConfig, options, evaluate=_alignment, lines=_lines, task="pairs")
 
@@ -104,6 +105,7 @@ def quality(
         Path | None,
         typer.Option(help="Write the pairs that are kept: copies into a new folder, or their list into FILE.jsonl."),
     ] = None,
+    patients: o.Patients = None,
     seed: o.Seed = None,
     device: o.OnDevice = None,
     save: o.Save = None,
@@ -115,7 +117,8 @@ def quality(
     from nerp.evaluation.pair_settings import QualityConfig
 
     options = o.stated(pairs=pairs, mask_name=mask_name, masks_pattern=masks_pattern, inside=inside, reject=reject)
-    options |= o.stated(structure=structure, extractor=extractor, weights=weights, seed=seed, device=device)
+    options |= o.stated(structure=structure, extractor=extractor, weights=weights, patients=patients, seed=seed)
+    options |= o.stated(device=device)
     asked = Asked(overrides, config, save, dry_run, as_json)
     score(asked, QualityConfig, options, evaluate=_quality, lines=_faults)
 

@@ -78,7 +78,7 @@ def evaluate_integrity(
         patients and CTs; `auroc_patch`: single patches; .5 is the goal. `spectrum`: see `compare_spectra`. `by_place`
         and `by_wave`: see `auroc_by_place` and `auroc_by_wave`. `telling`: the patches that look most generated, and
         the real ones that look least so. `images`: their size and treatment; `fake`, `real`: counts; `warnings`,
-        `skipped`; `pictures`, names of what was written to `out`.
+        `skipped`; `pictures`, names and SHA-256 of what was written to `out`.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.

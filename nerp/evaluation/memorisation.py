@@ -7,6 +7,7 @@ too near is told by how near real images of different patients come to each othe
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +44,8 @@ def evaluate_memorisation(
         `false_alarm`: the rate asked for, and the part of real images, of pairs of real images of different patients,
         and of held-out images that the thresholds flag; `spaces`: of `pixels` and `features`, the `threshold`,
         `copies`, `distances` (quantiles) and `privacy`; `nearest`: generated images with their nearest real ones, all
-        that are flagged and the nearest others; `extractor`, `fake`, `real`, `held_out`, `warnings`, `skipped`.
+        that are flagged and the nearest others; `extractor`; `folders`, their names; `fake`, `real`,
+        `held_out`, `warnings`, `skipped`.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
@@ -73,6 +75,7 @@ def evaluate_memorisation(
         "spaces": {one.space.name: space_result(one, sets, settings) for one in judged},
         "nearest": _listed(judged, sets, flags, settings.listed),
         "extractor": identity,
+        "folders": {name: Path(getattr(settings, name)).name for name in sets},
         **{name: one.counted for name, one in sets.items()},
         "warnings": warnings + _warnings(twins, rate, judged, flags, settings),
         "skipped": [name for one in sets.values() for name in one.skipped],

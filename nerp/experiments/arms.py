@@ -21,8 +21,8 @@ from nerp.evaluation.crossed import CrossedDraws, crossed_draws, crossed_score
 from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
 from nerp.experiments.settings import ArmsConfig
-from nerp.experiments.splits import Split, check_split
-from nerp.experiments.utility import find_tests, spacing_warnings, unlabelled_doubts
+from nerp.experiments.splits import Split, check_splits, refuse_common_pixels
+from nerp.experiments.utility import find_tests, spacing_warnings, unlabelled_files
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.runs import RunFolder
 from nerp.training.arms import named_arms, part_of
@@ -112,13 +112,17 @@ def _arms(config: ArmsConfig) -> list[str]:
 
 def _split(config: ArmsConfig, tests: Outlined) -> Split:
     """Whom the tests are of, once it is sure that no folder to learn from has any of them."""
-    tested, splits = [image for image, _ in tests], []
-    for where, folder in (("real folder", config.real), ("synthetic folder", config.synthetic)):
-        if folder is not None:
-            learned = [image for image, _ in find_outlined(folder, structure_names(config.mask_name))[0]]
-            splits.append(check_split(learned, tested, index=config.patients, where=where))
-    doubts = unlabelled_doubts(config, tested) if SELF_TRAINED in config.arms else []
-    return Split(splits[0].groups, [*(text for split in splits for text in split.warnings), *doubts])
+    folders = {"real folder": config.real, "synthetic folder": config.synthetic}
+    names = structure_names(config.mask_name)
+    learned = {
+        where: [image for image, _ in find_outlined(folder, names)[0]]
+        for where, folder in folders.items()
+        if folder is not None
+    }
+    films, tested = unlabelled_files(config) if SELF_TRAINED in config.arms else {}, [image for image, _ in tests]
+    split = check_splits({**learned, **films}, tested, index=config.patients)
+    refuse_common_pixels(films, tested)
+    return split
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -142,7 +143,10 @@ def cell_predictions(cell: CellConfig, comparison: Comparison, rows: np.ndarray,
     """
     learned, tested = comparison.learned(cell.fold), comparison.images[comparison.tested][torch.from_numpy(rows)]
     names = _relative([comparison.files[row] for row in rows])
-    decide = {**deciding(cell, learned), "test": digest(tested), "files": names}
+    decide = {
+        **deciding(cell, learned),
+        "test": hashlib.sha256("\n".join([digest(tested), *names]).encode()).hexdigest(),
+    }
     run = None if cell.out is None else RunFolder(Path(cell.out))
     if run is not None and run.scores.is_file():
         check_settings(json.loads(run.scores.read_bytes())["settings"], decide, run.path)

@@ -22,7 +22,7 @@ from nerp.experiments.cells import Comparison, predictions_of
 from nerp.experiments.classification_scores import KnownFindings, check_scored, classification_scores
 from nerp.experiments.finding_folds import finding_folds
 from nerp.experiments.settings import ClassificationConfig
-from nerp.experiments.splits import check_split
+from nerp.experiments.splits import check_splits
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.runs import RunFolder
 from nerp.training.arms import ARMS, check_arm, named_arms
@@ -203,10 +203,9 @@ def _listed(names: set[str]) -> str:
 def _patients(config: ClassificationConfig, found: dict[str, Labelled]) -> tuple[tuple[str, ...], list[str]]:
     """Whom each tested image is of, once it is sure that no other folder has any of them; and what is doubtful."""
     role = _tested(config)
-    files, warnings = found[role].files, list[str]()
-    for other in [other for other in found if other != role]:
-        split = check_split(found[other].files, files, index=config.patients, where=f"{other} folder")
-        warnings += split.warnings
+    files = found[role].files
+    learned = {f"{other} folder": one.files for other, one in found.items() if other != role}
+    warnings = list(check_splits(learned, files, index=config.patients).warnings) if learned else []
     patients = find_patients(files, index=read_index(config.patients) if config.patients else None)
     if config.folds is not None and patients.unknown:
         warnings.append(NOBODY_KNOWN.format(patients.unknown, len(files)))

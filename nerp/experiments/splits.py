@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,36 @@ def check_split(
     Raises:
         DataError: a patient, a CT or a file is on both sides; the first is named. Or an index that lists no image.
     """
-    _refuse_common_files(learned, tested, where)
-    ours, theirs = (patients_of(files, index=index) or {} for files in (learned, tested))
-    if index is not None and not (ours or theirs):
+    return check_splits({where: learned}, tested, index=index)
+
+
+def check_splits(
+    learned: Mapping[str, Sequence[Path]], tested: Sequence[Path], *, index: str | Path | None = None
+) -> Split:
+    """Make sure of several folders at once that nobody of them is tested; what could not be checked is said once.
+
+    Args:
+        learned: where images to learn from are, for messages, and these images.
+        tested:  images to test on.
+        index:   CSV of files and patients, `file,patient_id`; else records and names of known sets tell.
+
+    Raises:
+        DataError: as `check_split`.
+    """
+    for where, files in learned.items():
+        _refuse_common_files(files, tested, where)
+    ours = {where: patients_of(files, index=index) or {} for where, files in learned.items()}
+    theirs = patients_of(tested, index=index) or {}
+    if index is not None and not (any(ours.values()) or theirs):
         raise DataError(f"{index} lists none of the images; expected their names in its column of files")
+    for where, known in ours.items():
+        _refuse_common_patients(known, theirs, where)
+    groups = {path.stem: theirs.get(str(path), f"image {path.stem}") for path in tested} if theirs else None
+    sides = [(len(files) - len(ours[where]), len(files), f"the {where}") for where, files in learned.items()]
+    return Split(groups, _doubts([*sides, (len(tested) - len(theirs), len(tested), "the test")]))
+
+
+def _refuse_common_patients(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:
     common = sorted(set(ours.values()) & set(theirs.values()))
     if common:
         first = common[0]
@@ -58,8 +84,6 @@ def check_split(
             f"{len(common)} of the test's patients are in the {where}, too: {first[:40]} ({names[0]} there, {names[1]} "
             "in the test); expected no patient in both: take the images of one side away"
         )
-    groups = {path.stem: theirs.get(str(path), f"image {path.stem}") for path in tested} if theirs else None
-    return Split(groups, _doubts(len(learned) - len(ours), len(tested) - len(theirs), len(learned), len(tested), where))
 
 
 def _refuse_common_files(learned: Sequence[Path], tested: Sequence[Path], where: str) -> None:
@@ -71,25 +95,25 @@ def _refuse_common_files(learned: Sequence[Path], tested: Sequence[Path], where:
         )
 
 
-def refuse_common_pixels(learned: Sequence[Path], tested: Sequence[Path], *, where: str) -> None:
+def refuse_common_pixels(learned: Mapping[str, Sequence[Path]], tested: Sequence[Path]) -> None:
     """Make sure that no image of the test is learned from under another name: to 8 bits, its pixels are compared.
 
     Args:
-        learned: images to learn from.
+        learned: where images to learn from are, for messages, and these images.
         tested:  images to test on.
-        where:   the learned images are, for the message.
 
     Raises:
         DataError: an image is on both sides; the first is named.
     """
-    ours = {_pixels(path): path for path in learned}
-    common = [(path, ours[key]) for path in tested if (key := _pixels(path)) in ours]
-    if common:
-        tests, learns = common[0]
-        raise DataError(
-            f"{len(common)} of the test's images are in the {where}, too: {learns.name} has the pixels of "
-            f"{tests.name}; expected images that are not tested: take them away from one side"
-        )
+    theirs = {_pixels(path): path for path in tested} if learned else {}
+    for where, files in learned.items():
+        common = [(path, theirs[key]) for path in files if (key := _pixels(path)) in theirs]
+        if common:
+            learns, tests = common[0]
+            raise DataError(
+                f"{len(common)} images in the {where} are of the test, too: {learns.name} has the pixels of "
+                f"{tests.name}; expected images that are not tested: take them away from one side"
+            )
 
 
 def _pixels(path: Path) -> bytes:
@@ -97,13 +121,12 @@ def _pixels(path: Path) -> bytes:
     return hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
 
 
-def _doubts(no_learned: int, no_tested: int, n_learned: int, n_tested: int, where: str) -> list[str]:
-    """A sentence where some image's patient is unknown."""
-    parts = [(no_learned, n_learned, f"the {where}"), (no_tested, n_tested, "the test")]
-    unknown = [f"{count} of {total} images of {of}" for count, total, of in parts if count]
+def _doubts(sides: Sequence[tuple[int, int, str]]) -> list[str]:
+    """A sentence where some image's patient is unknown: how many of how many, and of what, the test last."""
+    unknown = [f"{count} of {total} images of {of}" for count, total, of in sides if count]
     if not unknown:
         return []
-    alone = " and intervals take each such test image for a patient of its own" if no_tested else ""
+    alone = " and intervals take each such test image for a patient of its own" if sides[-1][0] else ""
     return [
         f"the patients of {' and of '.join(unknown)} are not known: whether one is both learned and tested was not "
         f"checked for these{',' if alone else ''}{alone}; give an index of them (--patients FILE: file,patient_id)"

@@ -14,7 +14,7 @@ from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.segmentation import Scored, channels_of, mean_of, score_structures, summarise
 from nerp.experiments.settings import ArmsConfig, SegmentationConfig
-from nerp.experiments.splits import Split, check_split, refuse_common_pixels
+from nerp.experiments.splits import Split, check_split, check_splits, refuse_common_pixels
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
 from nerp.runs import RunFolder
@@ -84,28 +84,21 @@ def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
         split = check_split([], tested, index=config.patients)
         return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
     learned = [image for image, _ in find_outlined(config.train, structure_names(config.mask_name))[0]]
-    split = check_split(learned, tested, index=config.patients)
-    return Split(split.groups, [*split.warnings, *unlabelled_doubts(config, tested)])
+    films = unlabelled_files(config)
+    split = check_splits({"training folder": learned, **films}, tested, index=config.patients)
+    refuse_common_pixels(films, tested)
+    return split
 
 
-def unlabelled_doubts(config: SegmentationConfig | ArmsConfig, tested: list[Path]) -> list[str]:
-    """What is not sure of the radiographs without masks, once it is sure that none of them is tested.
-
-    Args:
-        config: the folders of radiographs, and an index of patients or none.
-        tested: images to test on.
+def unlabelled_files(config: SegmentationConfig | ArmsConfig) -> dict[str, list[Path]]:
+    """Where the radiographs without masks are, for messages, and their files; nothing where none are learned from.
 
     Raises:
-        DataError: a file, an image or a patient is on both sides.
+        DataError: see `find_films`.
     """
     if not config.unlabelled.is_used:
-        return []
-    where = "folder of unlabelled radiographs"
-    films, bad = find_films(config.unlabelled.folders, skip_bad=config.skip_bad)
-    split = check_split(films, tested, index=config.patients, where=where)
-    refuse_common_pixels(films, tested, where=where)
-    left_out = [f"{len(bad)} unlabelled radiographs could not be read and are left out"] if bad else []
-    return [*split.warnings, *left_out]
+        return {}
+    return {"folder of unlabelled radiographs": find_films(config.unlabelled.folders, skip_bad=config.skip_bad)}
 
 
 def spacing_warnings(scored: Scored, count: int) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nerp.data.checking import Bad, check_inputs
+from nerp.data.checking import check_inputs
 from nerp.data.folders import find_radiographs
 from nerp.data.images import read_image
 from nerp.data.radiographs import check_radiograph
@@ -35,21 +35,21 @@ class Films:
         return hashlib.sha256(self.images.numpy().tobytes()).hexdigest()
 
 
-def find_films(folders: Sequence[str], *, skip_bad: bool = False) -> tuple[list[Path], list[Bad]]:
+def find_films(folders: Sequence[str], *, skip_bad: bool = False) -> list[Path]:
     """The radiographs of some folders, each looked at.
 
     Args:
         folders:  see `find_radiographs`; a file that lies in two of them counts once.
-        skip_bad: leave out what cannot be read.
+        skip_bad: leave out what cannot be read, with a warning.
 
     Returns:
-        The good files in order, and the bad ones.
+        The good files, in order.
 
     Raises:
         DataError: no such folder, no radiographs, or some that cannot be read.
     """
     found = {path.resolve(): path for folder in folders for path in find_radiographs(folder)}
-    return check_inputs(found.values(), check_radiograph, what="unlabelled radiographs", skip_bad=skip_bad)
+    return check_inputs(found.values(), check_radiograph, what="unlabelled radiographs", skip_bad=skip_bad)[0]
 
 
 def load_films(folders: Sequence[str], side: int, *, skip_bad: bool = False) -> Films:
@@ -63,6 +63,6 @@ def load_films(folders: Sequence[str], side: int, *, skip_bad: bool = False) -> 
     Raises:
         DataError: see `find_films`.
     """
-    paths, _ = find_films(folders, skip_bad=skip_bad)
+    paths = find_films(folders, skip_bad=skip_bad)
     images = torch.cat([resize(read_image(path), (side, side)) for path in paths])
     return Films((images * 255).round().clamp(0, 255).to(torch.uint8), tuple(path.name for path in paths))
