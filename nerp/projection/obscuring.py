@@ -18,7 +18,9 @@ DIRECTIONS = 24
 """Directions in which the outline of the thorax is taken; its hull is a polygon of so many sides."""
 
 
-def obscuring_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequence[int] = ()) -> Volume:
+def obscuring_tissue(
+    label_volume: Volume, lungs: Sequence[int], labels: Sequence[int] = (), *, closed: Volume | None = None
+) -> Volume:
     """Everything that the rib cage holds beside lung, and the labels named as obscuring.
 
     The rib cage is found from the lungs alone, so that a lung mask is enough: in each axial slice
@@ -30,6 +32,7 @@ def obscuring_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequenc
         lungs:        labels of both lungs.
         labels:       labels known to obscure lung, such as `obscuring_labels(names)`; those of the lungs
                       are passed over.
+        closed:       the lungs, closed, `(1, D, H, W)` from `closed_lungs`, where they stand for those of the labels.
 
     Returns:
         `(1, D, H, W)` in 'label' on the same grid: `OBSCURING` or 0.
@@ -39,7 +42,7 @@ def obscuring_tissue(label_volume: Volume, lungs: Sequence[int], labels: Sequenc
     """
     if label_volume.unit != "label":
         raise GeometryError(f"expected a volume in 'label', found {label_volume.unit!r}; read it with read_labels")
-    lung = _among(label_volume.values, lungs)
+    lung = _among(label_volume.values, lungs) if closed is None else closed.values[0] > 0
     named = _among(label_volume.values, [label for label in labels if label not in set(lungs)])
     obscuring = (_cage(lung, label_volume.affine) | named) & ~lung
     return Volume(obscuring[None].to(torch.float32) * float(OBSCURING), label_volume.affine, "label")
