@@ -83,16 +83,25 @@ def _smooth(points: np.ndarray) -> np.ndarray:
     return np.stack([np.convolve(padded[:, axis], np.ones(5) / 5, mode="valid") for axis in range(3)], axis=1)
 
 
-def windpipe_voxels(ct: Volume, path: np.ndarray) -> Tensor:
-    """The voxels of the windpipe, with the inner half of its wall.
+def windpipe_voxels(ct: Volume, body: BodyMap) -> Tensor:
+    """The voxels of the windpipe down to where it divides, with the inner half of its wall.
 
     Args:
         ct:   `(1, D, H, W)` HU.
-        path: (K, 3) world mm of its middle, from `follow_windpipe`.
+        body: its map.
 
     Returns:
-        (D, H, W) bool.
+        (D, H, W) bool; nothing where no windpipe is found.
     """
+    columns = body.inside.sum(axis=(0, 1))
+    path = follow_windpipe(body, float((np.arange(len(columns)) * columns).sum() / columns.sum()))
+    if path is None:
+        return torch.zeros(ct.shape, dtype=torch.bool, device="cpu")
+    return _about(path, ct)
+
+
+def _about(path: np.ndarray, ct: Volume) -> Tensor:
+    """(D, H, W) bool: the air about a path, (K, 3) world mm, and its wall."""
     from scipy import ndimage
 
     whole = torch.zeros(ct.shape, dtype=torch.bool, device="cpu")

@@ -28,6 +28,7 @@ def closed_lungs(
     close_mm: float,
     joined: Sequence[int] = (),
     apart: Tensor | None = None,
+    working_mm: float = WORKING_MM,
 ) -> Volume:
     """The lungs' labels, closed: what a lung surrounds and what notches it take the label of the nearest lung voxel.
 
@@ -35,11 +36,12 @@ def closed_lungs(
     another structure's label.
 
     Args:
-        labels:   `(M, D, H, W)` in 'label'.
-        lungs:    their label values, sides or lobes or both lungs in one.
-        close_mm: radius of the ball that rolls about each lung: hollows too narrow for it are filled.
-        joined:   label values of what is part of a lung where it touches one: nodules, consolidations, free air.
-        apart:    (D, H, W) bool, voxels that are no lung whatever their label, such as the windpipe's.
+        labels:     `(M, D, H, W)` in 'label'.
+        lungs:      their label values, sides or lobes or both lungs in one.
+        close_mm:   radius of the ball that rolls about each lung: hollows too narrow for it are filled.
+        joined:     label values of what is part of a lung where it touches one: nodules, consolidations, free air.
+        apart:      (D, H, W) bool, voxels that are no lung whatever their label, such as the windpipe's.
+        working_mm: voxel size at which it is done, where the labels are finer.
 
     Returns:
         `(1, D, H, W)` in 'label' on the same grid: a lung's value, or 0.
@@ -54,7 +56,7 @@ def closed_lungs(
         own = np.where(apart.cpu().numpy(), 0, own)
     if not own.any():
         return Volume(torch.from_numpy(own)[None], labels.affine, "label").to(labels.values.device)
-    steps = [max(1, round(WORKING_MM / side)) for side in labels.spacing_mm]
+    steps = [max(1, round(working_mm / side)) for side in labels.spacing_mm]
     box = _box(own > 0, [round((close_mm + SEED_MM) / side) + 1 for side in labels.spacing_mm])
     spacing_mm = [side * step for side, step in zip(labels.spacing_mm, steps, strict=True)]
     thin = tuple(slice(step // 2, None, step) for step in steps)
@@ -75,8 +77,9 @@ def _parts(
     """(D, H, W) each: the lungs' own values, else 0; whether there is a joined label; whether there is any other."""
     own = np.where(np.isin(values, list(lungs)), values, 0.0).max(axis=0).astype(np.float32)
     near = np.isin(values, [value for value in joined if value not in set(lungs)])
-    others = ((values > 0) & ~np.isin(values, list(lungs)) & ~near).any(axis=0)
-    return own, near.any(axis=0), others & ~near.any(axis=0)
+    others = np.any((values > 0) & ~np.isin(values, list(lungs)) & ~near, axis=0)
+    is_near = np.any(near, axis=0)
+    return own, np.asarray(is_near), np.asarray(others & ~is_near)
 
 
 def _box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:

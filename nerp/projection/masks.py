@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nerp.anatomy.lung_field import closed_lungs
+from nerp.anatomy import closed_lungs
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.labels import march_labels, project_labels
