@@ -24,7 +24,7 @@ HELD = 0.85
 WALL_PER_DIAPHRAGM = (0.08, 0.15, 0.15)
 """How far the lower ribs move outwards, forwards and upwards while the diaphragm goes down by 1: a chest is some 3 to
 5 mm wider and deeper after a breath that lowers the diaphragm by 3 cm."""
-SPINE_WIDTH_MM = 26.0
+SPINE_WIDTH_MM = 32.0
 BUMPS = 6
 BUMP_MM = 70.0
 
