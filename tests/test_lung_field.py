@@ -83,7 +83,8 @@ def test_a_notch_narrower_than_the_ball_is_filled_and_the_gap_between_lungs_is_n
     filled = closed_lungs(labels, (1,), close_mm=40.0).values[0] > 0
     lost = whole & (labels.values[0] == 0)
     assert float(filled[lost].float().mean()) > 0.6, "all but the cap of the convex side"
-    assert float((filled & ~whole & (labels.values[0] == 0)).sum()) < 60
+    added = filled & ~whole & (labels.values[0] == 0)
+    assert float(added.sum()) < 0.005 * float(whole.sum()), "the bridge's foot alone"
     open_still = closed_lungs(labels, (1,), close_mm=4.0).values[0] > 0
     assert float(open_still[lost].float().mean()) < 0.4
 
