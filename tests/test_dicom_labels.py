@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from nerp.errors import DataError, VolumeError
 from nerp.label_maps import check_label_map, check_references, read_label_map
 from nerp.label_maps.rtstruct import fill
-from nerp.synthesis.inputs import open_synthesiser
+from nerp.synthesis.scans import check_scan, open_scan, ready
 from nerp.synthesis.settings import InputSettings, MaskSettings, PairSettings
 from nerp.volume import Volume, read_volume
 
@@ -261,6 +261,12 @@ def test_contours_outside_the_ct_are_told_and_those_about_it_are_not(tmp_path, c
     assert "1 of 2 contours lie outside the CT" in caplog.text
 
 
+def checked(ct, labels, settings):
+    """Open a CT with its labels and tell what is doubtful."""
+    scan = open_scan(ct, labels, settings)
+    check_scan(scan, ready(scan, settings, None)[0], settings.inputs)
+
+
 @pytest.mark.parametrize(("frame", "n_findings"), [("1.2.3", 0), ("1.2.4", 1), ("", 0)])
 def test_labels_of_another_frame_of_reference_are_told(tmp_path, frame, n_findings):
     folder = tmp_path / "ct"
@@ -284,10 +290,10 @@ def test_labels_of_another_frame_of_reference_are_warned_of_and_refused_if_stric
     regions.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = "1.2.4"
     regions.save_as(labels)
     settings = PairSettings(mode="drr", mask=MaskSettings(labels=(1,)))
-    open_synthesiser(folder, labels, settings, None)
+    checked(folder, labels, settings)
     assert "rt.dcm: drawn in another frame of reference than the CT's" in caplog.text
     with pytest.raises(DataError, match="drawn in another frame of reference"):
-        open_synthesiser(folder, labels, replace(settings, inputs=InputSettings(strict=True)), None)
+        checked(folder, labels, replace(settings, inputs=InputSettings(strict=True)))
 
 
 OBLIQUE = [10, 20, 30, 12, 20, 33, 12, 22, 33]

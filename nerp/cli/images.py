@@ -110,6 +110,7 @@ def synthesize(
     grid: o.AntiScatter = None,
     objects: o.Objects = None,
     density_spread: o.DensitySpread = None,
+    insert: o.Insert = None,
     shape: o.Shape = None,
     seed: o.Seed = None,
     device: o.OnDevice = None,
@@ -128,7 +129,10 @@ def synthesize(
     options |= o.stated(backend=backend, allow_empty=allow_empty or None)
     options |= _view_and_mask(view, angle_deg, mask, rule, rule_number, label_names, force, shape)
     options |= _inputs(series, orientation, spacing, max_voxels, labels_on_ct_grid, strict)
-    options |= {**_tube(kvp, grid, objects), **o.stated(physics__density_spread=density_spread)}
+    options |= {
+        **_tube(kvp, grid, objects),
+        **o.stated(physics__density_spread=density_spread, insert__findings=insert),
+    }
     options |= o.stated(inputs__labels_pattern=labels_pattern, inputs__skip_bad=skip_bad or None)
     settings = load_image_config(SynthesisConfig, config, overrides, options)
     if dry_run:

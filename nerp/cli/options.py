@@ -111,6 +111,10 @@ Objects = Annotated[
         "fastener. Default: nothing."
     ),
 ]
+Insert = Annotated[
+    str | None,
+    typer.Option(help="Findings drawn into the lungs: random, or a list such as effusion,nodule. Default: none."),
+]
 DensitySpread = Annotated[
     float | None,
     typer.Option(min=0, max=0.5, help="Vary the density of each labelled structure by so much, in --mode physics."),

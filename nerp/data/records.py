@@ -17,11 +17,12 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.errors import DataError, GeometryError
 
-SCHEMA = 4
+SCHEMA = 5
 """1: a direction's length multiplied one `pixel_mm` of all views; keys `hiding_labels`, `mask_share`, ...
 2: unit directions, `pixel_mm` of each view; `view` is measured; the processor is named.
 3: several masks; how the CT's place was stated.
-4: how a physical radiograph was made; objects on and in the patient."""
+4: how a physical radiograph was made; objects on and in the patient.
+5: how the CT was varied; what is joined to the lungs."""
 
 _RENAMED_IN_2 = {
     "hiding_labels": "obscuring_labels",
@@ -41,6 +42,7 @@ OF_THE_FIRST = {
     "rule": "rule",
     "lung_labels": "lung_labels",
     "obscuring_labels": "obscuring_labels",
+    "joined_labels": "joined_labels",
     "sha256": "mask_sha256",
     "fraction": "mask_fraction",
     "any_fraction": "mask_any_fraction",
@@ -48,6 +50,7 @@ OF_THE_FIRST = {
     "rule_reason": "mask_rule_reason",
 }
 """Fields of a `MaskRecord`, and the keys under which a record tells them of its first mask."""
+LISTS = ("mask_labels", "lung_labels", "obscuring_labels", "joined_labels")
 NEW_IN_3 = (
     "mask_name",
     "mask_any_fraction",
@@ -58,7 +61,8 @@ NEW_IN_3 = (
     "label_names",
 )
 NEW_IN_4 = ("physics", "objects")
-OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4}
+NEW_IN_5 = ("joined_labels", "variation")
+OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4, *NEW_IN_5}
 """Keys that records of former schemas lack."""
 
 
@@ -78,6 +82,7 @@ class MaskRecord:
         any_fraction:     of the image whose rays meet any of the labels, 0 to 1; None of records before schema 3.
         outside_fraction: of the labelled tissue that the detector misses, 0 to 1; None where there is none.
         rule_reason:      why it has this rule: `stated`, `lungs by name`, ...
+        joined_labels:    label values that belong to a lung where they touch one, under the rule `visible`.
     """
 
     name: str
@@ -91,6 +96,7 @@ class MaskRecord:
     any_fraction: float | None
     outside_fraction: float | None
     rule_reason: str = "stated"
+    joined_labels: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -135,9 +141,12 @@ class PairRecord:
         labels_on_ct_grid:     whether the labels were laid on the CT's grid, whatever place their file gives.
         physics:               of a physical radiograph: beam, scatter, detector, film, and what chance decided.
         objects:               what lies on and in the patient: each one's shapes, and its mask's file, hash, fraction.
+        joined_labels:         label values that belong to a lung where they touch one, under the rule `visible`.
+        variation:             how the CT was deformed, and which findings were inserted; empty where it was not.
         schema:                of the keys; a record of a former schema is brought to this one when it is read.
 
-    What `mask_…`, `rule`, `lung_labels` and `obscuring_labels` say is of the first mask; `masks` has all of them.
+    What `mask_…`, `rule`, `lung_labels`, `obscuring_labels` and `joined_labels` say is of the first mask; `masks` has
+    all of them.
     """
 
     file_name: str
@@ -178,6 +187,8 @@ class PairRecord:
     labels_on_ct_grid: bool = False
     physics: dict[str, Any] = field(default_factory=dict)
     objects: list[dict[str, Any]] = field(default_factory=list)
+    joined_labels: list[int] = field(default_factory=list)
+    variation: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
@@ -230,7 +241,7 @@ class PairRecord:
             values = {}
         if values.get("schema", 1) == 1:
             values = _from_schema_1(values, where)
-        if values["schema"] in (2, 3):
+        if values["schema"] in (2, 3, 4):
             values = {**values, "schema": SCHEMA}
         if not isinstance(values["schema"], int) or values["schema"] > SCHEMA:
             raise DataError(
@@ -239,7 +250,7 @@ class PairRecord:
         missing = sorted(names - values.keys() - OPTIONAL)
         if missing:
             raise DataError(f"{where} lacks {', '.join(missing)}; give a record that nerp wrote")
-        kinds = {"mask_labels": list, "rule": dict, "physics": dict, "objects": list}
+        kinds = {"mask_labels": list, "rule": dict, "physics": dict, "objects": list, "variation": dict}
         damaged = [name for name, kind in kinds.items() if not isinstance(values.get(name, kind()), kind)]
         if damaged or not all(_is_object(one) for one in values.get("objects", ())):
             raise DataError(f"{where} is damaged: {' or '.join(damaged) or 'objects'} holds no such thing; restore it")
@@ -265,7 +276,7 @@ def mask_fields(masks: Sequence[MaskRecord]) -> dict[str, Any]:
     """What a record says of its masks: the fields of the first, and `more_masks`."""
     if not masks:
         nothing: dict[str, Any] = dict.fromkeys(OF_THE_FIRST.values())
-        lists: dict[str, Any] = {"mask_labels": [], "obscuring_labels": [], "lung_labels": [], "more_masks": []}
+        lists: dict[str, Any] = {name: [] for name in (*LISTS, "more_masks")}
         return {**nothing, **lists, "rule": {}, "mask_name": "", "mask_rule_reason": "stated"}
     first = {key: getattr(masks[0], own) for own, key in OF_THE_FIRST.items()}
     return {**first, "more_masks": [asdict(mask) for mask in masks[1:]]}

@@ -32,6 +32,7 @@ WITHIN_WORDS = frozenset(
     {
         *("vessel", "vessels", "arteries", "veins", "bronchi", "bronchioles", "airways", "fissure", "fissures"),
         *("nodule", "nodules", "lesion", "lesions", "tumor", "tumour", "consolidation", "opacity", "emphysema"),
+        *("pneumothorax", "bulla", "bullae"),
     }
 )
 """Words of what lies within lungs, and belongs to them where it is masked together with them."""
@@ -113,6 +114,11 @@ def is_within_lung(name: str) -> bool:
     return bool(WITHIN_WORDS & set(_joined(name).split("_"))) and not any(
         word in name.lower() for word in OBSCURING_WORDS
     )
+
+
+def within_lung_labels(names: Mapping[int, str]) -> list[int]:
+    """The labels whose names tell of what lungs hold; see `is_within_lung`."""
+    return [label for label, name in names.items() if label and is_within_lung(name) and not is_lung(name)]
 
 
 def lung_labels(names: Mapping[int, str]) -> list[int]:

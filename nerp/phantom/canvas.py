@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, cos, sin
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +15,43 @@ from nerp.phantom.shapes import FAR_MM, Box, Points, Tubes
 
 CHUNK = 2_000_000
 """Voxels of tube boxes evaluated at once."""
+
+
+class Ground(Protocol):
+    """What findings are painted on: a phantom being made, or a CT. Coordinates x, y, z in mm about the chest's middle.
+
+    Args:
+        hu: of every voxel, painted in place.
+    """
+
+    hu: Tensor
+
+    @property
+    def points(self) -> Points:
+        """Coordinates of every voxel."""
+
+    def box(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> Box:
+        """Slices that cover the box between two corners.
+
+        Args:
+            low_mm, high_mm: (3,) corners.
+        """
+
+    def at(self, box: Box) -> Points:
+        """Coordinates within a box, mm."""
+
+    def cover(self, distance: Tensor) -> Tensor:
+        """How much of each voxel lies inside a body, 0 to 1, from the distance of its centre, mm, in any shape."""
+
+    def paint(self, name: str | None, hu: float | Tensor, distance: Tensor, box: Box | None = None) -> None:
+        """Fill a body; voxels mostly inside take its label.
+
+        Args:
+            name:     of the label; None leaves the labels as they are.
+            hu:       a number, or one a voxel of the box.
+            distance: to the body, mm, negative inside, at the voxels of the box, (d, h, w).
+            box:      from `box`; None for the whole grid.
+        """
 
 
 class Canvas:

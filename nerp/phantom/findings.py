@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerp.devices import SINGLE, WHOLE, single
 from nerp.errors import UsageError
-from nerp.phantom.canvas import Canvas
+from nerp.phantom.canvas import Ground
 from nerp.phantom.labels import FINDINGS
 from nerp.phantom.patient import stream
 from nerp.phantom.shapes import ellipsoid
@@ -118,7 +118,7 @@ def draw_consolidation(seed: int, room: Room) -> Consolidation:
     )
 
 
-def paint_consolidation(canvas: Canvas, cloud: Consolidation, lung: Tensor, coarse: Tensor) -> None:
+def paint_consolidation(canvas: Ground, cloud: Consolidation, lung: Tensor, coarse: Tensor) -> None:
     """Cloudy lung with soft, ragged edges; bronchi painted later stay dark within it.
 
     Args:
@@ -133,7 +133,7 @@ def paint_consolidation(canvas: Canvas, cloud: Consolidation, lung: Tensor, coar
     canvas.paint("consolidation", canvas.hu, torch.maximum(edge, lung))
 
 
-def paint_nodules(canvas: Canvas, nodules: list[Nodule], fine: Tensor) -> None:
+def paint_nodules(canvas: Ground, nodules: list[Nodule], fine: Tensor) -> None:
     """Solid lumps with slightly bumpy surfaces.
 
     Args:

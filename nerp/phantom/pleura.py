@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from nerp.devices import SINGLE
-from nerp.phantom.canvas import Canvas
-from nerp.phantom.chest import Chest, Walls
+from nerp.phantom.canvas import Ground
+from nerp.phantom.chest import Walls
 from nerp.phantom.patient import stream
 from nerp.phantom.shapes import Points, smooth_intersection
+
+
+class Cage(Protocol):
+    """What fluid and free air need to know of a chest.
+
+    Args:
+        dome_mm: height of the diaphragm's dome above the chest's middle, mm.
+    """
+
+    dome_mm: float
+
+    def cupola(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Distance above the rounded lung tops, mm, negative below.
+
+        Args:
+            x, y, z: coordinates, mm.
+        """
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,7 @@ class Effusion:
     level_mm: float
     climb_mm: float
 
-    def distance(self, chest: Chest, points: Points, walls: Walls) -> Tensor:
+    def distance(self, chest: Cage, points: Points, walls: Walls) -> Tensor:
         """Distance to where fluid would be if all were pleural space, mm, negative inside.
 
         Args:
@@ -53,7 +71,7 @@ class Pneumothorax:
     side: float
     gap_mm: float
 
-    def distance(self, chest: Chest, points: Points, walls: Walls) -> Tensor:
+    def distance(self, chest: Cage, points: Points, walls: Walls) -> Tensor:
         """Distance to where free air would be if all were pleural space, mm, negative inside.
 
         Args:
@@ -79,7 +97,7 @@ class Case:
     effusion: Effusion | None = None
     pneumothorax: Pneumothorax | None = None
 
-    def aerated(self, chest: Chest, points: Points, walls: Walls, space: Tensor) -> Tensor:
+    def aerated(self, chest: Cage, points: Points, walls: Walls, space: Tensor) -> Tensor:
         """Distance to what fluid and free air leave of the pleural spaces, mm, negative inside.
 
         Args:
@@ -108,7 +126,7 @@ def draw_pleural(seed: int, names: tuple[str, ...]) -> Case:
     return Case(fluid, air)
 
 
-def paint_pleural(canvas: Canvas, chest: Chest, case: Case, walls: Walls, space: Tensor) -> None:
+def paint_pleural(canvas: Ground, chest: Cage, case: Case, walls: Walls, space: Tensor) -> None:
     """Fluid, free air, and the thin line of the pleura where air outlines the lung.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -13,7 +14,7 @@ from nerp.phantom.canvas import Canvas
 from nerp.phantom.labels import LABEL_OF
 from nerp.phantom.patient import stream
 
-_GRAIN_HU = {
+GRAIN_HU = {
     "lung_right": 22.0,
     "lung_left": 22.0,
     "fat": 9.0,
@@ -26,24 +27,27 @@ _GRAIN_HU = {
     "stomach": 14.0,
     "skin": 8.0,
 }
-_USUAL_GRAIN_HU = 10.0
+USUAL_GRAIN_HU = 10.0
 
 
-def lattice_noise(canvas: Canvas, pitch_mm: float, generator: torch.Generator) -> Tensor:
+def lattice_noise(
+    shape: Sequence[int], spacing_mm: Sequence[float], pitch_mm: float, generator: torch.Generator
+) -> Tensor:
     """Smooth noise (about unit variance) that lies still in the world whatever the spacing.
 
     Args:
-        canvas:    gives the grid.
+        shape:     of the grid.
+        spacing_mm: between its voxels, along each axis.
         pitch_mm:  distance of the random numbers between which it is interpolated.
         generator: its source.
 
     Returns:
         (D, H, W), unitless.
     """
-    size = [ceil(n * s / pitch_mm) + 3 for n, s in zip(canvas.shape, [canvas.affine[0, 0].item()] * 3, strict=True)]
+    size = [ceil(n * s / pitch_mm) + 3 for n, s in zip(shape, spacing_mm, strict=True)]
     noise = torch.randn(size, generator=generator, **SINGLE) * 1.8
-    for axis, count in enumerate(canvas.shape):
-        where = (torch.arange(count, **SINGLE) + 0.5) * canvas.affine[0, 0].float() / pitch_mm + 0.25
+    for axis, (count, side) in enumerate(zip(shape, spacing_mm, strict=True)):
+        where = (torch.arange(count, **SINGLE) + 0.5) * side / pitch_mm + 0.25
         low = where.long()
         fraction = (where - low).view([-1 if k == axis else 1 for k in range(3)])
         fraction = fraction * fraction * (3 - 2 * fraction)
@@ -71,8 +75,19 @@ class Noise:
             canvas: gives the grid.
             seed:   of the patient.
         """
-        fine = lattice_noise(canvas, 5.0, stream(seed, "fine"))
-        return Noise(fine, lattice_noise(canvas, 22.0, stream(seed, "coarse")))
+        return Noise.laid(canvas.shape, [canvas.affine[0, 0].item()] * 3, seed)
+
+    @staticmethod
+    def laid(shape: Sequence[int], spacing_mm: Sequence[float], seed: int) -> Noise:
+        """Noise on a grid whose voxels need not be cubes.
+
+        Args:
+            shape:      of the grid.
+            spacing_mm: between its voxels, along each axis.
+            seed:       of the patient.
+        """
+        fine = lattice_noise(shape, spacing_mm, 5.0, stream(seed, "fine"))
+        return Noise(fine, lattice_noise(shape, spacing_mm, 22.0, stream(seed, "coarse")))
 
 
 def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator) -> None:
@@ -83,9 +98,9 @@ def add_texture(canvas: Canvas, fine: Tensor, generator: torch.Generator) -> Non
         fine:      (D, H, W) unit noise of a few millimetres.
         generator: of the scanner's noise, which belongs to the grid.
     """
-    grain = torch.full((256,), _USUAL_GRAIN_HU, **SINGLE)
+    grain = torch.full((256,), USUAL_GRAIN_HU, **SINGLE)
     grain[0] = 0.0
-    for name, hu in _GRAIN_HU.items():
+    for name, hu in GRAIN_HU.items():
         grain[LABEL_OF[name]] = hu
     for name in ("trachea", "stomach_gas", "colon_gas", "pneumothorax"):
         grain[LABEL_OF[name]] = 2.0

@@ -5,7 +5,7 @@ from nerp.projection.dispatch import available_backends
 from nerp.projection.integrals import march, siddon
 from nerp.projection.labels import march_labels, project_labels
 from nerp.projection.marching import composite, emission_weights, transmittance
-from nerp.projection.masks import RULES, MaskRule, Structure, project_mask, project_masks
+from nerp.projection.masks import RULES, MaskRule, Structure, closing_mm, project_mask, project_masks
 from nerp.projection.obscuring import obscuring_tissue
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "MaskRule",
     "Structure",
     "available_backends",
+    "closing_mm",
     "composite",
     "display_image",
     "emission_weights",

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nerp.anatomy import closed_lungs
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.labels import march_labels, project_labels
@@ -20,10 +21,20 @@ from nerp.volume import Fields, Volume
 RULES: dict[str, dict[str, float]] = {
     "any": {},
     "thickness": {"thickness_mm": 10.0},
-    "visible": {"lung_mm": 20.0, "obscured_mm": 5.0, "obscured_per_lung": 0.4, "smooth_mm": 2.5, "part_mm": 10.0},
+    "visible": {
+        "lung_mm": 20.0,
+        "obscured_mm": 5.0,
+        "obscured_per_lung": 0.4,
+        "smooth_mm": 2.5,
+        "part_mm": 10.0,
+        "close_mm": 15.0,
+    },
     "rendered": {"fraction": 0.1},
 }
 """Every rule with its default numbers; `visible` is tuned to how people outline lung fields."""
+
+UNCLOSED = {"close_mm": 0.0}
+"""What records of `visible` mean that do not tell of closing."""
 
 TOUCHED_MM = 1e-3
 """Less path than this is no part of a structure, even where `part_mm` is 0."""
@@ -43,6 +54,8 @@ class MaskRule:
     * `visible`: the lung field that a reader sees: at least `lung_mm` of lung on the ray, and no
       more than `obscured_mm + obscured_per_lung * lung` of what obscures it (heart, mediastinum, organs
       below the diaphragm); the outline is smoothed by `smooth_mm` on the detector, as a hand draws it.
+      Lung is the whole field: each lung closed by `close_mm` over its disease, see `closed_lungs`; 0 takes the
+      labels as they are.
       Of a part of the lungs, such as a lobe: where the lungs are seen and at least `part_mm` of it is crossed.
     * `rendered`: the label gives at least `fraction` of the emission weights of `march`.
 
@@ -86,7 +99,8 @@ class MaskRule:
     @classmethod
     def from_dict(cls, record: Mapping[str, str | float]) -> MaskRule:
         """The rule that `to_dict` wrote."""
-        return cls(str(record["name"]), {name: float(number) for name, number in record.items() if name != "name"})
+        name, numbers = str(record["name"]), {key: float(number) for key, number in record.items() if key != "name"}
+        return cls(name, {**(UNCLOSED if name == "visible" else {}), **numbers})
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,7 @@ def project_masks(
     camera: Camera,
     *,
     obscuring: Volume | None = None,
+    closed: Volume | None = None,
     fields: Fields | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -127,6 +142,8 @@ def project_masks(
         camera:       B views of (H, W) pixels.
         obscuring:    of `visible`: what obscures the lungs, from `obscuring_tissue`, which is called with the lungs
                       of the first such structure where nothing is given; make it once for many views.
+        closed:       of `visible`: the lungs, closed, from `closed_lungs`, which is called with the lungs of all such
+                      structures where nothing is given and the rule has a `close_mm`; make it once for many views.
         fields:       of `rendered`: the fields that the image is marched through.
         backend:      `auto`, `reference`, `cpu` or `cuda`.
 
@@ -135,16 +152,20 @@ def project_masks(
         rule `any` gives.
 
     Raises:
-        UsageError:    `rendered` without fields.
-        GeometryError: `obscuring` lies on another grid than the labels.
+        UsageError:    `rendered` without fields, or several `visible` that close the lungs differently.
+        GeometryError: `obscuring` or `closed` lies on another grid than the labels.
     """
     visible = [structure for structure in structures if structure.rule.name == "visible"]
+    lungs = sorted({label for one in visible for label in (*one.labels, *one.all_lungs())})
+    if visible and closed is None and (close_mm := closing_mm(visible)):
+        closed = closed_lungs(label_volume, lungs, close_mm=close_mm)
     if visible and obscuring is None:
-        obscuring = obscuring_tissue(label_volume, visible[0].all_lungs())
+        obscuring = obscuring_tissue(label_volume, visible[0].all_lungs(), closed=closed)
     labels = sorted({label for one in structures for label in (*one.labels, *one.all_lungs())})
     source = label_volume
     if visible and obscuring is not None:
-        labels, source = [*labels, OBSCURING], _stacked(label_volume, obscuring)
+        labels, source = [*labels, OBSCURING], _stacked(label_volume, obscuring, closed)
+        labels += [] if closed is None else [_closed(label) for label in lungs]
     lengths = project_labels(source, camera, labels, backend=backend)
     lengths_mm = dict(zip(labels, lengths.unbind(1), strict=True))
     crossed = [_of(structure.labels, lengths_mm) > 0 for structure in structures]
@@ -191,6 +212,19 @@ def project_mask(
     return project_masks([structure], label_volume, camera, obscuring=obscuring, fields=fields, backend=backend)[0]
 
 
+def closing_mm(visible: Sequence[Structure]) -> float:
+    """By how much structures of the rule `visible` close the lungs, mm.
+
+    Raises:
+        UsageError: some by another number than others.
+    """
+    numbers = sorted({one.rule.numbers["close_mm"] for one in visible})
+    if len(numbers) > 1:
+        found = ", ".join(f"{number:g}" for number in numbers)
+        raise UsageError(f"masks of rule 'visible' have close_mm {found}; expected one number for all of them")
+    return numbers[0] if numbers else 0.0
+
+
 def _of(labels: Sequence[int], lengths_mm: Mapping[int, Tensor]) -> Tensor:
     """(B, 1, H, W) mm through the union of some labels."""
     return torch.stack([lengths_mm[label] for label in labels], dim=1).sum(dim=1, keepdim=True)
@@ -201,9 +235,13 @@ def _by_lengths(structure: Structure, lengths_mm: Mapping[int, Tensor], camera: 
     rule, own_mm = structure.rule, _of(structure.labels, lengths_mm)
     if rule.name != "visible":
         return any_mask(own_mm) if rule.name == "any" else thickness_mask(own_mm, **rule.numbers)
-    seen = visible_mask(_of(structure.all_lungs(), lengths_mm), _of([OBSCURING], lengths_mm), rule)
+    lungs, parts = (
+        [_closed(label) if _closed(label) in lengths_mm else label for label in labels]
+        for labels in (structure.all_lungs(), structure.labels)
+    )
+    seen = visible_mask(_of(lungs, lengths_mm), _of([OBSCURING], lengths_mm), rule)
     if structure.lungs and set(structure.lungs) != set(structure.labels):
-        seen = seen & (own_mm >= max(rule.numbers["part_mm"], TOUCHED_MM))
+        seen = seen & (_of(parts, lengths_mm) >= max(rule.numbers["part_mm"], TOUCHED_MM))
     return smooth_mask(seen, rule.numbers["smooth_mm"], pixel_mm=camera.pixel_mm)
 
 
@@ -295,10 +333,21 @@ def _union(per_label: Tensor) -> Tensor:
     return per_label.sum(dim=1, keepdim=True)
 
 
-def _stacked(label_volume: Volume, obscuring: Volume) -> Volume:
-    if obscuring.shape != label_volume.shape or not torch.allclose(obscuring.affine, label_volume.affine):
-        found = f"{obscuring.shape} for labels of {label_volume.shape}"
-        raise GeometryError(
-            f"obscuring tissue lies on another grid: {found}; make it with obscuring_tissue(label_volume)"
-        )
-    return Volume(torch.cat([label_volume.values, obscuring.values]), label_volume.affine, "label")
+def _closed(label: int) -> int:
+    """What stands for a lung's label where it is closed; below `OBSCURING`."""
+    return OBSCURING - label
+
+
+def _stacked(label_volume: Volume, obscuring: Volume, closed: Volume | None) -> Volume:
+    """The labels, and as one more map what obscures lung and the closed lungs."""
+    for name, one in (("obscuring tissue", obscuring), ("closed lungs", closed)):
+        if one is None:
+            continue
+        if one.shape != label_volume.shape or not torch.allclose(one.affine, label_volume.affine):
+            made = "obscuring_tissue" if one is obscuring else "closed_lungs"
+            found = f"{one.shape} for labels of {label_volume.shape}"
+            raise GeometryError(f"{name} lies on another grid: {found}; make it with {made}(label_volume)")
+    more = obscuring.values
+    if closed is not None:
+        more = torch.where(closed.values > 0, OBSCURING - closed.values, more)
+    return Volume(torch.cat([label_volume.values, more]), label_volume.affine, "label")

@@ -21,6 +21,7 @@ from nerp.settings import Settings, choice, flatten, number, section
 from nerp.synthesis.chance import ObjectSettings
 from nerp.synthesis.settings import LARGEST_SIDE, OF_PHYSICS, OF_SETS, TERMS, InputSettings, MaskSettings, PairSettings
 from nerp.training.config import load_config
+from nerp.variation import DeformationSettings, InsertSettings
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class ImageConfig(Settings):
         mask:    labels and rule.
         inputs:  how CTs and labels are read, and what is done about bad ones.
         objects: what lies on and in the patient, for modes `drr` and `physics`.
+        deformation: how body and breath differ from the CT's.
+        insert:  findings drawn into the lungs.
         beam, detector, film, physics: of mode `physics`.
     """
 
@@ -114,6 +117,8 @@ class ImageConfig(Settings):
     mask: MaskConfig = section(MaskConfig)
     inputs: InputSettings = section(InputSettings)
     objects: ObjectSettings = section(ObjectSettings)
+    deformation: DeformationSettings = section(DeformationSettings)
+    insert: InsertSettings = section(InsertSettings)
     beam: Beam = section(Beam)
     detector: Detector = section(Detector)
     film: Film = section(Film)
@@ -135,6 +140,8 @@ class ImageConfig(Settings):
             device=self.device,
             backend=self.backend,
             objects=self.objects,
+            deformation=self.deformation,
+            insert=self.insert,
             **physics,
             **shape,
             **more,

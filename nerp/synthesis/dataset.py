@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from nerp import __version__
@@ -16,13 +18,15 @@ from nerp.data.pairs import SETTINGS
 from nerp.data.records import PairRecord
 from nerp.errors import DataError, GeometryError, NerpError, UsageError, VolumeError
 from nerp.files import check_folder, write_text
-from nerp.synthesis.environment import chance_generator, pair_generator, pair_id
+from nerp.synthesis.environment import chance_generator, pair_generator, pair_id, variation_generator
 from nerp.synthesis.generator import TrainedGenerator, load_generator
-from nerp.synthesis.inputs import Skipped, open_synthesiser, small_masks, usable_cases, with_reading
+from nerp.synthesis.inputs import Skipped, small_masks, usable_cases, with_reading
 from nerp.synthesis.matching import Case
 from nerp.synthesis.renderers import NEEDS_RUN
+from nerp.synthesis.scans import UNVARIED, check_scan, open_scan, ready
 from nerp.synthesis.settings import PairSettings, restated
-from nerp.synthesis.synthesiser import Pair, named
+from nerp.synthesis.synthesiser import Pair, Synthesiser, named
+from nerp.variation import Variation, draw_variation
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
 NOTICE = "Research use; not for diagnosis."
@@ -172,9 +176,19 @@ class _Work:
 
     def _render(self, case: Case, views: list[int]) -> Iterator[tuple[PairRecord, Pair]]:
         settings = self.settings
-        synthesiser = open_synthesiser(case.ct.path, case.labels.path, settings, self.generator)
-        self._tell(synthesiser.plan.remarks())
-        base = settings.base_camera(synthesiser.ct)
+        scan = open_scan(case.ct.path, case.labels.path, settings)
+        for number, (variation, some) in enumerate(_groups(settings, case.ct.sha256, views)):
+            synthesiser, varied = ready(scan, settings, self.generator, variation)
+            if number == 0:
+                check_scan(scan, synthesiser, settings.inputs)
+            self._tell(synthesiser.remarks())
+            for record, pair in self._views_of(synthesiser, case, some):
+                yield replace(record, variation=varied), pair
+
+    def _views_of(
+        self, synthesiser: Synthesiser, case: Case, views: Iterable[int]
+    ) -> Iterator[tuple[PairRecord, Pair]]:
+        settings, base = self.settings, self.settings.base_camera(synthesiser.ct)
         for view in views:
             camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
             pair = synthesiser.pair(
@@ -192,6 +206,29 @@ class _Work:
             if line not in self._told:
                 _log.info(line)
                 self._told.add(line)
+
+
+def _groups(settings: PairSettings, ct_sha256: str, views: list[int]) -> Iterator[tuple[Variation, list[int]]]:
+    """The views that share a CT as it is varied, and how it is; all of them where it is not."""
+    if not settings.varies:
+        yield UNVARIED, views
+        return
+    for group, some in groupby(views, key=lambda view: view // settings.deformation.views_each):
+        yield drawn_variation(settings, settings.seed, ct_sha256, group), list(some)
+
+
+def drawn_variation(settings: PairSettings, seed: int, ct_sha256: str, group: int = 0) -> Variation:
+    """How a CT is varied for some of its views.
+
+    Args:
+        settings:  of the pairs.
+        seed:      of the set or view.
+        ct_sha256: of the CT.
+        group:     of the views, from 0.
+    """
+    if not settings.varies:
+        return UNVARIED
+    return draw_variation(settings.deformation, settings.insert, variation_generator(seed, ct_sha256, group))
 
 
 def file_names(name: str, record: PairRecord) -> tuple[str, ...]:

@@ -99,6 +99,17 @@ def chance_generator(seed: int, ct_sha256: str, view_index: int) -> torch.Genera
     return _generator(f"{seed}:{ct_sha256}:{view_index}:chance")
 
 
+def variation_generator(seed: int, ct_sha256: str, group: int) -> torch.Generator:
+    """Likewise of how a CT is varied for some of its views.
+
+    Args:
+        seed:      of the set.
+        ct_sha256: of the CT.
+        group:     of views that share it, from 0.
+    """
+    return _generator(f"{seed}:{ct_sha256}:{group}:variation")
+
+
 def _generator(text: str) -> torch.Generator:
     digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

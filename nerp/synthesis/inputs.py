@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,11 @@ from nerp.data.checking import Bad, settle
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
-from nerp.label_maps import LabelMap, check_label_map, check_labels_on_ct, check_references, read_label_map
-from nerp.physics.truncation import truncation
+from nerp.label_maps import LabelMap, check_label_map, read_label_map
 from nerp.projection import MaskRule, Structure
-from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import Case, hashed, match
-from nerp.synthesis.settings import InputSettings, PairSettings
+from nerp.synthesis.settings import InputSettings
 from nerp.synthesis.structures import MaskPlan
-from nerp.synthesis.synthesiser import Synthesiser
 from nerp.volume import Volume, check_volume, read_volume
 
 
@@ -84,45 +81,6 @@ def open_labels(path: str | Path, ct: Volume, inputs: InputSettings) -> LabelMap
     return read_label_map(path, ct, on_ct_grid=inputs.labels_on_ct_grid, max_voxels=inputs.max_voxels)
 
 
-def open_synthesiser(
-    ct: str | Path, labels: str | Path | None, settings: PairSettings, generator: TrainedGenerator | None
-) -> Synthesiser:
-    """A CT and its labels, ready to be rendered; what is doubtful about the two is warned of.
-
-    Args:
-        ct:        a file or the folder of a DICOM series.
-        labels:    of the CT; None for images without masks.
-        settings:  of the pairs.
-        generator: for the modes that need one.
-
-    Raises:
-        VolumeError, DataError, UsageError: see `read_volume`, `read_label_map`, `Synthesiser`; the labels do not fit
-            the CT and `strict` is set.
-    """
-    volume = open_ct(ct, settings.inputs)
-    if settings.mode == "physics" and (cut := truncation(volume, settings.base_camera(volume)).warning):
-        _log.warning("%s: %s", ct, cut)
-    if labels is None:
-        return Synthesiser(volume, settings=settings, generator=generator)
-    opened = open_labels(labels, volume, settings.inputs)
-    try:
-        made = Synthesiser(volume, opened.volume, settings=settings, generator=generator, label_names=opened.names)
-    except DataError as error:
-        raise DataError(f"{labels}: {error}") from error
-    findings = check_references(labels, ct)
-    findings += [
-        f"{_called(one.name)}{finding}"
-        for one in made.plan.structures
-        for finding in check_labels_on_ct(volume, opened.volume, one.labels, made.label_names, outside=opened.outside)
-    ]
-    _tell(labels, findings, settings.inputs)
-    return made
-
-
-def _called(name: str) -> str:
-    return f"mask {name}: " if name else ""
-
-
 def usable_cases(ct: str | Path, labels: str | Path, inputs: InputSettings) -> tuple[list[Case], list[Skipped]]:
     """The CTs and their labels that pass the cheap checks, and those that are skipped.
 
@@ -153,14 +111,6 @@ def usable_cases(ct: str | Path, labels: str | Path, inputs: InputSettings) -> t
     return hashed(good, series=inputs.series), [Skipped.of(one.path, one.reason) for one in bad]
 
 
-def _tell(path: str | Path, findings: Sequence[str], inputs: InputSettings) -> None:
-    """Warn of findings, or refuse the first where nothing doubtful is wanted."""
-    if findings and inputs.strict:
-        raise DataError(f"{path}: {'; '.join(findings)}; correct it, or leave out --strict")
-    for finding in findings:
-        _log.warning("%s: %s", path, finding)
-
-
 def plan_of(record: PairRecord) -> MaskPlan:
     """What the masks of a recorded pair show, as the record states it.
 
@@ -172,11 +122,14 @@ def plan_of(record: PairRecord) -> MaskPlan:
             Structure(tuple(one.labels), MaskRule.from_dict(one.rule), tuple(one.lung_labels), one.name)
             for one in record.masks
         )
-        obscuring = {label for one in record.masks for label in one.obscuring_labels}
+        obscuring, joined = (
+            tuple(sorted({label for one in record.masks for label in getattr(one, name)}))
+            for name in ("obscuring_labels", "joined_labels")
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"record {record.id} is damaged ({error}); restore the records") from error
     reasons = tuple(one.rule_reason for one in record.masks)
-    return MaskPlan(structures, reasons, tuple(sorted(obscuring)), tuple(() for _ in structures))
+    return MaskPlan(structures, reasons, obscuring, tuple(() for _ in structures), joined)
 
 
 def with_reading(record: PairRecord, inputs: InputSettings) -> PairRecord:

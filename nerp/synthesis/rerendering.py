@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
+from nerp.label_maps import LabelMap
 from nerp.physics.beam import Beam
 from nerp.physics.detector import Detector
 from nerp.physics.film import Film
@@ -21,6 +23,7 @@ from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import open_ct, open_labels
 from nerp.synthesis.matching import find_by_hash
 from nerp.synthesis.settings import InputSettings, PairSettings
+from nerp.variation import Variation, Varied, vary
 from nerp.volume import Volume
 
 SECTIONS: dict[str, type[Settings]] = {"beam": Beam, "detector": Detector, "film": Film, "physics": Physics}
@@ -49,13 +52,34 @@ def recorded_volumes(
     """
     source = find_by_hash(ct, record.ct_sha256, "CT")
     inputs = replace(inputs, series=source.series)
-    volume, label_volume, label_source = open_ct(source.path, inputs), None, None
+    volume, opened, label_source = open_ct(source.path, inputs), None, None
     if record.labels_sha256 is not None:
         if labels is None:
             raise UsageError(f"pair {record.id} has a mask; give its labels, a file or a folder to search")
         label_source = find_by_hash(labels, record.labels_sha256, "labels")
-        label_volume = open_labels(label_source.path, volume, inputs).volume
-    return volume, label_volume, source, label_source
+        opened = open_labels(label_source.path, volume, inputs)
+    varied = recorded_variation(volume, opened, record.variation)
+    return varied.ct, None if varied.labels is None else varied.labels.volume, source, label_source
+
+
+def recorded_variation(ct: Volume, labels: LabelMap | None, values: Mapping[str, Any]) -> Varied:
+    """A CT and its labels, varied as a record says.
+
+    Args:
+        ct:     `(1, D, H, W)` HU.
+        labels: on the same grid, or None.
+        values: of the record's `variation`.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    variation = Variation.from_dict(values)
+    try:
+        lungs = [int(value) for value in values.get("lungs", ())]
+        numbers = {str(one["kind"]): int(one["label"]) for one in values.get("findings", ())}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"a record's variation is damaged ({error}); restore the records") from error
+    return vary(ct, labels, variation, lungs=lungs, values=numbers)
 
 
 def recorded_settings(record: PairRecord, device: str) -> PairSettings:

@@ -16,15 +16,18 @@ from nerp.physics.beam import Beam
 from nerp.physics.detector import Detector
 from nerp.physics.film import Film
 from nerp.physics.settings import Physics
-from nerp.projection import MaskRule
+from nerp.projection import RULES, MaskRule
 from nerp.settings import Settings, choice, number, section
 from nerp.synthesis.chance import ObjectSettings
+from nerp.variation import DeformationSettings, InsertSettings
 from nerp.volume import MAX_LABEL, MAX_VOXELS, Volume
 
 LARGEST_SIDE = 4096
 """Pixels; the largest flat detectors have about as many."""
 OF_PHYSICS = ("beam", "detector", "film", "physics")
 """Settings of mode `physics`."""
+OF_THE_CT = ("deformation", "insert")
+"""Settings that vary the CT itself."""
 DEFAULTS: dict[str, Settings] = {"beam": Beam(), "detector": Detector(), "film": Film(), "physics": Physics()}
 BY_LABEL = "by label"
 """What a set's settings call the rule that is chosen for each mask: `visible` for lungs, else `any`."""
@@ -112,7 +115,8 @@ class MaskSettings(Settings):
         obscuring = self.obscuring if isinstance(self.obscuring, str) else self.obscuring_labels()
         chosen = {"labels": dict(self.structures) or list(self.labels), "obscuring": obscuring}
         if self.rule is None:
-            return {**chosen, "rule": {"name": BY_LABEL, **self.numbers}}
+            closing = {"close_mm": RULES["visible"]["close_mm"]}
+            return {**chosen, "rule": {"name": BY_LABEL, **closing, **self.numbers}}
         return {**chosen, "rule": self.rule.to_dict(), **({"force": True} if self.force else {})}
 
 
@@ -164,6 +168,8 @@ class PairSettings(Settings):
         mask:        labels and rule.
         inputs:      how CTs and labels are read.
         objects:     what lies on and in the patient; not with `vrr`.
+        deformation: how body and breath differ from the CT's.
+        insert:      findings drawn into the lungs.
         beam:        of mode `physics`, as the next three.
         detector:    panel, dose.
         film:        how the signal is developed.
@@ -185,6 +191,8 @@ class PairSettings(Settings):
     mask: MaskSettings = section(MaskSettings)
     inputs: InputSettings = section(InputSettings)
     objects: ObjectSettings = section(ObjectSettings)
+    deformation: DeformationSettings = section(DeformationSettings)
+    insert: InsertSettings = section(InsertSettings)
     beam: Beam = section(Beam)
     detector: Detector = section(Detector)
     film: Film = section(Film)
@@ -216,9 +224,15 @@ class PairSettings(Settings):
         device = choose_device(self.device).type
         stated = {"inputs": self.inputs.as_json()} if self.inputs.as_json() else {}
         stated |= {"objects": asdict(self.objects)} if self.objects.any else {}
+        stated |= {name: asdict(getattr(self, name)) for name in OF_THE_CT if self.varies}
         stated |= self.physics_json() if self.mode == "physics" else {}
         mask = self.mask.as_json()
         return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": mask, **stated}))
+
+    @property
+    def varies(self) -> bool:
+        """Whether the CT itself is varied."""
+        return self.deformation.any or self.insert.any
 
     def physics_json(self) -> dict[str, Any]:
         """What decides a physical radiograph beside its camera, as JSON values."""
@@ -250,8 +264,8 @@ def restated(settings: PairSettings) -> dict[str, Any]:
         "force": mask.force,
     }
     inputs = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings.inputs).items()}
-    parts = OF_PHYSICS if settings.mode == "physics" else ()
-    made = {name: asdict(getattr(settings, name)) for name in (*parts, *(("objects",) if settings.objects.any else ()))}
+    parts = [*(OF_PHYSICS if settings.mode == "physics" else ()), *(("objects",) if settings.objects.any else ())]
+    made = {name: asdict(getattr(settings, name)) for name in (*parts, *(OF_THE_CT if settings.varies else ()))}
     del inputs["series"]  # its UID, or what it is called, may tell of a patient
     return {
         **values,

@@ -25,12 +25,13 @@ from nerp.physics.acquisition import acquisition_of
 from nerp.physics.simulate import source_detector_mm
 from nerp.runs import find_run
 from nerp.synthesis.chance import recorded_chance
-from nerp.synthesis.dataset import file_stem, generator_for
+from nerp.synthesis.dataset import drawn_variation, file_stem, generator_for
 from nerp.synthesis.environment import chance_generator, here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
-from nerp.synthesis.inputs import open_synthesiser, plan_of, small_masks, with_reading
+from nerp.synthesis.inputs import plan_of, small_masks, with_reading
 from nerp.synthesis.renderers import NEEDS_RUN
 from nerp.synthesis.rerendering import check_weights, recorded_settings, recorded_volumes
+from nerp.synthesis.scans import check_scan, open_scan, ready
 from nerp.synthesis.settings import OF_SETS, PairSettings, restated
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 
@@ -71,20 +72,22 @@ def render(
     """
     _check_place(out)
     generator = generator_for(settings.mode, run)
-    synthesiser = open_synthesiser(ct, labels, settings, generator)
-    source, camera = SourceFile.of(ct, settings.inputs.series), settings.base_camera(synthesiser.ct)
+    scan, source = open_scan(ct, labels, settings), SourceFile.of(ct, settings.inputs.series)
+    synthesiser, varied = ready(scan, settings, generator, drawn_variation(settings, seed or 0, source.sha256))
+    check_scan(scan, synthesiser, settings.inputs)
+    camera = settings.base_camera(synthesiser.ct)
     if seed is not None:
         camera = settings.camera.sample(camera, 1, pair_generator(seed, source.sha256, 0))
     pair = synthesiser.pair(camera, synthesiser.draw(camera, chance_generator(seed or 0, source.sha256, 0)))
     files = single_files(pair.record)
     label_source = None if labels is None else SourceFile.of(labels)
     record = named(pair.record, files=files, ct=source, labels=label_source, seed=seed, view_index=0)
-    record = with_reading(record, settings.inputs)
+    record = replace(with_reading(record, settings.inputs), variation=varied)
     stated = {key: value for key, value in restated(settings).items() if key not in OF_SETS}
     write_single(out, pair, record, settings_yaml=as_yaml({**stated, "seed": seed}))
     if dicom:
         write_dicom(Path(out) / DICOM, pair, record, settings)
-    for line in synthesiser.plan.remarks():
+    for line in synthesiser.remarks():
         _log.info(line)
     for line in small_masks([record]):
         _log.warning(line)
@@ -177,7 +180,8 @@ def replay(
         place = here(synthesiser.device, synthesiser.renderer.backend)
     files, index = record.file_names, record.view_index
     made = named(pair.record, files=files, ct=source, labels=label_source, seed=record.seed, view_index=index)
-    made = replace(made, ct_reading=record.ct_reading, labels_on_ct_grid=record.labels_on_ct_grid)
+    told: dict[str, Any] = {name: getattr(record, name) for name in ("ct_reading", "labels_on_ct_grid", "variation")}
+    made = replace(made, **told)
     write_single(out, pair, replace(made, label_names=record.label_names))
     identical = made.hashes == record.hashes
     return {"identical": identical, "id": record.id, "differences": [] if identical else place.differences(record)}

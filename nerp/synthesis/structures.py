@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nerp.errors import DataError, UsageError
-from nerp.label_names import is_within_lung, lung_labels
+from nerp.label_names import is_within_lung, lung_labels, within_lung_labels
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.settings import MaskSettings
 from nerp.volume import Volume
@@ -32,12 +32,14 @@ class MaskPlan:
         reasons:    why each has its rule: `stated`, `lungs by name`, `no lungs by HU`, ...
         obscuring:  label values that obscure lung under rule `visible`.
         absent:     chosen label values that no voxel has, of each structure.
+        joined:     label values that belong to a lung where they touch one, under rule `visible`.
     """
 
     structures: tuple[Structure, ...]
     reasons: tuple[str, ...]
     obscuring: tuple[int, ...]
     absent: tuple[tuple[int, ...], ...]
+    joined: tuple[int, ...] = ()
 
     def remarks(self) -> list[str]:
         """One line a mask on its rule, for people."""
@@ -66,7 +68,7 @@ def plan_masks(settings: MaskSettings, ct: Volume, labels: Volume, names: Mappin
     names = {**names, **settings.label_names}
     chosen = settings.chosen(names)
     there = _values(labels)
-    lungs = _lungs(ct, labels, names)
+    lungs = lung_values(ct, labels, names)
     present = {name: tuple(label for label in values if label in there) for name, values in chosen.items()}
     stated = [_rule_of(settings, name, values or chosen[name], names, lungs) for name, values in present.items()]
     structures = tuple(
@@ -76,7 +78,8 @@ def plan_masks(settings: MaskSettings, ct: Volume, labels: Volume, names: Mappin
     absent = tuple(tuple(label for label in values if label not in there) for values in chosen.values())
     is_visible = any(one.rule.name == "visible" for one in structures)
     obscuring = tuple(settings.obscuring_labels(names)) if is_visible else ()
-    return MaskPlan(structures, tuple(reason for _, reason in stated), obscuring, absent)
+    joined = tuple(sorted(there & set(within_lung_labels(names)))) if is_visible else ()
+    return MaskPlan(structures, tuple(reason for _, reason in stated), obscuring, absent, joined)
 
 
 def _rule_of(
@@ -109,8 +112,14 @@ def _values(labels: Volume) -> set[int]:
     return {int(value) for value in labels.values.unique().tolist() if value}
 
 
-def _lungs(ct: Volume, labels: Volume, names: Mapping[int, str]) -> set[int]:
-    """Label values that are lung: by their names, and those without a name by their HU."""
+def lung_values(ct: Volume, labels: Volume, names: Mapping[int, str]) -> set[int]:
+    """Label values that are lung: by their names, and those without a name by their HU.
+
+    Args:
+        ct:     `(1, D, H, W)` HU.
+        labels: `(M, D, H, W)`, on the same grid.
+        names:  of the label values, as far as they are known.
+    """
     unnamed = {label for label in _values(labels) if not names.get(label)}
     return set(lung_labels(names)) | (_aerated(ct, labels) & unnamed if unnamed else set())
 

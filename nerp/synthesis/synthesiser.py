@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerp.anatomy import Landmarks, find_landmarks
+from nerp.anatomy import Landmarks, closed_lungs, find_landmarks, windpipe_voxels
 from nerp.camera import Camera, view_names
 from nerp.data.images import png_bytes
 from nerp.data.records import MaskRecord, PairRecord, mask_fields
 from nerp.data.source_files import SourceFile
-from nerp.devices import choose_device
+from nerp.devices import SINGLE, choose_device
 from nerp.errors import GeometryError
 from nerp.physics.objects import ObjectImages, PlacedObject, object_masks, project_object_materials
-from nerp.projection import obscuring_tissue, project_masks
+from nerp.projection import Structure, closing_mm, obscuring_tissue, project_masks
 from nerp.synthesis.chance import NOTHING, Chance
 from nerp.synthesis.coverage import label_points, outside_fraction
 from nerp.synthesis.environment import here, pair_id, repeatable
@@ -39,6 +40,8 @@ UNNAMED: dict[str, Any] = {
     "view_index": 0,
 }
 """What a record says of files before `named` fills it in."""
+WINDPIPE_MM3 = 3000.0
+"""Lungs' labels that hold so much of the windpipe are told of; a whole one has 25 to 60 ml."""
 NO_MASKS = MaskPlan((), (), (), ())
 
 
@@ -115,6 +118,8 @@ class Synthesiser:
         with repeatable():
             self.scene = Scene(ct, self.device, self.settings, generator, self.labels, self.label_names)
             self.renderer = RENDERERS[self.settings.mode](self.scene)
+            self.holds_windpipe = False
+            self._closed = self._closed_lungs()
             self._obscuring = self._obscuring_tissue()
 
     @cached_property
@@ -190,17 +195,39 @@ class Synthesiser:
                 check_present(plan, labels, self.label_names)
         return plan
 
-    def _obscuring_tissue(self) -> Volume | None:
-        visible = [one for one in self.plan.structures if one.rule.name == "visible"]
-        if self.labels is None or not visible:
+    @property
+    def _visible(self) -> list[Structure]:
+        return [one for one in self.plan.structures if one.rule.name == "visible"]
+
+    def _closed_lungs(self) -> Volume | None:
+        """The lungs as the rule `visible` takes them: closed over their disease, without the windpipe."""
+        close_mm = closing_mm(self._visible)
+        if self.labels is None or not close_mm:
             return None
-        return obscuring_tissue(self.labels, visible[0].all_lungs(), self.plan.obscuring)
+        lungs = sorted({label for one in self._visible for label in (*one.labels, *one.all_lungs())})
+        apart = None
+        if not any("trachea" in name.lower() for name in self.label_names.values()):
+            apart = windpipe_voxels(self.ct, self.scene.body)
+            there = torch.isin(self.labels.values.cpu()[:, apart], torch.tensor(lungs, **SINGLE)).any(dim=0)
+            self.holds_windpipe = float(there.sum()) * math.prod(self.ct.spacing_mm) >= WINDPIPE_MM3
+        return closed_lungs(self.labels, lungs, close_mm=close_mm, joined=self.plan.joined, apart=apart)
+
+    def remarks(self) -> list[str]:
+        """One line on each mask's rule, and on labels that are corrected, for people."""
+        more = ["the lungs' labels hold the windpipe: it is left out of the lung field"] if self.holds_windpipe else []
+        return [*self.plan.remarks(), *more]
+
+    def _obscuring_tissue(self) -> Volume | None:
+        if self.labels is None or not self._visible:
+            return None
+        lungs = self._visible[0].all_lungs()
+        return obscuring_tissue(self.labels, lungs, self.plan.obscuring, closed=self._closed)
 
     def _masks(self, camera: Camera) -> tuple[tuple[np.ndarray, ...], list[float]]:
         """Masks (H, W), 0 or 255, and the fraction of the image that each structure's rays cover."""
         if self.labels is None:
             return (), []
-        options: dict[str, Any] = {"obscuring": self._obscuring, "fields": self.renderer.fields}
+        options: dict[str, Any] = {"obscuring": self._obscuring, "closed": self._closed, "fields": self.renderer.fields}
         structures, backend = self.plan.structures, self.settings.backend
         masks, crossed = project_masks(structures, self.labels, camera, backend=backend, **options)
         return tuple(map(_bytes, masks.split(1, dim=1))), crossed[0].double().mean(dim=(1, 2)).tolist()
@@ -215,6 +242,7 @@ class Synthesiser:
                 lung_labels=list(one.lungs),
                 obscuring_labels=list(self.plan.obscuring) if one.rule.name == "visible" else [],
                 rule_reason=reason,
+                joined_labels=list(self.plan.joined) if one.rule.name == "visible" else [],
                 **fact,
             )
             for one, reason, fact in zip(self.plan.structures, self.plan.reasons, facts, strict=True)
@@ -237,8 +265,12 @@ class Synthesiser:
 
     def _named(self, masks: Sequence[MaskRecord]) -> list[int]:
         """The label values of some masks whose names are known."""
-        told = {label for mask in masks for label in (*mask.labels, *mask.lung_labels, *mask.obscuring_labels)}
+        told = {label for mask in masks for label in _told_labels(mask)}
         return sorted(told & self.label_names.keys())
+
+
+def _told_labels(mask: MaskRecord) -> list[int]:
+    return [*mask.labels, *mask.lung_labels, *mask.obscuring_labels, *mask.joined_labels]
 
 
 def named(

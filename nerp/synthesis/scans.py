@@ -1,0 +1,127 @@
+"""A CT and its labels, read, varied where that is wanted, and ready to be rendered; what is doubtful is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nerp.errors import DataError
+from nerp.label_maps import LabelMap, check_labels_on_ct, check_references
+from nerp.physics.truncation import truncation
+from nerp.synthesis.generator import TrainedGenerator
+from nerp.synthesis.inputs import open_ct, open_labels
+from nerp.synthesis.settings import InputSettings, PairSettings
+from nerp.synthesis.structures import lung_values
+from nerp.synthesis.synthesiser import Synthesiser
+from nerp.variation import Variation, Varied, finding_values, vary
+from nerp.volume import Volume
+
+UNVARIED = Variation()
+"""A CT as it is."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A CT and its labels, read.
+
+    Args:
+        source:       the CT's file or folder.
+        label_source: the labels', or None.
+        ct:           `(1, D, H, W)` HU.
+        labels:       on the same grid, or None.
+    """
+
+    source: str | Path
+    label_source: str | Path | None
+    ct: Volume
+    labels: LabelMap | None
+
+
+def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings) -> Scan:
+    """Read a CT and its labels; what the CT cuts is warned of in mode `physics`.
+
+    Args:
+        ct:       a file or the folder of a DICOM series.
+        labels:   of the CT; None for images without masks.
+        settings: of the pairs.
+
+    Raises:
+        VolumeError, DataError: see `read_volume`, `read_label_map`.
+    """
+    volume = open_ct(ct, settings.inputs)
+    if settings.mode == "physics" and (cut := truncation(volume, settings.base_camera(volume)).warning):
+        _log.warning("%s: %s", ct, cut)
+    return Scan(ct, labels, volume, None if labels is None else open_labels(labels, volume, settings.inputs))
+
+
+def ready(
+    scan: Scan, settings: PairSettings, generator: TrainedGenerator | None, variation: Variation = UNVARIED
+) -> tuple[Synthesiser, dict[str, Any]]:
+    """A CT and its labels, ready to be rendered, and what a record says of how they were varied.
+
+    Args:
+        scan:      both, read.
+        settings:  of the pairs.
+        generator: for the modes that need one.
+        variation: of the CT.
+
+    Raises:
+        DataError, UsageError, GeometryError: see `Synthesiser` and `vary`.
+    """
+    common: dict[str, Any] = {"settings": settings, "generator": generator}
+    try:
+        varied = _varied(scan, settings, variation)
+        if varied.labels is None:
+            return Synthesiser(varied.ct, **common), varied.record
+        labels, names = varied.labels.volume, varied.labels.names
+        return Synthesiser(varied.ct, labels, label_names=names, **common), varied.record
+    except DataError as error:
+        raise DataError(f"{scan.label_source or scan.source}: {error}") from error
+
+
+def _varied(scan: Scan, settings: PairSettings, variation: Variation) -> Varied:
+    if scan.labels is None or not variation.any:
+        return vary(scan.ct, scan.labels, variation, lungs=(), values={})
+    names, labels = {**scan.labels.names, **settings.mask.label_names}, scan.labels.volume
+    values = finding_values(names, [int(value) for value in labels.values.unique().tolist()])
+    return vary(scan.ct, scan.labels, variation, lungs=sorted(lung_values(scan.ct, labels, names)), values=values)
+
+
+def check_scan(scan: Scan, made: Synthesiser, inputs: InputSettings) -> None:
+    """Warn of what is doubtful about a CT and its labels.
+
+    Args:
+        scan:   both, as read.
+        made:   from them, which tells the masks.
+        inputs: whether to refuse instead.
+
+    Raises:
+        DataError: something is, and `strict` is set.
+    """
+    if scan.labels is None or scan.label_source is None or made.labels is None:
+        return
+    ct, labels, outside = made.ct, made.labels.to("cpu"), scan.labels.outside
+    findings = check_references(scan.label_source, scan.source)
+    findings += [
+        f"{_called(one.name)}{finding}"
+        for one in made.plan.structures
+        for finding in check_labels_on_ct(ct, labels, one.labels, made.label_names, outside=outside)
+    ]
+    _tell(scan.label_source, findings, inputs)
+
+
+def _called(name: str) -> str:
+    return f"mask {name}: " if name else ""
+
+
+def _tell(path: str | Path, findings: Sequence[str], inputs: InputSettings) -> None:
+    """Warn of findings, or refuse the first where nothing doubtful is wanted."""
+    if findings and inputs.strict:
+        raise DataError(f"{path}: {'; '.join(findings)}; correct it, or leave out --strict")
+    for finding in findings:
+        _log.warning("%s: %s", path, finding)
