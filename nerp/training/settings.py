@@ -19,8 +19,11 @@ class LossSettings(Settings):
 
     Args:
         form:        of the adversarial loss.
-        adversarial: of the generator's adversarial term.
-        l1:          the paper's lambda: VRR to the DRR of the same camera, display images.
+        adversarial: of the generator's adversarial terms together.
+        whole:       part of that of whole images; 0: none are judged.
+        patches:     part of that of patches, where `discriminator.patches` are judged.
+        l1:          the paper's lambda: VRR to its target, display images.
+        l1_target:   `drr` of the same camera; or `physics`, its radiograph as developed film, scatter left out.
         tv:          total variation of the opacity.
         matter_l1:   matter to the windowed CT, voxel by voxel.
         r1:          gradient penalty on real images.
@@ -31,7 +34,10 @@ class LossSettings(Settings):
 
     form: str = choice("softplus", "log", "hinge")
     adversarial: float = number(1.0, 0.0)
+    whole: float = number(1.0, 0.0)
+    patches: float = number(1.0, 0.0)
     l1: float = number(1.0, 0.0)
+    l1_target: str = choice("drr", "physics")
     tv: float = number(0.0, 0.0)
     matter_l1: float = number(0.0, 0.0)
     r1: float = number(0.0, 0.0)

@@ -19,8 +19,9 @@ from nerp.networks.viewer import Viewer
 from nerp.randomness import stream
 from nerp.runs import RunFolder
 from nerp.settings import flatten
+from nerp.training.adversarial.parts import Networks, Recipe, Sources
 from nerp.training.adversarial.sources import open_sources, prepare
-from nerp.training.adversarial.trainer import AdversarialTrainer, Networks, Recipe, Sources
+from nerp.training.adversarial.trainer import AdversarialTrainer
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_generator
 from nerp.training.config import Config
@@ -109,29 +110,30 @@ def _trainer(config: Config, sources: Sources, fabric: Fabric) -> AdversarialTra
     networks = build_networks(
         config.mapper, config.viewer, config.discriminator, seed=config.seed, backend=config.backend
     )
-    moved = config.discriminator
-    recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=moved.zoom, shift=moved.shift)
+    recipe = Recipe(config.loss, config.optimizer, config.trainer, config.discriminator)
     return AdversarialTrainer(networks, sources, recipe=recipe, seed=config.seed, fabric=fabric)
 
 
 def build_networks(
     mapper: MapperSettings, viewer: ViewerSettings, discriminator: DiscriminatorSettings, *, seed: int, backend: str
 ) -> Networks:
-    """Mapper, viewer and discriminator with their first weights.
+    """Mapper, viewer and discriminators with their first weights.
 
     Args:
         mapper:        of the `Mapper`.
         viewer:        of the `Viewer`.
-        discriminator: of the `Discriminator`.
+        discriminator: of the `Discriminator`, and of another for patches where these are judged.
         seed:          of the weights; the global generator stays as it is.
         backend:       of the projection.
     """
+    given = discriminator.encoder, discriminator.depth, discriminator.channels
+    n_judges = 1 + (discriminator.patches > 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, 0, "weights").initial_seed())
         return Networks(
             Mapper(mapper.arch, mapper.channels, mapper.opacity_max_per_mm, mapper.residual),
             Viewer(viewer.n_samples, viewer.opacity, backend),
-            Discriminator(discriminator.encoder, discriminator.depth, discriminator.channels),
+            *(Discriminator(*given) for _ in range(n_judges)),
         )
 
 

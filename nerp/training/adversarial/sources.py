@@ -13,7 +13,7 @@ from nerp.data.radiographs import RadiographDataset, check_radiograph
 from nerp.data.settings import DataSettings
 from nerp.phantom import write_phantoms
 from nerp.phantom.settings import PhantomSettings
-from nerp.training.adversarial.trainer import Sources
+from nerp.training.adversarial.parts import Sources
 from nerp.training.adversarial.training_volumes import TrainingVolumes
 from nerp.training.loop import Progress
 from nerp.training.phantom_radiographs import is_phantom, make_radiographs
