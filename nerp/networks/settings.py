@@ -17,6 +17,7 @@ class MapperSettings(Settings):
         channels:           width of the `unet`'s first level; the V-Net's is fixed.
         opacity_max_per_mm: bound of the opacity, 1/mm: 1 % in 360/512 mm; with `per_sample` a bare alpha.
         residual:           ours, not the paper's: the network learns a change of the windowed CT.
+        checkpointing:      the V-Net's blocks are computed again for the gradient: less memory, more work.
     """
 
     SECTION: ClassVar[str] = "mapper"
@@ -25,6 +26,7 @@ class MapperSettings(Settings):
     channels: int = number(8, 2, 256)
     opacity_max_per_mm: float = number(0.0143, 1e-6, 1.0)
     residual: bool = True
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True)

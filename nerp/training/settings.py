@@ -84,6 +84,10 @@ class TrainerSettings(Settings):
         sample_every:     steps between pictures in samples/.
         sample_columns:   CTs in such a picture.
         checkpoint_every: steps between checkpoints; the last two are kept.
+        select_every:     steps between comparisons of the averaged mapper with the best so far, which synthesis then
+                          uses; 0 for none.
+        select_views:     rendered images that are compared with the radiographs.
+        select_agreement: least agreement, -1 to 1, of the lungs' edges with the DRRs' for a mapper to be chosen.
     """
 
     SECTION: ClassVar[str] = "trainer"
@@ -96,6 +100,9 @@ class TrainerSettings(Settings):
     sample_every: int = number(1000, 1)
     sample_columns: int = number(4, 1, 16)
     checkpoint_every: int = number(1000, 1)
+    select_every: int = number(0, 0)
+    select_views: int = number(64, 2, 10_000)
+    select_agreement: float = number(0.7, -1.0, 1.0)
 
 
 @dataclass(frozen=True)

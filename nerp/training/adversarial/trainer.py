@@ -17,6 +17,7 @@ from nerp.training.adversarial.drawing import Draws
 from nerp.training.adversarial.judging import Judge
 from nerp.training.adversarial.parts import Networks, Recipe, Sources
 from nerp.training.adversarial.rendering import Rendering, Views
+from nerp.training.adversarial.selection import Selection
 from nerp.training.adversarial.showing import Showing, draw_showings
 from nerp.training.checkpoint import State, pack_module, unpack_module
 from nerp.training.optimisation import OptimisationStep, Terms, rate_factor
@@ -50,6 +51,9 @@ class AdversarialTrainer:
         self._patched = None if patched is None else Judge(patched, **learning, of="patch")
         self._rendering = Rendering(networks.viewer, sources, recipe=recipe, draws=self._draws, device=fabric.device)
         self.averaged = copy.deepcopy(networks.mapper).requires_grad_(False).eval()
+        given: dict[str, Any] = {"sources": sources, "settings": recipe.trainer, "seed": seed}
+        selects = recipe.trainer.select_every > 0
+        self.selection = Selection(self.averaged, self._rendering, **given) if selects else None
 
     def step(self, step: int, /) -> dict[str, float]:
         """Do step `step`, counted from 1; returns every loss term, gradient norm, rate and mean logit.
@@ -65,6 +69,8 @@ class AdversarialTrainer:
         metrics = self._teach_judges(step, real, fake.detach(), showings)
         metrics |= self._teach_mapper(step, views, fake, showings[1])
         self._average(step)
+        if self.selection is not None and self._draws.rank == 0 and step % self.recipe.trainer.select_every == 0:
+            metrics |= self.selection.judge(step, self.averaged)
         return metrics
 
     def state(self) -> State:
@@ -75,6 +81,7 @@ class AdversarialTrainer:
             **self._mapper.state(),
             **self._whole.state(),
             **({} if self._patched is None else self._patched.state()),
+            **({} if self.selection is None else self.selection.state()),
         }
 
     def restore(self, tensors: State, /) -> None:
@@ -85,6 +92,8 @@ class AdversarialTrainer:
         self._whole.restore(tensors)
         if self._patched is not None:
             self._patched.restore(tensors)
+        if self.selection is not None:
+            self.selection.restore(tensors)
 
     @torch.no_grad()
     def picture(self) -> dict[str, Tensor]:
