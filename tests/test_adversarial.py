@@ -54,6 +54,7 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
         (["camera.view=ap", "camera.source_detector_mm=[900,1100]", "loss.adversarial=0"], {"l1"}),
         (["data.spacing_mm=16", "backend=reference"], {"l1"}),
         (["discriminator.encoder=resnet34"], {"adversarial"}),
+        (["mapper.arch=vnet", "mapper.checkpointing=true"], {"l1"}),
     ],
 )
 def test_options_take_part_in_a_step(tmp_path, training_data, overrides, terms):

@@ -8,7 +8,7 @@ import torch
 from test_adversarial import make_trainer
 from test_judged import ON
 from test_runs import assert_same_run
-from tiny_run import metrics, networks_of, state, tiny
+from tiny_run import metrics, state, tiny
 
 from nerp.camera import chest_camera
 from nerp.display import display_image
@@ -47,7 +47,7 @@ def test_agreement_knows_nothing_of_brightness_and_sees_lungs_that_shrink_or_fil
     assert edge_agreement(0.5 * drr + 0.2, drr, region) == pytest.approx(1.0, abs=1e-4)
     assert edge_agreement(drr**1.5, drr, region) > 0.9
     fog = torch.lerp(drr, torch.full_like(drr, 0.8), 0.9 * region.float())
-    assert edge_agreement(fog, drr, region) < 0.5
+    assert edge_agreement(fog, drr, region) < 0.6
     shrunk = torch.nn.functional.interpolate(drr, scale_factor=0.8, mode="bilinear", antialias=True)
     shrunk = torch.nn.functional.pad(shrunk, (10, 10, 10, 10), mode="replicate")[..., :96, :96]
     assert edge_agreement(shrunk, drr, region) < 0.6
@@ -91,7 +91,6 @@ def test_nothing_is_kept_where_lungs_do_not_agree(tmp_path, training_data, monke
 
 @needs_weights
 def test_run_with_every_part_resumes_bit_for_bit(tmp_path, training_data, monkeypatch):
-    made = training_data[0].partition("=")[2]
     more = [*training_data, *ON, *SELECTING, "data.phantoms=1", "data.extend_mm=40", "loss.r1=1", "loss.r1_every=2"]
     whole = train(tiny(tmp_path / "whole", *more, "trainer.steps=4"))
     original = AdversarialTrainer.step
@@ -110,7 +109,6 @@ def test_run_with_every_part_resumes_bit_for_bit(tmp_path, training_data, monkey
     assert_same_run(tmp_path / "again", whole)
     files = [RunFolder(tmp_path / name).selected.read_bytes() for name in ("again", "whole")]
     assert files[0] == files[1]
-    assert made  # the folder of CTs, to which a phantom was added
 
 
 @needs_weights
@@ -119,4 +117,3 @@ def test_a_comparison_is_of_the_same_views_every_time(tmp_path, training_data):
     found = [trainer.selection.judge(step, trainer.averaged) for step in (1, 2)]
     assert found[0] == found[1] | {"selected_step": 1.0}
     assert -1 <= found[0]["select_agreement"] <= 1
-    networks_of(tiny(tmp_path))

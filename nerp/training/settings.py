@@ -102,7 +102,7 @@ class TrainerSettings(Settings):
     checkpoint_every: int = number(1000, 1)
     select_every: int = number(0, 0)
     select_views: int = number(64, 2, 10_000)
-    select_agreement: float = number(0.7, -1.0, 1.0)
+    select_agreement: float = number(0.8, -1.0, 1.0)
 
 
 @dataclass(frozen=True)
