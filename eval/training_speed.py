@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=3, help="that are measured, after one that is not")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     precision = [] if given.device == "cuda" else ["precision=32-true"]
     overrides = [f"device={given.device}", *precision, *(FULL if given.full else SMALL), *given.overrides]
     result = stations.measure(given.config, overrides, steps=given.steps)

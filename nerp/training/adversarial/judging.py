@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from nerp.networks.discriminator import Discriminator
@@ -59,8 +60,9 @@ class Judge:
             terms[f"{before}r1"] = (self.loss.r1 * self.loss.r1_every, penalty)
         rate = self.optimizer.discriminator_lr * rate_factor(step, self.optimizer)
         metrics = self._step.update(step, terms, rate=rate)
-        logits = {f"{before}logit_real": of_real[1], f"{before}logit_fake": of_fake[1]}
-        return metrics | {name: whole.detach().mean().item() for name, whole in logits.items()}
+        means = self.fabric.all_reduce(torch.stack([whole.detach().mean() for _, whole in (of_real, of_fake)]))
+        assert isinstance(means, Tensor)  # as what went in
+        return metrics | dict(zip((f"{before}logit_real", f"{before}logit_fake"), means.tolist(), strict=True))
 
     def verdict(self, fake: Tensor) -> Tensor:
         """The generator's adversarial loss on (B, 1, H, W) images as shown, 0 to 1: one number, differentiable in them.
