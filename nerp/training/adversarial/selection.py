@@ -189,4 +189,4 @@ def edge_agreement(images: Tensor, others: Tensor, region: Tensor) -> float:
 
 def _gradients(images: Tensor) -> Tensor:
     """(B, 2, H, W) central differences along rows and columns."""
-    return torch.cat(torch.gradient(images, dim=(2, 3)), dim=1)  # type: ignore[arg-type]
+    return torch.cat(torch.gradient(images, dim=(2, 3)), dim=1)
