@@ -25,10 +25,21 @@ def choose(n: int, among: int, generator: torch.Generator) -> list[int]:
     """Indices, without repetition while there are enough.
 
     Args:
-        n:         how many.
+        n:         how many, N.
         among:     all are below it.
         generator: source of the draws.
     """
     kind: dict[str, Any] = {"generator": generator, "dtype": torch.int64, "device": "cpu"}
     rounds = [torch.randperm(among, **kind) for _ in range(-(-n // among))]
     return torch.cat(rounds)[:n].tolist()
+
+
+def between(low: float, high: float, n: int, generator: torch.Generator) -> torch.Tensor:
+    """Numbers from low to high, evenly spread: a float32 tensor of shape (N,) on the CPU.
+
+    Args:
+        low, high: ends.
+        n:         how many.
+        generator: source of the draws, on the CPU.
+    """
+    return low + (high - low) * torch.rand(n, generator=generator, dtype=torch.float32, device="cpu")

@@ -44,6 +44,16 @@ class RunFolder:
         return self.path / "segmenter.safetensors"
 
     @property
+    def classifier(self) -> Path:
+        """A classifier's weights."""
+        return self.path / "classifier.safetensors"
+
+    @property
+    def probabilities(self) -> Path:
+        """What a classifier says of each tested image."""
+        return self.path / "predictions.csv"
+
+    @property
     def metrics(self) -> Path:
         """One line of JSON for each logged step."""
         return self.path / "metrics.jsonl"

@@ -44,7 +44,8 @@ def test_pairs_that_fit_score_high(pictures):
     low, high = found["alignment"]["ci95"]
     assert low <= found["alignment"]["value"] <= high
     assert abs(found["dx"]["value"]) < 0.5 and abs(found["dy"]["value"]) < 0.5
-    assert found["mirrored"]["value"] == 0 and found["warnings"] == [] and found["skipped"] == []
+    assert found["mirrored"]["value"] == 0 and len(found["warnings"]) == 1 and found["skipped"] == []
+    assert found["warnings"][0].startswith("nothing tells the patients of the 6 images: each is taken for one")
     assert set(found["per_image"]) == {f"{index:03d}" for index in range(6)}
     assert found["separation"] is None
     assert found["uncovered"] == {"value": None, "reason": "no CT and labels are given (--ct, --labels)"}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from documents import ROOT, epilogs, markdown_files, steps_of
 from ellipses import write_pairs
+from finding_images import write_findings
 from small_chests import chest, write_chests, write_run, write_series
 
 from nerp.cli import main
@@ -40,6 +41,10 @@ CHEAPER = {
     "nerp synthesize": ["views=2", "shape=[32,32]"],
     "nerp evaluate segmentation": TINY_SEGMENTER,
     "nerp evaluate arms": [*TINY_SEGMENTER[1:], "segmenter.steps=2", "seeds=1"],
+    "nerp evaluate classification": [
+        *("classifier.network=small", "classifier.side=32", "classifier.steps=2", "classifier.batch_size=4"),
+        *("seeds=1", "device=cpu", "n_resamples=10"),
+    ],
     "nerp evaluate fidelity": ["n_resamples=2"],
     "python train/segmenter.py": TINY_SEGMENTER,
     "python eval/training_speed.py": [
@@ -99,6 +104,7 @@ def small_data(tmp_path_factory) -> Path:
     write_segmentations(folder, ct, labels)
     for name in ("shenzhen", "cxr-shenzhen", "montgomery"):
         write_pairs(folder / name, 4)
+    write_findings(folder / "cxr-nih", 30)
     for number, name in enumerate(("radiographs", "fake", "real")):
         shutil.copytree(write_pairs(folder / f"of_{name}", 4, shape=(64, 80), seed=number) / "images", folder / name)
     (folder / "given.yaml").write_text(

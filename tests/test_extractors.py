@@ -238,6 +238,7 @@ def test_squeezenet_knows_a_natural_image(tmp_path, monkeypatch):
     features, logits = extract(load_extractor("squeezenet"), [portrait])
     assert features.shape == (1, 512) and logits.shape == (1, 1000)
     assert int(logits.argmax()) in (457, 652, 834)  # bow tie, military uniform, suit
+    assert 0.1 < features.square().mean().sqrt() < 1  # the size that KID's kernel was made for
     kept = next((tmp_path / "nerp").glob("squeezenet-1.1-*.safetensors"))
     kept.write_bytes(kept.read_bytes()[:1000])
     assert torch.equal(extract(load_extractor("squeezenet"), [portrait])[0], features)

@@ -85,6 +85,17 @@ def test_warnings_say_what_few_images_cost():
     assert enough["warnings"] == []
 
 
+def test_features_too_large_for_the_kernel_of_kid_are_told_and_their_scale_decides_no_other_order():
+    fake, real = Sample(gaussians(60, seed=1)), Sample(gaussians(80, mean=0.3))
+    plain = compare(fake, real, n_resamples=0)
+    large = compare(Sample(8 * fake.features), Sample(8 * real.features), n_resamples=0)
+    told = [text for text in large["warnings"] if "root mean square is 8" in text]
+    assert len(told) == 1 and not any("root mean square" in text for text in plain["warnings"])
+    assert large["fid"]["value"] == pytest.approx(64 * plain["fid"]["value"], rel=1e-6)
+    assert all(large[name]["value"] == plain[name]["value"] for name in ("precision", "recall", "density", "coverage"))
+    assert large["kid"]["value"] > 64 * plain["kid"]["value"]
+
+
 def test_the_same_images_are_told_and_no_interval_reaches_below_zero():
     features = gaussians(24, width=6)
     result = compared(features, features.clone(), n_resamples=20)

@@ -25,6 +25,7 @@ from nerp.evaluation.patch_discriminator import (
 )
 from nerp.evaluation.patches import cosine_waves, patch_corner, patch_features, places
 from nerp.evaluation.set_settings import IntegrityConfig
+from nerp.files import sha256
 
 
 def textures(count, *, seed, **kind):
@@ -206,7 +207,8 @@ def test_the_command_writes_pictures_and_json(tmp_path, nerp):
     assert set(result["auroc"]) == {"value", "ci95", "n"} and result["auroc"]["n"] == 24
     assert any("12 of 14 images" in text for text in result["warnings"])
     assert any("generated images are of 12 patients or CTs" in text for text in result["warnings"])
-    assert result["pictures"] == ["places.png", "waves.png", "patches.png"]
+    assert list(result["pictures"]) == ["places.png", "waves.png", "patches.png"]
+    assert all(sha256(tmp_path / "told" / name) == digest for name, digest in result["pictures"].items())
     shapes = [opened(tmp_path / "told" / name).shape for name in result["pictures"]]
     assert shapes == [(96, 3 * 96 + 8, 3), (256, 256, 3), (4 * 64 + 2 * 4 + 12, 8 * 64 + 7 * 4, 3)]
     assert len(result["telling"]["generated"]) == 12

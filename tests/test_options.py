@@ -12,13 +12,13 @@ from nerp.config.reading import leaf_types
 from nerp.evaluation.pair_settings import AlignmentConfig, QualityConfig
 from nerp.evaluation.set_settings import IntegrityConfig, MemorisationConfig
 from nerp.evaluation.settings import FidelityConfig
-from nerp.experiments.settings import ArmsConfig, SegmentationConfig
+from nerp.experiments.settings import ArmsConfig, ClassificationConfig, SegmentationConfig
 from nerp.report import ReportConfig
 from nerp.synthesis.config import RenderConfig, SynthesisConfig
 from nerp.training.config import Config
 
 CONFIGS = (Config, RenderConfig, SynthesisConfig, FidelityConfig, SegmentationConfig, AlignmentConfig, QualityConfig)
-CONFIGS += (IntegrityConfig, MemorisationConfig, ReportConfig, ArmsConfig)
+CONFIGS += (IntegrityConfig, MemorisationConfig, ReportConfig, ArmsConfig, ClassificationConfig)
 
 
 @cache

@@ -13,6 +13,7 @@ from pair_records import pair_record
 from nerp.data.chosen_pairs import write_chosen
 from nerp.data.folders import find_pairs
 from nerp.data.masked_images import find_masked_images, shrunk
+from nerp.data.pair_facts import facts_of
 from nerp.data.pairs import read_dataset, read_pair, read_records
 from nerp.errors import ConfigError, DataError, UsageError
 from nerp.evaluation.faults import faults_of
@@ -21,6 +22,7 @@ from nerp.evaluation.pair_settings import Limits, QualityConfig
 from nerp.evaluation.plausibility import image_measures, mask_measures
 from nerp.evaluation.probing import shifted
 from nerp.evaluation.quality import evaluate_quality
+from nerp.files import sha256
 
 N_GOOD = 8
 
@@ -45,6 +47,13 @@ def one_side(mask):
     return kept
 
 
+def widened(mask):
+    """A single lung, 46 % of the image wide."""
+    kept = np.zeros_like(mask)
+    kept[20:80, : round(0.46 * mask.shape[1])] = True
+    return np.roll(kept, 5, axis=1)
+
+
 def pushed(part):
     return np.roll(part, SHAPE[1] // 4, axis=1)
 
@@ -59,6 +68,7 @@ PLANTED = {
     "speck": (lambda image: image, lambda mask: np.pad(mask[40:50, 25:32], ((40, 46), (25, 80))), "implausible area"),
     "pieces": (lambda image: image, sprinkled, "mask in pieces"),
     "one_lung": (lambda image: image, one_side, "one lung"),
+    "wide_lung": (lambda image: image, widened, "one lung"),
     "cut": (pushed, pushed, "cut by the border"),
     "off": (lambda image: image, lambda mask: shifted(mask, 5, 3), "misaligned mask"),
     "mirrored": (lambda image: image, lambda mask: mask[:, ::-1], "mirrored mask"),
@@ -162,15 +172,44 @@ def test_a_kept_set_has_the_records_of_its_pairs_and_says_how_it_was_chosen(rend
     records = read_records(target / "metadata.jsonl")
     assert [record.id for record in records][:2] == ["000", "001"]
     assert all(read_pair(target, record)[0].shape == SHAPE for record in records)
-    dataset = read_dataset(target)
-    assert dataset["counts"]["pairs"] == len(records) and dataset["settings"]["chosen"]["rejected"] == 5 - len(records)
+    dataset, chosen = read_dataset(target), read_dataset(target)["settings"]["chosen"]
+    assert dataset["counts"] == {"pairs": len(records), "cts": 1} == facts_of(records)["counts"]
+    assert dataset["masks"] == facts_of(records)["masks"] and dataset["label_names"] == facts_of(records)["label_names"]
+    assert chosen["rejected"] == 5 - len(records) and chosen["limits"]["cut_most"] == Limits().cut_most
+    assert chosen["of"]["pairs"] == 5 and chosen["of"]["records_sha256"] == sha256(rendered / "metadata.jsonl")
+    assert dataset["rejected"]["images/003.png"] == ["cut by the border"]
+    assert len(dataset["rejected"]) == chosen["rejected"]
+
+
+def test_nothing_is_written_where_no_pair_is_good(rendered, tmp_path):
+    found = looked_through(rendered, reject=str(tmp_path / "kept"), limits=Limits(spread_least=1.0))
+    assert found["n_rejected"] == 5 and "nothing was written to kept" in " ".join(found["warnings"])
+    assert not (tmp_path / "kept").exists()
+    with pytest.raises(DataError, match=r"no pair of .* is chosen: nothing is written"):
+        write_chosen(tmp_path / "kept", [], source=rendered, records={}, why={}, facts={})
+
+
+def test_intervals_are_drawn_by_patients_that_an_index_tells(faulty, tmp_path):
+    images = sorted((faulty / "images").iterdir())
+    lines = [f"{path.name},{'good' if path.name[0] == '0' else 'planted'}" for path in images]
+    index = tmp_path / "patients.csv"
+    index.write_text("\n".join(["file,patient_id", *lines]) + "\n")
+    alone, together = looked_through(faulty), looked_through(faulty, patients=str(index))
+    assert (together["patients"], together["patients_by"]) == (2, "index")
+    assert (alone["patients"], alone["patients_by"]) == (len(images), "nothing")
+    assert together["rejected"]["ci95"] == [0.0, 1.0] and together["rejected"]["value"] == alone["rejected"]["value"]
+    assert "nothing tells the patients" in alone["warnings"][-1]
+    assert not any("patients" in text for text in together["warnings"])
+    index.write_text("file,patient_id\nother.png,1\n")
+    with pytest.raises(DataError, match=r"patients.csv lists none of the images of"):
+        looked_through(faulty, patients=str(index))
 
 
 def test_a_kept_set_is_written_whole_or_not_at_all(rendered, tmp_path):
     found = find_masked_images(rendered)
     found.pairs[-1][0].unlink()
     with pytest.raises(FileNotFoundError):
-        write_chosen(tmp_path / "kept", found.pairs, source=rendered, records=found.records, why={})
+        write_chosen(tmp_path / "kept", found.pairs, source=rendered, records=found.records, why={}, facts={})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
 
 
@@ -188,7 +227,7 @@ def test_a_common_shift_is_left_out_of_account_or_held_against_all(pictures, tmp
         write_picture(tmp_path / "masks" / f"{index:03d}.png", shifted(lungs(index)[1], 3, -3))
     mild, strict = (looked_through(tmp_path, limits=Limits(common_most=most)) for most in (6, 2))
     assert mild["n_rejected"] == 0 and strict["n_rejected"] == N_GOOD
-    assert "left out of account" in mild["warnings"][-1] and "held against them" in strict["warnings"][-1]
+    assert "left out of account" in mild["warnings"][-2] and "held against them" in strict["warnings"][-2]
 
 
 LIMITS = {
@@ -201,6 +240,7 @@ LIMITS = {
     "limits.crumbs_most": ({"crumbs": 0.5}, 0.4, 0.6),
     "limits.balance_least": ({"balance": 0.5}, 0.6, 0.4),
     "limits.width_least": ({"width": 0.5}, 0.6, 0.4),
+    "limits.lone_width_least": ({"lone_width": 0.5}, 0.6, 0.4),
     "limits.cut_most": ({"cut": 0.5}, 0.4, 0.6),
     "limits.outside_most": ({"outside": 0.5}, 0.4, 0.6),
     "limits.alignment_least": ({"alignment": 0.5}, 0.6, 0.4),
@@ -240,7 +280,9 @@ def test_measures_of_masks_in_closed_form():
     assert found["width"] == pytest.approx(30 / 40) and found["cut"] == pytest.approx(2 / (4 + 30 + 40))
     joined = np.zeros((20, 40), bool)
     joined[:, 10:30] = joined[:10, 30:36] = True
-    assert mask_measures(joined)["balance"] == pytest.approx((7 * 20 + 6 * 10) / (13 * 20))
+    found = mask_measures(joined)
+    assert found["lone_width"] == pytest.approx(26 / 40) and "width" not in found
+    assert found["balance"] == pytest.approx((7 * 20 + 6 * 10) / (13 * 20))
     assert mask_measures(np.zeros((4, 4), bool)) == {"area": 0}
 
 
@@ -290,7 +332,7 @@ def test_outliers_in_feature_space_are_found(tmp_path):
 
 def test_few_images_have_no_outliers(pictures):
     found = looked_through(pictures, extractor="efficientnet-lite0", structure="lungs")
-    assert found["warnings"] == ["outliers in feature space were not sought: 8 images, expected 30 or more"]
+    assert found["warnings"][0] == "outliers in feature space were not sought: 8 images, expected 30 or more"
 
 
 def test_folders_that_are_no_pairs_are_refused(tmp_path):

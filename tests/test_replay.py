@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from small_chests import SETTINGS, changed, chest, contents, write_chests, write
 
 from nerp.camera import chest_camera
 from nerp.data.images import read_grey
-from nerp.data.pairs import read_records
+from nerp.data.pairs import read_dataset, read_records
 from nerp.errors import CheckpointError, DataError, UsageError, VolumeError
+from nerp.evaluation.pair_settings import Limits, QualityConfig
+from nerp.evaluation.quality import evaluate_quality
 from nerp.projection import MaskRule, siddon
+from nerp.report import write_report
 from nerp.synthesis import render, replay, single, synthesize
 from nerp.volume import attenuation, write_volume
 
@@ -33,6 +37,27 @@ def test_every_pair_comes_back_byte_for_byte(pairs, chests, tmp_path, index):
     assert (tmp_path / "image.png").read_bytes() == (pairs / record.file_name).read_bytes()
     assert (tmp_path / "mask.png").read_bytes() == (pairs / record.mask_file_name).read_bytes()
     assert json.loads((tmp_path / "record.json").read_bytes()) == record.to_dict()
+
+
+def test_pairs_that_quality_kept_are_a_set_like_any_other(pairs, chests, tmp_path):
+    kept = tmp_path / "kept"
+    limits = Limits(lungs_area=(0.0, 1.0), outside_most=1.0, black_most=1.0, entropy_least=0.0, alignment_least=0.0)
+    areas = sorted(record.mask_fraction for record in read_records(pairs / "metadata.jsonl"))
+    limits = replace(limits, lungs_area=(0.5 * (areas[1] + areas[2]), 1.0), spread_least=0.0, cut_most=1.0)
+    limits = replace(limits, balance_least=0.0, width_least=0.0, lone_width_least=0.0)
+    config = QualityConfig(pairs=str(pairs), reject=str(kept), limits=limits, structure="lungs", n_resamples=10)
+    assert evaluate_quality(config)["n_rejected"] == 2
+    records, dataset, source = read_records(kept / "metadata.jsonl"), read_dataset(kept), read_dataset(pairs)
+    assert len(records) == dataset["counts"]["pairs"] == 4 and dataset["masks"][0]["fraction_mean"] > areas[0]
+    assert {key: dataset[key] for key in ("licence", "citation", "use")} == {
+        key: source[key] for key in ("licence", "citation", "use")
+    }
+    assert (kept / "settings.yaml").read_bytes() == (pairs / "settings.yaml").read_bytes()
+    told = replay(kept / "metadata.jsonl", 3, ct=chests[0], labels=chests[1], out=tmp_path / "again")
+    assert told == {"identical": True, "id": records[3].id, "differences": []}
+    assert "Chosen from a larger set: 2 of its pairs" in write_report(kept).read_text(encoding="utf-8")
+    with pytest.raises(DataError, match="holds pairs chosen from another set, to which none can be added"):
+        synthesize(*chests, out=kept, settings=changed(rule=MaskRule("visible"), label_names={51: "heart"}))
 
 
 def test_a_learned_pair_comes_back_byte_for_byte(chests, run, tmp_path):

@@ -14,13 +14,14 @@ from nerp.config import save_settings
 from nerp.data.images import png_bytes
 from nerp.data.pair_writer import PairWriter
 from nerp.errors import DataError, UsageError
+from nerp.files import sha256
 from nerp.report import ReportConfig, write_report
 from nerp.report.compared import disagreements
-from nerp.report.examples import Shelves, examples, per_image
-from nerp.report.parts import Section
+from nerp.report.examples import examples, per_image
+from nerp.report.parts import Gallery, Section
 from nerp.report.results import SavedResult, read_result, read_results
 from nerp.report.score_tables import plain_rows, score_row, score_table
-from nerp.report.shelf import Shelf
+from nerp.report.shelf import Found, Shelf, Shelves
 from nerp.report.sides import names_of
 from nerp.report.words import without_folders
 
@@ -81,7 +82,16 @@ MEMORISATION = {
     ],
 }
 OLD_SEGMENTATION = {"dice": {"mean": 0.9, "ci95": [0.8, 0.95], "n": 3, "per_image": {"00": 0.2, "01": 0.9, "02": 0.95}}}
-CLASSIFICATION = {"kind": "classification", "arms": {"real": {"auroc": score(0.8)}, "mixed": {"auroc": score(0.85)}}}
+CLASSIFICATION = {
+    "kind": "classification",
+    "arms": {
+        "real": {"effusion": score(0.8, 0.7, 0.9, n_positive=4), "mean": score(0.8)},
+        "mixed": {"effusion": score(0.85, 0.75, 0.92, n_positive=4), "mean": score(0.85)},
+    },
+    "differences": {
+        "mixed minus real": {"effusion": score(0.05, 0.01, 0.09), "mean": score(0.05, -0.01, 0.09)},
+    },
+}
 ALL = {
     "fidelity": FIDELITY,
     "alignment": ALIGNMENT,
@@ -128,7 +138,7 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
             "gone: lungs cut by",
         ),
         *(
-            "the mask covers 0.1 % of the image; blank",
+            "area: the mask covers 0.1 % of the image; blank: blank",
             "Integrity",
             "0.9 to 0.96",
             "by place: 0.50 to 1.00",
@@ -140,7 +150,7 @@ def test_every_kind_is_shown_with_intervals_warnings_and_what_was_left_out(pairs
             "pixels distance 0.5, features distance 0.25",
             "Segmentation",
             "Classification",
-            "arms / mixed / AUROC",
+            "mixed is better",
             "a key of the future: 2",
         ),
     ):
@@ -159,6 +169,16 @@ def test_the_worst_come_first_and_the_best_are_fewer():
     assert [name for (name,) in rows[0]] == ["aaaaaaaaaaaa_000 · score 0", "bbbbbbbbbbbb_000 · score 0.1"]
     assert [name for (name,) in rows[1]] == ["bbbbbbbbbbbb_002 · score 0.5"]
     assert examples(result, Shelves(found), 0) == []
+
+
+def test_rejected_pairs_of_different_faults_come_first():
+    faults = {"a": "blank", "b": "blank", "c": "cut", "d": "blank", "e": "one lung"}
+    pairs = [{"file_name": name, "faults": [{"check": check, "reason": "x"}]} for name, check in faults.items()]
+    result = saved({"kind": "quality", "pairs": pairs, "checks": {"blank": 3, "cut": 1, "one lung": 1}})
+    (section,) = examples(result, Shelves(Shelf()), 3)
+    told, table = section.parts
+    assert told.text == "Pairs by check: blank 3; cut 1; one lung 1."
+    assert table.rows == [("a: blank: x",), ("c: cut: x",), ("e: one lung: x",)]
 
 
 def test_of_distances_the_longest_are_the_worst():
@@ -212,6 +232,13 @@ def test_a_row_says_how_it_is_read():
     assert row == ("KID", "0.5", "0.25 to 0.75", "7", "lower is closer; without bias, so that it may fall below 0")
 
 
+def test_a_score_whose_key_says_little_is_named_by_what_leads_to_it():
+    values = {"false_alarm": {"real": score(0.01)}, "uncovered": {"left": score(0.3, 0.2, 0.4)}}
+    rows = [score_row(one) for one in saved(values).scores]
+    assert [row[0] for row in rows] == ["false alarms among real images", "part of the left lung outside the masks"]
+    assert rows[1][1:4] == ("0.3", "0.2 to 0.4", "10") and "0.33" in rows[1][4]
+
+
 def test_a_floor_stands_beside_its_score_and_a_single_extractor_is_not_repeated():
     alone = {**FIDELITY, "extractors": {"inception": {"fid": score(12.5), "floor": {"fid": score(3.25)}}}}
     table = score_table(saved(alone))
@@ -239,6 +266,55 @@ def test_neighbours_are_found_wherever_they_stand(row, tmp_path):
     fake, real = section.parts[-1].pictures
     assert fake.caption.startswith("a.png") and real.caption == "nearest to it: b.png"
     assert (fake.image == 10).all() and (real.image == 200).all()
+
+
+def test_copies_stand_apart_from_other_neighbours_each_beside_its_own():
+    rows = [
+        {"file": f"{name}.png", "flagged_by": by, "pixels": {"nearest": f"{name}_real.png", "distance": 0.01}}
+        for name, by in (("a", ["pixels"]), ("b", []), ("c", ["pixels"]))
+    ]
+    shelf = Shelf()
+    for name in ("a", "a_real", "b", "b_real", "c"):
+        shelf.add(name, lambda: Found(np.zeros((4, 4), np.uint8)))
+    flagged, others = examples(saved({"nearest": rows}), Shelves(shelf), 3)
+    assert (flagged.title, others.title) == ("Nearest, flagged as copies: 2", "Nearest, not flagged: 1")
+    whole, single = (part for part in flagged.parts if isinstance(part, Gallery))
+    assert whole.look == "couples" and all(picture.is_bad for picture in whole.pictures)
+    assert whole.pictures[0].caption == "a.png · flagged by pixels · pixels distance 0.01"
+    assert [picture.caption for picture in whole.pictures[1:]] == ["nearest to it: a_real.png"]
+    assert len(single.pictures) == 1 and not any(picture.is_bad for picture in others.parts[-1].pictures)
+    assert (
+        examples(saved({"nearest": rows}), Shelves(shelf), 1)[0].title == "Nearest, flagged as copies: 2, the first 1"
+    )
+
+
+def test_neighbours_of_one_side_of_a_comparison_are_found_on_the_other(tmp_path):
+    fake, made = write_pairs(tmp_path / "fake", 3) / "images", write_pairs(tmp_path / "real", 3, seed=1) / "images"
+    real = made.rename(tmp_path / "films")
+    row = {"file": "00.png", "flagged_by": ["pixels"], "pixels": {"nearest": "01.png", "distance": 0.01}}
+    saved_one = {**MEMORISATION, "nearest": [row], "folders": {"fake": "images", "real": "films"}}
+    (fake / "evaluation_memorisation.json").write_text(json.dumps(saved_one))
+    out = tmp_path / "compare.html"
+    text = words(write_report(ReportConfig(folders=(str(fake), str(real)), out=str(out))))
+    check_page(text)
+    assert "nearest to it: 01.png" in text and text.count('<div class="couple">') == 1
+
+
+def test_pictures_of_a_result_are_shown_where_they_are_its_own(tmp_path):
+    (tmp_path / "told").mkdir()
+    drawn = {}
+    for place, name in ((tmp_path, "patches.png"), (tmp_path / "told", "places.png")):
+        Image.fromarray(np.full((8, 16, 3), 90, np.uint8)).save(place / name)
+        drawn[name] = sha256(place / name)
+    (tmp_path / "evaluation_integrity.json").write_text(json.dumps({**INTEGRITY, "pictures": drawn}))
+    text = words(write_report(tmp_path))
+    check_page(text)
+    assert "patches that look most generated" in text and "the mean generated image" in text
+    assert "map of auroc" not in text and "do not lie beside" not in text
+    Image.fromarray(np.full((8, 16, 3), 200, np.uint8)).save(tmp_path / "patches.png")
+    text = words(write_report(tmp_path))
+    assert "patches that look most generated" not in text and "the mean generated image" in text
+    assert "Pictures of this result do not lie beside it: patches.png" in text
 
 
 def test_paths_lose_their_folders():

@@ -8,7 +8,7 @@ from ellipses import write_pairs
 from nerp.data.patients import patients_of
 from nerp.errors import DataError
 from nerp.experiments import utility
-from nerp.experiments.splits import check_split
+from nerp.experiments.splits import check_split, check_splits
 from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
 
 
@@ -107,6 +107,16 @@ def test_what_cannot_be_known_is_said(tmp_path):
     assert "1 of 1 images of the training folder and of 1 of 2 images of the test are not known" in text
     assert split.groups == {"y": "image y", "00000013_005": "patient 13"}
     assert check_split(learned, tested[:1]).groups is None
+
+
+def test_of_several_folders_what_cannot_be_known_is_said_once(tmp_path):
+    real, synthetic, tested = (files(tmp_path / name, f"{name}.png") for name in "abc")
+    split = check_splits({"real folder": real, "synthetic folder": synthetic}, tested)
+    (text,) = split.warnings
+    assert "1 of 1 images of the real folder and of 1 of 1 images of the synthetic folder and of 1 of 1" in text
+    index = write_index(tmp_path / "i.csv", "b.png,1", "c.png,1")
+    with pytest.raises(DataError, match=r"1 of the test's patients are in the synthetic folder, too: patient 1"):
+        check_splits({"real folder": real, "synthetic folder": synthetic}, tested, index=index)
 
 
 def config(folder, **more):

@@ -8,7 +8,17 @@ from contextlib import contextmanager
 
 import typer
 
-from nerp.cli import data, evaluate, evaluate_arms, evaluate_pairs, evaluate_sets, images, report, runs
+from nerp.cli import (
+    data,
+    evaluate,
+    evaluate_arms,
+    evaluate_classification,
+    evaluate_pairs,
+    evaluate_sets,
+    images,
+    report,
+    runs,
+)
 from nerp.cli.output import guarded
 
 __all__ = ["app", "guarded", "main"]
@@ -41,6 +51,7 @@ scores = typer.Typer(no_args_is_help=True, help="Score images and masks: what se
 SCORES: dict[Callable[..., None], str] = {
     evaluate.segmentation: "nerp evaluate segmentation --train /tmp/pairs --test cxr-shenzhen --json",
     evaluate_arms.arms: "nerp evaluate arms --real montgomery --synthetic /tmp/pairs --test cxr-shenzhen -o /tmp/arms",
+    evaluate_classification.classification: "nerp evaluate classification --real cxr-nih --folds 5 -o /tmp/findings",
     evaluate.fidelity: "nerp evaluate fidelity fake/ real/ --extractor efficientnet-lite0 --json",
     evaluate_pairs.alignment: "nerp evaluate alignment /tmp/pairs --probe 4 --json",
     evaluate_pairs.quality: "nerp evaluate quality /tmp/pairs --reject /tmp/kept --json",

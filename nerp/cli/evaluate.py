@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nerp.cli import options as o
-from nerp.cli.output import answer, check_save, print_settings, progress, score_line
+from nerp.cli.output import score_line
+from nerp.cli.scoring import Asked, score
+
+if TYPE_CHECKING:
+    from nerp.evaluation.settings import FidelityConfig
+    from nerp.training.loop import Progress
 
 
 def segmentation(
@@ -37,31 +42,26 @@ def segmentation(
     as_json: o.AsJson = False,
 ) -> None:
     """Train a U-Net on pairs, score it on other masks: Dice, Jaccard, HD, HD95, ASD."""
-    from nerp.config import read_settings
-    from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
+    from nerp.experiments.settings import SegmentationConfig
+
+    def evaluate(settings: SegmentationConfig, tick: Progress) -> dict[str, Any]:
+        from nerp.experiments.utility import evaluate_segmentation
+
+        return evaluate_segmentation(settings, progress=tick)
 
     options = o.stated(test=test, train=train, weights=weights, out=out, seed=seed, device=device)
     options |= o.stated(segmenter__epochs=epochs, segmenter__minutes=minutes, mask_name=mask_name)
     options |= o.stated(masks_pattern=masks_pattern, skip_bad=skip_bad or None)
     options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), patients=patients)
-    settings = read_settings(SegmentationConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
-    check_save(save)
-    with progress("steps") as tick:
-        result = evaluate_segmentation(settings, progress=tick)
-    answer(result, as_json, overlap_lines(result), save)
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, SegmentationConfig, options, evaluate=evaluate, lines=overlap_lines, task="steps")
 
 
 def overlap_lines(result: dict[str, Any]) -> list[str]:
-    """Overlap scores for people, a line each, distances with their unit, and the warnings."""
+    """Overlap scores for people, a line each, distances with their unit."""
     units = dict.fromkeys(("hd", "hd95", "asd"), f" {result['distance_unit']}")
     names = ("dice", "jaccard", *units)
-    lines = [
-        f"{name:8} {score_line(result[name], 'mean')}{units.get(name, '')} n={result[name]['n']}" for name in names
-    ]
-    return lines + [f"warning: {text}" for text in result["warnings"]]
+    return [f"{name:8} {score_line(result[name], 'mean')}{units.get(name, '')} n={result[name]['n']}" for name in names]
 
 
 def fidelity(
@@ -97,34 +97,31 @@ def fidelity(
     as_json: o.AsJson = False,
 ) -> None:
     """Compare two sets of images: FID, KID, IS, precision, recall, density, coverage; beside real against real."""
-    from nerp.config import read_settings
     from nerp.evaluation.settings import FidelityConfig
 
     options = o.stated(fake=fake, real=real, weights=weights, seed=seed, device=device, patients=patients)
     options |= o.stated(extractor=",".join(extractor) if extractor else None, save_statistics=save_statistics)
     options |= o.stated(download=download or None, skip_bad=skip_bad or None)
     options |= o.stated(statistics_features=False if statistics_without_features else None)
-    settings = read_settings(FidelityConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, FidelityConfig, options, evaluate=_fidelity, lines=fidelity_lines)
+
+
+def _fidelity(settings: FidelityConfig, tick: Progress) -> dict[str, Any]:
     from nerp.evaluation.extractors import load_extractors
     from nerp.evaluation.fidelity import evaluate_fidelity
 
-    check_save(save)
     place: dict[str, Any] = {"weights": settings.weights, "download": settings.download, "device": settings.device}
     networks = load_extractors(settings.extractor, **place)
-    with progress("images") as tick:
-        sides = str(settings.fake), str(settings.real)
-        result = evaluate_fidelity(*sides, extractor=networks, settings=settings, progress=tick)
-    answer(result, as_json, fidelity_lines(result), save)
+    sides = str(settings.fake), str(settings.real)
+    return evaluate_fidelity(*sides, extractor=networks, settings=settings, progress=tick)
 
 
 FIDELITY_NAMES = ("kid", "fid", "fid_infinity", "precision", "recall", "density", "coverage", "isc")
 
 
 def fidelity_lines(result: dict[str, Any]) -> list[str]:
-    """The result for people: a few lines an extractor, the floor beside each score, and the warnings."""
+    """The result for people: a few lines an extractor, the floor beside each score."""
     lines = []
     for name, scores in result["extractors"].items():
         lines.append(f"{name}: {scores['n_fake']} against {scores['n_real']} images; go by {scores['primary']}")
@@ -134,4 +131,4 @@ def fidelity_lines(result: dict[str, Any]) -> list[str]:
                 beside = floor.get(key, {}).get("value")
                 of_real = "" if beside is None else f"  real against real {beside:.4f}"
                 lines.append(f"  {key:12} {score_line(scores[key], 'value')}{of_real}")
-    return lines + [f"warning: {text}" for text in result["warnings"]]
+    return lines

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nerp.cli import options as o
-from nerp.cli.output import answer, check_save, print_settings, progress, score_line
+from nerp.cli.output import score_line
+from nerp.cli.scoring import Asked, score
+
+if TYPE_CHECKING:
+    from nerp.experiments.settings import ArmsConfig
+    from nerp.training.loop import Progress
 
 
 def arms(
@@ -40,30 +45,26 @@ def arms(
     as_json: o.AsJson = False,
 ) -> None:
     """Train one segmenter on real, synthetic and both kinds of pairs, and tell what the synthetic ones add."""
-    from nerp.config import read_settings
     from nerp.experiments.settings import ArmsConfig
 
     options = o.stated(real=real, synthetic=synthetic, test=test, arms=which, seeds=seeds, segmenter__steps=steps)
     options |= o.stated(out=out, mask_name=mask_name, masks_pattern=masks_pattern, patients=patients, seed=seed)
     options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), skip_bad=skip_bad or None, device=device)
-    settings = read_settings(ArmsConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, ArmsConfig, options, evaluate=_arms, lines=_lines, task="steps")
+
+
+def _arms(settings: ArmsConfig, tick: Progress) -> dict[str, Any]:
     from nerp.experiments.arms import evaluate_arms
 
-    check_save(save)
-    with progress("steps") as tick:
-        result = evaluate_arms(settings, progress=tick)
-    answer(result, as_json, _lines(result), save)
+    return evaluate_arms(settings, progress=tick)
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
     unit = result["distance_unit"]
     rows = {**result["arms"], **result["differences"]}
     width = max(map(len, rows))
-    lines = [
+    return [
         f"{name:{width}}  dice {score_line(scores['dice'], 'value')}  hd95 {score_line(scores['hd95'], 'value')} {unit}"
         for name, scores in rows.items()
     ]
-    return lines + [f"warning: {text}" for text in result["warnings"]]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nerp.cli import options as o
-from nerp.cli.output import answer, check_save, print_settings, progress, score_line
+from nerp.cli.output import score_line
+from nerp.cli.scoring import Asked, score
+
+if TYPE_CHECKING:
+    from nerp.evaluation.pair_settings import AlignmentConfig, QualityConfig
+    from nerp.training.loop import Progress
 
 FOLDER = "Folder with images/ and masks/, a set of pairs, or a public set: montgomery:FOLDER."
 MASK_NAME = "Which mask, where the images have several."
@@ -31,6 +36,7 @@ def alignment(
         Path | None, typer.Option(help="CTs of the set, to tell how much of the lungs the masks leave out.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels of these CTs.")] = None,
+    patients: o.Patients = None,
     skip_bad: o.SkipBad = False,
     seed: o.Seed = None,
     save: o.Save = None,
@@ -39,22 +45,19 @@ def alignment(
     as_json: o.AsJson = False,
 ) -> None:
     """Tell whether masks lie on their images: a score from 0 to 1, the shift that would fit better, and mirroring."""
-    from nerp.config import read_settings
     from nerp.evaluation.pair_settings import AlignmentConfig
 
     options = o.stated(pairs=pairs, mask_name=mask_name, masks_pattern=masks_pattern, inside=inside, ct=ct)
-    options |= o.stated(labels=labels, probe_px=probe_px, skip_bad=skip_bad or None, seed=seed)
-    settings = read_settings(AlignmentConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
+    options |= o.stated(labels=labels, patients=patients, probe_px=probe_px, skip_bad=skip_bad or None, seed=seed)
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, AlignmentConfig, options, evaluate=_alignment, lines=_lines, task="pairs")
+
+
+def _alignment(settings: AlignmentConfig, tick: Progress) -> dict[str, Any]:
     from nerp.evaluation.alignment import evaluate_alignment
 
-    check_save(save)
     finder = _finder(settings.ct, settings.labels)
-    with progress("pairs") as tick:
-        result = evaluate_alignment(settings, find_labels=finder, progress=tick)
-    answer(result, as_json, _lines(result), save)
+    return evaluate_alignment(settings, find_labels=finder, progress=tick)
 
 
 def _finder(ct: str | None, labels: str | None) -> Any:
@@ -79,7 +82,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     for name in ("lungs", "right", "left"):
         if name in result["uncovered"]:
             lines.append(f"outside the masks, {name}: {score_line(result['uncovered'][name], 'value')}")
-    return lines + [f"warning: {text}" for text in result["warnings"]]
+    return lines
 
 
 def quality(
@@ -102,6 +105,7 @@ def quality(
         Path | None,
         typer.Option(help="Write the pairs that are kept: copies into a new folder, or their list into FILE.jsonl."),
     ] = None,
+    patients: o.Patients = None,
     seed: o.Seed = None,
     device: o.OnDevice = None,
     save: o.Save = None,
@@ -110,23 +114,24 @@ def quality(
     as_json: o.AsJson = False,
 ) -> None:
     """List pairs that cannot be right, with the reasons: blank images, cut lungs, misplaced masks, outliers."""
-    from nerp.config import read_settings
     from nerp.evaluation.pair_settings import QualityConfig
 
     options = o.stated(pairs=pairs, mask_name=mask_name, masks_pattern=masks_pattern, inside=inside, reject=reject)
-    options |= o.stated(structure=structure, extractor=extractor, weights=weights, seed=seed, device=device)
-    settings = read_settings(QualityConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
+    options |= o.stated(structure=structure, extractor=extractor, weights=weights, patients=patients, seed=seed)
+    options |= o.stated(device=device)
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, QualityConfig, options, evaluate=_quality, lines=_faults)
+
+
+def _quality(settings: QualityConfig, tick: Progress) -> dict[str, Any]:
     from nerp.evaluation.quality import evaluate_quality
 
-    check_save(save)
-    with progress("images") as tick:
-        result = evaluate_quality(settings, progress=tick)
+    return evaluate_quality(settings, progress=tick)
+
+
+def _faults(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['n_rejected']} of {result['n']} pairs are rejected"]
-    lines += [f"{one['file_name']}: {_reasons(one['faults'])}" for one in result["pairs"]]
-    answer(result, as_json, lines + [f"warning: {text}" for text in result["warnings"]], save)
+    return lines + [f"{one['file_name']}: {_reasons(one['faults'])}" for one in result["pairs"]]
 
 
 def _reasons(faults: list[dict[str, str]]) -> str:

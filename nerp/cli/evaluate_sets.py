@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nerp.cli import options as o
-from nerp.cli.output import answer, check_save, print_settings, progress
+from nerp.cli.output import score_line
+from nerp.cli.scoring import Asked, score
+
+if TYPE_CHECKING:
+    from nerp.evaluation.set_settings import IntegrityConfig, MemorisationConfig
+    from nerp.training.loop import Progress
 
 
 def integrity(
@@ -28,23 +33,32 @@ def integrity(
     as_json: o.AsJson = False,
 ) -> None:
     """Tell generated images from real ones by spectrum and texture, and show what gives them away."""
-    from nerp.config import read_settings
     from nerp.evaluation.set_settings import IntegrityConfig
 
     options = o.stated(fake=fake, real=real, patients=patients, out=out, seed=seed, skip_bad=skip_bad or None)
-    settings = read_settings(IntegrityConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
-    from nerp.evaluation.integrity import evaluate_integrity, lines_of
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, IntegrityConfig, options, evaluate=_integrity, lines=_what_tells)
+
+
+def _integrity(settings: IntegrityConfig, tick: Progress) -> dict[str, Any]:
+    from nerp.evaluation.integrity import evaluate_integrity
     from nerp.files import check_folder
 
-    check_save(save)
     if settings.out:
         check_folder(settings.out)
-    with progress("images") as tick:
-        result = evaluate_integrity(settings, progress=tick)
-    answer(result, as_json, [*lines_of(result), *(f"warning: {text}" for text in result["warnings"])], save)
+    return evaluate_integrity(settings, progress=tick)
+
+
+def _what_tells(result: dict[str, Any]) -> list[str]:
+    spectrum, score = result["spectrum"], result["auroc"]
+    band, distance = spectrum["band"], spectrum["distance"]
+    return [
+        f"auroc    {score_line(score, 'value')} n={score['n']}; .5 is the goal",
+        f"patches  {score_line(result['auroc_patch'], 'value')} where each is judged alone",
+        f"spectrum {distance['value']:.2f} dB apart; two halves of the real set {spectrum['floor']['value']:.2f} dB",
+        f"band     {band['low']:.3f} to {band['high']:.3f} cycles a pixel: {band['decibels']:+.1f} dB, "
+        f"{abs(band['effect']):.1f} times the spread among images",
+    ]
 
 
 def memorisation(
@@ -69,18 +83,33 @@ def memorisation(
     as_json: o.AsJson = False,
 ) -> None:
     """Find copies of real images among generated ones, and how near all lie to what was learned from."""
-    from nerp.config import read_settings
     from nerp.evaluation.set_settings import MemorisationConfig
 
     options = o.stated(fake=fake, real=real, held_out=held_out, patients=patients, extractor=extractor)
     options |= o.stated(weights=weights, skip_bad=skip_bad or None, seed=seed, device=device)
-    settings = read_settings(MemorisationConfig, config, overrides or [], options=options)
-    if dry_run:
-        print_settings(settings)
-        return
-    from nerp.evaluation.memorisation import evaluate_memorisation, lines_of
+    asked = Asked(overrides, config, save, dry_run, as_json)
+    score(asked, MemorisationConfig, options, evaluate=_memorisation, lines=_copies)
 
-    check_save(save)
-    with progress("images") as tick:
-        result = evaluate_memorisation(settings, progress=tick)
-    answer(result, as_json, [*lines_of(result), *(f"warning: {text}" for text in result["warnings"])], save)
+
+def _memorisation(settings: MemorisationConfig, tick: Progress) -> dict[str, Any]:
+    from nerp.evaluation.memorisation import evaluate_memorisation
+
+    return evaluate_memorisation(settings, progress=tick)
+
+
+def _copies(result: dict[str, Any]) -> list[str]:
+    copies, alarm = result["copies"], result["false_alarm"]
+    lines = [
+        f"copies   {copies['count']} of {copies['n']} images are flagged; of real images of different patients "
+        f"{alarm['real']['value']:.2%} would be"
+    ]
+    for name, space in result["spaces"].items():
+        nearer, beside = space["privacy"]["nearer"], space["privacy"]["beside"].replace("_", "-")
+        lines.append(f"{name:8} nearer than {beside} images are: {score_line(nearer, 'value')}; .5 is as near as they")
+    flagged = [one for one in result["nearest"] if one["flagged_by"]]
+    return lines + [_copy(one) for one in flagged[:10]]
+
+
+def _copy(one: dict[str, Any]) -> str:
+    by = " and ".join(one["flagged_by"])
+    return f"copy     {one['file']} of {one[one['flagged_by'][0]]['nearest']}, by {by}"

@@ -168,15 +168,7 @@ def spacing(text: str | None) -> list[float] | None:
     Raises:
         UsageError: no such text.
     """
-    if text is None:
-        return None
-    try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) != 3 or not all(0 < size < math.inf for size in sizes):
-        raise UsageError(f"--spacing is {text!r}; expected three sizes in mm, such as 0.8,0.8,2.5")
-    return sizes
+    return _sizes(text, (3,), "--spacing is {}; expected three sizes in mm, such as 0.8,0.8,2.5")
 
 
 def pixel_spacing(text: str | None) -> list[float] | None:
@@ -185,15 +177,22 @@ def pixel_spacing(text: str | None) -> list[float] | None:
     Raises:
         UsageError: no such text.
     """
+    expected = "--spacing-mm is {}; expected mm between rows, and columns, such as 0.2 or 0.2,0.25"
+    sizes = _sizes(text, (1, 2), expected)
+    return None if sizes is None else [sizes[0], sizes[-1]]
+
+
+def _sizes(text: str | None, counts: tuple[int, ...], expected: str) -> list[float] | None:
+    """Positive numbers with commas between; None of nothing."""
     if text is None:
         return None
     try:
         sizes = [float(part) for part in text.split(",")]
     except ValueError:
         sizes = []
-    if len(sizes) not in (1, 2) or not all(0 < size < math.inf for size in sizes):
-        raise UsageError(f"--spacing-mm is {text!r}; expected mm between rows, and columns, such as 0.2 or 0.2,0.25")
-    return [sizes[0], sizes[-1]]
+    if len(sizes) not in counts or not all(0 < size < math.inf for size in sizes):
+        raise UsageError(expected.format(repr(text)))
+    return sizes
 
 
 def image_shape(text: str) -> tuple[int, int]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from nerp.data.folders import RECORDS, Pairs
-from nerp.data.pairs import DATASET, file_paths, read_dataset
+from nerp.data.pair_facts import facts_of
+from nerp.data.pairs import DATASET, SETTINGS, file_paths, read_dataset, read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
-from nerp.files import check_file, check_folder, json_bytes, write_bytes
+from nerp.files import check_file, check_folder, json_bytes, sha256, write_bytes
 
 INDEX = ".jsonl"
 
@@ -43,40 +44,54 @@ def check_target(target: str | Path, source: str | Path) -> None:
 
 
 def write_chosen(
-    target: str | Path, chosen: Pairs, *, source: str | Path, records: Mapping[Path, PairRecord], why: dict[str, Any]
+    target: str | Path,
+    chosen: Pairs,
+    *,
+    source: str | Path,
+    records: Mapping[Path, PairRecord],
+    why: dict[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write some of a folder's pairs, whole or not at all.
 
     An index holds one line a pair, its record or the names of its files, as they stand in the source. A folder holds
-    copies of the files, too, and its own `metadata.jsonl`, so that whatever reads sets of pairs reads it.
+    copies of the files, too, and its own `metadata.jsonl`, so that whatever reads sets of pairs reads it: with records
+    the pairs can be replayed, and `dataset.json` tells the source's settings and terms, and counts of what was chosen.
 
     Args:
         target:  FILE.jsonl, or a folder.
-        chosen:  the pairs.
+        chosen:  the pairs, at least one.
         source:  the folder that they are in.
         records: of the images, by their paths; empty where there are none.
-        why:     JSON values that say how they were chosen; kept in a set's `dataset.json`.
+        why:     JSON values that say how they were chosen; `chosen` among the settings of a set's `dataset.json`.
+        facts:   JSON values that are told beside its settings.
 
     Raises:
-        DataError: see `check_target`.
+        DataError: see `check_target`, or nothing chosen.
     """
     target, source = Path(target), Path(source)
     check_target(target, source)
+    if not chosen:
+        raise DataError(f"no pair of {source} is chosen: nothing is written to {target}; choose less strictly")
     if target.suffix == INDEX:
         write_bytes(target, b"".join(_line(pair, source, records.get(pair[0])) for pair in chosen))
         return
     with _new_folder(target) as folder:
-        lines = []
-        for pair in chosen:
-            record = records.get(pair[0])
-            if record is None:
-                pair = _copied_plainly(pair, folder)
-            else:
-                _copy(file_paths(source, record), file_paths(folder, record))
-            lines.append(_line(pair, folder if record is None else source, record))
+        lines = [_copied(pair, source, folder, records.get(pair[0])) for pair in chosen]
         write_bytes(folder / RECORDS, b"".join(lines))
         if (source / DATASET).is_file():
-            write_bytes(folder / DATASET, json_bytes(_dataset(source, len(chosen), why)))
+            kept = [records[image] for image, _ in chosen if image in records]
+            write_bytes(folder / DATASET, json_bytes({**_dataset(source, kept, len(chosen), why), **facts}))
+        if (source / SETTINGS).is_file():
+            _copy([source / SETTINGS], [folder / SETTINGS])
+
+
+def _copied(pair: tuple[Path, tuple[Path, ...]], source: Path, folder: Path, record: PairRecord | None) -> bytes:
+    """Copy a pair's files; tells its line."""
+    if record is None:
+        return _line(_copied_plainly(pair, folder), folder, None)
+    _copy(file_paths(source, record), file_paths(folder, record))
+    return _line(pair, source, record)
 
 
 def _line(pair: tuple[Path, tuple[Path, ...]], folder: Path, record: PairRecord | None) -> bytes:
@@ -116,11 +131,13 @@ def _copy(sources: Sequence[Path], targets: Sequence[Path]) -> None:
         shutil.copyfile(one, other)
 
 
-def _dataset(source: Path, count: int, why: dict[str, Any]) -> dict[str, Any]:
-    """The source's facts; its settings with the choice, so that no other settings' pairs are added to the chosen."""
+def _dataset(source: Path, records: Sequence[PairRecord], count: int, why: dict[str, Any]) -> dict[str, Any]:
+    """The source's facts, its counts made anew; its settings with the choice, so that no pairs are added to the
+    chosen."""
     dataset = read_dataset(source)
-    counts = {**dataset.get("counts", {}), "pairs": count}
-    return {**dataset, "settings": {**dataset["settings"], "chosen": why}, "counts": counts}
+    counted = facts_of(records) if len(records) == count else {"counts": {**dataset.get("counts", {}), "pairs": count}}
+    of = {"pairs": len(read_records(source / RECORDS)), "records_sha256": sha256(source / RECORDS)}
+    return {**dataset, **counted, "settings": {**dataset["settings"], "chosen": {**why, "of": of}}}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from nerp.data.folders import RECORDS, Pairs, find_pairs
 from nerp.data.images import list_images, read_grey, read_mask
 from nerp.data.pairs import read_records
+from nerp.data.patients import Patients, find_patients, read_index
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 
@@ -26,17 +27,24 @@ class MaskedImages:
         images_without_mask: stems.
         masks_without_image: stems; none where records say which pairs count.
         records:             what `metadata.jsonl` says of the images, by their paths; empty where it is no nerp's.
+        patients:            whom the images are of.
     """
 
     pairs: Pairs
     images_without_mask: list[str]
     masks_without_image: list[str]
     records: dict[Path, PairRecord]
+    patients: Patients
 
     @property
     def groups(self) -> list[str]:
-        """One label an image: the CT that it was rendered from, where records tell; else each stands alone."""
-        return [self.records[image].ct_sha256 if image in self.records else str(image) for image, _ in self.pairs]
+        """One label an image: its patient, or the CT that it was rendered from; else each stands alone."""
+        return list(self.patients.labels)
+
+    @property
+    def counted(self) -> dict[str, object]:
+        """JSON-ready: how many patients there are, and what told them."""
+        return {"patients": self.patients.count, "patients_by": self.patients.by}
 
     @property
     def remarks(self) -> list[str]:
@@ -44,17 +52,29 @@ class MaskedImages:
         kinds = (("images have no mask", self.images_without_mask), ("masks have no image", self.masks_without_image))
         return [f"{len(stems)} {what} and are left out: {_some(stems)}" for what, stems in kinds if stems]
 
+    @property
+    def doubts(self) -> list[str]:
+        """A sentence where patients are not known."""
+        unknown, count = self.patients.unknown, len(self.pairs)
+        if not unknown or count < 2:
+            return []
+        which = f"the {count} images" if unknown == count else f"{unknown} of {count} images"
+        return [f"nothing tells the patients of {which}: each is taken for one of its own (--patients FILE)"]
 
-def find_masked_images(source: str | Path, *, pattern: str | None = None, mask: str | None = None) -> MaskedImages:
+
+def find_masked_images(
+    source: str | Path, *, pattern: str | None = None, mask: str | None = None, index: str | Path | None = None
+) -> MaskedImages:
     """The images of a folder, or of a public set, that have masks.
 
     Args:
         source:  see `find_pairs`.
         pattern: how the mask of an image is called, such as `{name}_lung.png`.
         mask:    which sub-folder of masks/, where there are any.
+        index:   CSV of files and patients; see `read_index`.
 
     Raises:
-        DataError: no image has a mask; otherwise as `find_pairs`.
+        DataError: no image has a mask, or an index that lists none of them; otherwise as `find_pairs`.
         UsageError: as `find_pairs`.
     """
     pairs, unmatched = find_pairs(source, pattern=pattern, mask=mask)
@@ -65,7 +85,10 @@ def find_masked_images(source: str | Path, *, pattern: str | None = None, mask: 
         )
     listed = (Path(source) / RECORDS).is_file()
     records = _records(Path(source)) if listed else {}
-    return MaskedImages(pairs, unmatched, [] if listed else _left_over(pairs), records)
+    patients = find_patients([image for image, _ in pairs], index=None if index is None else read_index(index))
+    if index is not None and patients.by != "index":
+        raise DataError(f"{index} lists none of the images of {source}; expected their names in its column of files")
+    return MaskedImages(pairs, unmatched, [] if listed else _left_over(pairs), records, patients)
 
 
 def _records(folder: Path) -> dict[Path, PairRecord]:

@@ -133,6 +133,11 @@ class PairWriter:
             return
         dataset = read_dataset(self.folder)
         self._complete = dataset.get("complete", False)
+        if "chosen" in dataset["settings"]:
+            raise DataError(
+                f"{self.folder} holds pairs chosen from another set, to which none can be added; synthesize into a new "
+                "folder"
+            )
         there, here = (_dotted(settings) for settings in (dataset["settings"], self.settings))
         keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if keys:

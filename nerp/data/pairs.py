@@ -25,6 +25,8 @@ RECORDS = "metadata.jsonl"
 DATASET = "dataset.json"
 FOLDERS = ("images", "masks")
 OBJECTS = "objects"
+SETTINGS = "settings.yaml"
+"""File beside pairs and single views that `--config` takes to make them again; it names no file."""
 
 
 def read_records(path: str | Path) -> list[PairRecord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nerp.data.beside import records_beside
+from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns, told_of
 from nerp.errors import DataError
 
-FILE_COLUMNS = ("file", "file_name", "filename", "image", "image_index", "path", "image_path", "name", "id")
 PATIENT_COLUMNS = ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject")
 
 NAME_OF_NIH = re.compile(r"(\d{8})_\d{3}")
@@ -92,20 +91,13 @@ def read_index(path: str | Path) -> dict[str, str]:
     Raises:
         DataError: missing, no CSV, or without such columns.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.reader(stream))
-    except FileNotFoundError:
-        raise DataError(f"no index at {path}: expected a CSV with columns file,patient_id; check the path") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV ({error}); expected columns file,patient_id") from error
-    titles = [re.sub(r"\W+", "_", title.strip().lower()) for title in rows[0]] if rows else []
-    columns = (FILE_COLUMNS, PATIENT_COLUMNS)
-    file, patient = (next((titles.index(name) for name in names if name in titles), None) for names in columns)
+    given, rows = read_columns(path, "file,patient_id")
+    titles = [plain_name(title) for title in given]
+    file, patient = (column_of(titles, names) for names in (FILE_COLUMNS, PATIENT_COLUMNS))
     if file is None or patient is None:
         found = ", ".join(titles) or "none"
         raise DataError(f"{path} has columns {found}; expected one of files and one of patients: file,patient_id")
-    whole = [row for row in rows[1:] if len(row) > max(file, patient) and row[file].strip() and row[patient].strip()]
+    whole = [row for row in rows if len(row) > max(file, patient) and row[file].strip() and row[patient].strip()]
     return {row[file].strip(): _patient(row[patient]) for row in whole}
 
 
@@ -116,7 +108,7 @@ def _told(files: Sequence[Path], index: dict[str, str]) -> list[tuple[str, str] 
 
 
 def _told_of(path: Path, index: dict[str, str], record: dict[str, Any] | None) -> tuple[str, str] | None:
-    found = zip(WAYS, (_by_index(path, index), _by_record(record), _by_name(path)), strict=True)
+    found = zip(WAYS, (told_of(path, index), _by_record(record), _by_name(path)), strict=True)
     return next(((way, whose) for way, whose in found if whose is not None), None)
 
 
@@ -124,12 +116,6 @@ def _patient(identity: str) -> str:
     """`patient 13` of 13 and of 00000013 alike."""
     identity = identity.strip()
     return f"patient {identity.lstrip('0') or '0'}" if identity.isdecimal() else f"patient {identity}"
-
-
-def _by_index(path: Path, listed: dict[str, str]) -> str | None:
-    """By the longest end of its path that is listed, or by its stem."""
-    ends = ("/".join(path.parts[-depth:]) for depth in range(len(path.parts), 0, -1))
-    return next((listed[name] for name in (str(path), *ends, path.stem) if name in listed), None)
 
 
 def _by_record(record: dict | None) -> str | None:

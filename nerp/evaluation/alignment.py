@@ -61,7 +61,7 @@ def evaluate_alignment(
         the medians of the shifts that would fit best, pixels of the files; `mirrored`, the part that fits better
         mirrored; each with `value`, `ci95`, `n`; `per_image`; `inside`; `separation` of probes, or null; `uncovered`,
         or the reason why not; `images_without_mask`, `masks_without_image`; `unscored`, stems of empty masks;
-        `warnings`, `skipped`.
+        `patients`, how many, and `patients_by`, what told them; `warnings`, `skipped`.
 
     Raises:
         UsageError: no folder.
@@ -70,7 +70,8 @@ def evaluate_alignment(
     """
     if config.pairs is None:
         raise UsageError("no pairs to score; give pairs=… a folder with images/ and masks/")
-    found = find_masked_images(config.pairs, pattern=config.masks_pattern, mask=config.mask_name)
+    naming = {"pattern": config.masks_pattern, "mask": config.mask_name}
+    found = find_masked_images(config.pairs, **naming, index=config.patients)
     measured, unscored, bad = _measured(found, config, progress)
     if not measured:
         raise EvaluationError(f"no mask of {config.pairs} has a border: all are empty or full; choose other masks")
@@ -80,10 +81,11 @@ def evaluate_alignment(
         "images_without_mask": found.images_without_mask,
         "masks_without_image": found.masks_without_image,
         "unscored": unscored,
+        **found.counted,
         "skipped": [one.path.name for one in bad],
-        "settings": asdict(config) | {"pairs": Path(config.pairs).name, "ct": None, "labels": None},
+        "settings": asdict(config) | {"pairs": Path(config.pairs).name, "ct": None, "labels": None, "patients": None},
     }
-    result["warnings"] = [*found.remarks, *_warnings(result)]
+    result["warnings"] = [*found.remarks, *_warnings(result), *found.doubts]
     return result
 
 

@@ -41,6 +41,7 @@ CHECKS = (
     Check("mask in pieces", "crumbs", "crumbs_most", "{value:.0%} of it is small parts, over {limit:.0%}", "lungs"),
     Check("lungs unbalanced", "balance", "balance_least", "one has {value:.2f} of the other's area", "frontal"),
     Check("one lung", "width", "width_least", "they span {value:.0%} of the width, under {limit:.0%}", "frontal"),
+    Check("one lung", "lone_width", "lone_width_least", "its one part spans {value:.0%}, under {limit:.0%}", "frontal"),
     Check("cut by the border", "cut", "cut_most", "{value:.0%} of the mask's border is the image's, over {limit:.0%}"),
     Check("cut by the border", "outside", "outside_most", "{value:.0%} of it lies outside, over {limit:.0%}"),
     Check(MISALIGNED, "alignment", "alignment_least", "its score is {value:.2f}, under {limit:g}", "lungs"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def evaluate_integrity(
         patients and CTs; `auroc_patch`: single patches; .5 is the goal. `spectrum`: see `compare_spectra`. `by_place`
         and `by_wave`: see `auroc_by_place` and `auroc_by_wave`. `telling`: the patches that look most generated, and
         the real ones that look least so. `images`: their size and treatment; `fake`, `real`: counts; `warnings`,
-        `skipped`; `pictures`, names of what was written to `out`.
+        `skipped`; `pictures`, names and SHA-256 of what was written to `out`.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
@@ -226,17 +226,3 @@ def _shared(pixels: Tensor, n_fake: int) -> list[str]:
     if seen[0] == seen[1]:
         return ["the two sets are the same images: nothing can tell them apart"]
     return [f"{shared} images are in both sets: they cannot be told apart"]
-
-
-def lines_of(result: dict[str, Any]) -> Sequence[str]:
-    """A few lines for people of what `evaluate_integrity` returns."""
-    score, spectrum = result["auroc"], result["spectrum"]
-    ends = f" [{score['ci95'][0]:.3f}, {score['ci95'][1]:.3f}]" if score["ci95"] else ""
-    band, distance = spectrum["band"], spectrum["distance"]
-    return [
-        f"auroc    {score['value']:.3f}{ends} n={score['n']}; .5 is the goal",
-        f"patches  {result['auroc_patch']['value']:.3f} where each is judged alone",
-        f"spectrum {distance['value']:.2f} dB apart; two halves of the real set {spectrum['floor']['value']:.2f} dB",
-        f"band     {band['low']:.3f} to {band['high']:.3f} cycles a pixel: {band['decibels']:+.1f} dB, "
-        f"{abs(band['effect']):.1f} times the spread among images",
-    ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from nerp.data.images import png_bytes
 from nerp.evaluation.patches import PATCH, patch_corner
-from nerp.files import write_bytes
+from nerp.files import sha256, write_bytes
 
 if TYPE_CHECKING:
     from nerp.evaluation.integrity import Evidence
@@ -25,7 +25,7 @@ GAP = 4
 """Pixels between pictures."""
 
 
-def write_pictures(folder: Path, evidence: Evidence, result: dict[str, Any]) -> list[str]:
+def write_pictures(folder: Path, evidence: Evidence, result: dict[str, Any]) -> dict[str, str]:
     """Write `places.png`, `waves.png` and `patches.png`.
 
     Args:
@@ -34,7 +34,7 @@ def write_pictures(folder: Path, evidence: Evidence, result: dict[str, Any]) -> 
         result:   from `evaluate_integrity`.
 
     Returns:
-        Their names.
+        Their names, and the SHA-256 of each, by which a report knows that they belong to the result.
     """
     drawn = {
         "places.png": places_picture(evidence, np.array(result["by_place"]["auroc"])),
@@ -43,7 +43,7 @@ def write_pictures(folder: Path, evidence: Evidence, result: dict[str, Any]) -> 
     }
     for name, pixels in drawn.items():
         write_bytes(folder / name, png_bytes(pixels))
-    return list(drawn)
+    return {name: sha256(folder / name) for name in drawn}
 
 
 def coloured(areas: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ too near is told by how near real images of different patients come to each othe
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +44,8 @@ def evaluate_memorisation(
         `false_alarm`: the rate asked for, and the part of real images, of pairs of real images of different patients,
         and of held-out images that the thresholds flag; `spaces`: of `pixels` and `features`, the `threshold`,
         `copies`, `distances` (quantiles) and `privacy`; `nearest`: generated images with their nearest real ones, all
-        that are flagged and the nearest others; `extractor`, `fake`, `real`, `held_out`, `warnings`, `skipped`.
+        that are flagged and the nearest others; `extractor`; `folders`, their names; `fake`, `real`,
+        `held_out`, `warnings`, `skipped`.
 
     Raises:
         DataError: a folder that is missing or empty, or a file that is no image.
@@ -73,6 +75,7 @@ def evaluate_memorisation(
         "spaces": {one.space.name: space_result(one, sets, settings) for one in judged},
         "nearest": _listed(judged, sets, flags, settings.listed),
         "extractor": identity,
+        "folders": {name: Path(getattr(settings, name)).name for name in sets},
         **{name: one.counted for name, one in sets.items()},
         "warnings": warnings + _warnings(twins, rate, judged, flags, settings),
         "skipped": [name for one in sets.values() for name in one.skipped],
@@ -194,24 +197,3 @@ def _warnings(
     if bool((judged[0].fake.distances < 1e-6).all()):
         found.append("every generated image is a real one: the two sets may be the same images")
     return found
-
-
-def lines_of(result: dict[str, Any]) -> list[str]:
-    """A few lines for people of what `evaluate_memorisation` returns."""
-    copies, alarm = result["copies"], result["false_alarm"]
-    lines = [
-        f"copies   {copies['count']} of {copies['n']} images are flagged; of real images of different patients "
-        f"{alarm['real']['value']:.2%} would be"
-    ]
-    for name, space in result["spaces"].items():
-        nearer = space["privacy"]["nearer"]
-        ends = f" [{nearer['ci95'][0]:.3f}, {nearer['ci95'][1]:.3f}]" if nearer["ci95"] else ""
-        beside = space["privacy"]["beside"].replace("_", "-")
-        lines.append(f"{name:8} nearer than {beside} images are: {nearer['value']:.3f}{ends}; .5 is as near as they")
-    flagged = [one for one in result["nearest"] if one["flagged_by"]]
-    return lines + [_line(one) for one in flagged[:10]]
-
-
-def _line(one: dict[str, Any]) -> str:
-    by = " and ".join(one["flagged_by"])
-    return f"copy     {one['file']} of {one[one['flagged_by'][0]]['nearest']}, by {by}"

@@ -23,6 +23,7 @@ class AlignmentConfig(Settings):
         reach_px:      farthest shift that is looked at, pixels; a mask further off is not found, and scores low.
         side:          images with a longer side are shrunk to it, pixels.
         probe_px:      also score the masks shifted by so much and mirrored, and tell if the score finds them; 0: no.
+        patients:      CSV of files and patients, by whom intervals are drawn; none: what records and names tell.
         ct, labels:    where a set's CTs and labels lie: to tell how much of the lungs the masks leave out.
         skip_bad:      go on without files that cannot be used, and list them.
         seed:          of the intervals' draws.
@@ -38,6 +39,7 @@ class AlignmentConfig(Settings):
     reach_px: int = number(12, 2, 128)
     side: int = number(512, 32, 4096)
     probe_px: int = number(0, 0, 64)
+    patients: str | None = None
     ct: str | None = None
     labels: str | None = None
     skip_bad: bool = False
@@ -59,11 +61,13 @@ class Limits(Settings):
         parts_most:      connected parts of a mask; lungs of two halves, with specks of the trachea, have up to 10.
         crumbs_most:     of the mask's area outside its two largest parts.
         balance_least:   the smaller lung's area by the larger one's; effusions and collapse come down to .1.
-        width_least:     of the image that both lungs span; less is a single lung, or none; both span .5 or more.
+        width_least:     of the image that lungs in several parts span; people's masks span .56 or more.
+        lone_width_least: likewise of a mask in one part, which is a single lung unless both touch; one spans up to .43.
         cut_most:        part of the mask's border on the image's border; a lung that touches it has up to .04.
         outside_most:    part of the labelled tissue that the detector misses, where records tell.
         alignment_least: score of `nerp evaluate alignment` about the set's common shift, of lungs; masks that were
-                         rendered have .84 or more, the same 4 px off mostly .57 or less.
+                         rendered have .86 or more, people's .72 or more but for 1 %; rendered ones 4 px off have under
+                         .7 but for 1 %.
         common_most:     common shift that is left out of account, pixels; people's masks may all lie 2 px off.
         false_alarms:    rate of ordinary images taken for outliers in feature space, if their distances are log-normal.
     """
@@ -80,9 +84,10 @@ class Limits(Settings):
     crumbs_most: float = number(0.1, 0.0, 1.0)
     balance_least: float = number(0.08, 0.0, 1.0)
     width_least: float = number(0.4, 0.0, 1.0)
+    lone_width_least: float = number(0.5, 0.0, 1.0)
     cut_most: float = number(0.08, 0.0, 1.0)
     outside_most: float = number(0.1, 0.0, 1.0)
-    alignment_least: float = number(0.6, 0.0, 1.0)
+    alignment_least: float = number(0.7, 0.0, 1.0)
     common_most: float = number(3.0, 0.0, 12.0)
     false_alarms: float = number(0.001, 1e-6, 0.5)
 
@@ -100,6 +105,7 @@ class QualityConfig(Settings):
         extractor:     network for outliers in feature space, such as `efficientnet-lite0`; none: they are not sought.
         weights:       the extractor's weights file.
         limits:        what is rejected.
+        patients:      CSV of files and patients, by whom intervals are drawn; none: what records and names tell.
         reject:        where the pairs that are kept are written: a new folder, or an index FILE.jsonl.
         seed:          of the interval's draws.
         n_resamples:   bootstrap sets an interval.
@@ -114,6 +120,7 @@ class QualityConfig(Settings):
     extractor: str | None = None
     weights: str | None = None
     limits: Limits = section(Limits)
+    patients: str | None = None
     reject: str | None = None
     seed: int = number(0, 0, 2**32 - 1)
     n_resamples: int = number(1000, 1, 100_000)

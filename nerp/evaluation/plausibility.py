@@ -42,8 +42,8 @@ def mask_measures(mask: np.ndarray) -> dict[str, float]:
     Returns:
         `area`, as a part of the image, 0 to 1; `parts`, the connected ones; `crumbs`, the area of all parts but the two
         largest, as a part of the mask; `balance`, the smaller side's area by the larger's, 0 to 1; `width`, of the box
-        around the two largest parts, as a part of the image's; `cut`, the part of the mask's border that lies on the
-        image's, 0 to 1. Of an empty mask `area` alone.
+        around the two largest parts, as a part of the image's, or `lone_width` where there is only one part; `cut`, the
+        part of the mask's border that lies on the image's, 0 to 1. Of an empty mask `area` alone.
     """
     area = float(mask.mean())
     if not mask.any():
@@ -55,7 +55,7 @@ def mask_measures(mask: np.ndarray) -> dict[str, float]:
         "parts": float(parts),
         "crumbs": crumbs,
         "balance": _balance(largest),
-        "width": float(columns[-1] - columns[0] + 1) / mask.shape[1],
+        "width" if parts > 1 else "lone_width": float(columns[-1] - columns[0] + 1) / mask.shape[1],
         "cut": _cut(mask),
     }
 

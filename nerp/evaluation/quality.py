@@ -59,8 +59,8 @@ def evaluate_quality(config: QualityConfig, *, progress: Progress | None = None)
     Returns:
         JSON-ready: `rejected`, the part of the pairs, with `value`, `ci95`, `n`; `n`, `n_rejected`; `pairs`, those that
         are rejected, each with `file_name` and `faults`, each with `check` and `reason`; `checks`, how many pairs fail
-        each; `structure`, `inside`; `images_without_mask`, `masks_without_image`; `warnings`; `skipped`, files that
-        cannot be read: they are rejected, too.
+        each; `structure`, `inside`; `patients`, how many, and `patients_by`, what told them; `images_without_mask`,
+        `masks_without_image`; `warnings`; `skipped`, files that cannot be read: they are rejected, too.
 
     Raises:
         UsageError: no folder.
@@ -70,20 +70,34 @@ def evaluate_quality(config: QualityConfig, *, progress: Progress | None = None)
         raise UsageError("no pairs to look through; give pairs=… a folder with images/ and masks/")
     if config.reject is not None:
         check_target(config.reject, config.pairs)
-    found = find_masked_images(config.pairs, pattern=config.masks_pattern, mask=config.mask_name)
+    naming = {"pattern": config.masks_pattern, "mask": config.mask_name}
+    found = find_masked_images(config.pairs, **naming, index=config.patients)
     seen, bad = _looked_at(found, config, progress)
     inside, remarks = _fitted(seen, config)
     _judge(seen, found, config)
     remarks += _outliers(seen, config, progress)
+    result = _told(seen, found, config, inside)
     if config.reject is not None:
-        good = {one.image for one in seen if not one.faults}
-        kept: Pairs = [pair for pair in found.pairs if pair[0] in good]
-        why = {"limits": asdict(config.limits), "rejected": len(found.pairs) - len(kept)}
-        write_chosen(config.reject, kept, source=config.pairs, records=found.records, why=why)
-    return _told(seen, found, config, inside) | {
-        "warnings": [*found.remarks, *_assumed(found, config), *remarks],
+        remarks += _write_kept(found, seen, result, config)
+    return result | {
+        "warnings": [*found.remarks, *_assumed(found, config), *remarks, *found.doubts],
         "skipped": [one.path.name for one in bad],
     }
+
+
+def _write_kept(found: MaskedImages, seen: Sequence[Seen], result: dict[str, Any], config: QualityConfig) -> list[str]:
+    """Write the good pairs, with a note on the others; a sentence where there are none."""
+    good = {one.image for one in seen if not one.faults}
+    kept: Pairs = [pair for pair in found.pairs if pair[0] in good]
+    if not kept:
+        return [f"no pair is good: nothing was written to {Path(str(config.reject)).name}"]
+    by = {"structure": result["structure"], "inside": result["inside"], "mask_name": config.mask_name}
+    by |= {"extractor": config.extractor, "limits": asdict(config.limits)}
+    why = {"by": "nerp evaluate quality", "rejected": len(found.pairs) - len(kept), **by}
+    rejected = {one["file_name"]: [fault["check"] for fault in one["faults"]] for one in result["pairs"]}
+    source, records = str(config.pairs), found.records
+    write_chosen(str(config.reject), kept, source=source, records=records, why=why, facts={"rejected": rejected})
+    return []
 
 
 def _looked_at(found: MaskedImages, config: QualityConfig, progress: Progress | None) -> tuple[list[Seen], list[Bad]]:
@@ -206,9 +220,10 @@ def _told(seen: Sequence[Seen], found: MaskedImages, config: QualityConfig, insi
         "checks": dict(sorted(checks.items())),
         "structure": _structures(found, config),
         "inside": inside,
+        **found.counted,
         "images_without_mask": found.images_without_mask,
         "masks_without_image": found.masks_without_image,
-        "settings": asdict(config) | {"pairs": source.name, "reject": None, "weights": None},
+        "settings": asdict(config) | {"pairs": source.name, "reject": None, "weights": None, "patients": None},
     }
 
 

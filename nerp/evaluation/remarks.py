@@ -7,6 +7,8 @@ from collections import Counter
 from nerp.evaluation.distances import ISC_SPLITS, KID_SUBSET, Moments, isc_splits
 from nerp.evaluation.sample import Sample
 
+LARGE_FEATURES = 2.0
+"""Root mean square of features above which KID's kernel is dominated by its cubic term."""
 MOMENTS_ALONE = "the statistics hold mean and covariance and no features, of which FID alone can be told"
 
 
@@ -23,7 +25,7 @@ def remarks(fake: Sample, real: Sample | Moments, *, intervals: bool) -> list[st
         alone = ["the interval of FID tells the spread of the fake images alone"] if intervals else []
         return [MOMENTS_ALONE, *alone, *few, *(_one_patient(fake, "fake") if intervals else [])]
     patients = _one_patient(fake, "fake") + _one_patient(real, "real") if intervals else []
-    return _same(fake, real) + few + patients
+    return _same(fake, real) + few + _large(real) + patients
 
 
 def _few(fake: Sample, n_real: int, *, with_kid: bool) -> list[str]:
@@ -38,6 +40,17 @@ def _few(fake: Sample, n_real: int, *, with_kid: bool) -> list[str]:
     if fake.logits is not None and isc_splits(fake.n_images) < ISC_SPLITS:
         found.append(f"ISC: {fake.n_images} images in 1 split, not the usual {ISC_SPLITS}")
     return found
+
+
+def _large(real: Sample) -> list[str]:
+    """A word on features so large that KID's kernel, (x y / d + 1)^3, is little but its cubic term."""
+    size = real.features.square().mean().sqrt().item()
+    if size <= LARGE_FEATURES:
+        return []
+    return [
+        f"KID: the features' root mean square is {size:.2g}, and its kernel was made for about .5: few images of large "
+        "features decide it; go by FID, or by another extractor"
+    ]
 
 
 def _one_patient(side: Sample, name: str) -> list[str]:

@@ -21,13 +21,14 @@ from nerp.evaluation.crossed import CrossedDraws, crossed_draws, crossed_score
 from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
 from nerp.experiments.settings import ArmsConfig
-from nerp.experiments.splits import Split, check_split
+from nerp.experiments.splits import Split, check_splits
 from nerp.experiments.utility import find_tests, spacing_warnings
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.runs import RunFolder
+from nerp.training.arms import check_arm, named_arms, part_of
 from nerp.training.checkpoint import check_settings
 from nerp.training.loop import Progress
-from nerp.training.segmentation.arms import ARMS, ArmPairs, check_arm, deciding, load_arm_pairs, train_arm
+from nerp.training.segmentation.arms import ArmPairs, deciding, load_arm_pairs, train_arm
 from nerp.training.settings import ArmConfig
 
 __all__ = ["ArmsConfig", "evaluate_arms"]
@@ -92,9 +93,7 @@ def evaluate_arms(config: ArmsConfig, *, progress: Progress | None = None) -> di
 
 def _arms(config: ArmsConfig) -> list[str]:
     """The arms asked for, once it is sure that folders for all are named."""
-    arms = list(dict.fromkeys(name.strip() for name in config.arms.split(",") if name.strip()))
-    if not arms:
-        raise UsageError(f"no arms; expected some of {', '.join(ARMS)}")
+    arms = named_arms(config.arms)
     for arm in arms:
         check_arm(arm, int(config.real is not None), int(config.synthetic is not None))
     if config.test is None:
@@ -104,12 +103,14 @@ def _arms(config: ArmsConfig) -> list[str]:
 
 def _split(config: ArmsConfig, tests: Outlined) -> Split:
     """Whom the tests are of, once it is sure that no folder to learn from has any of them."""
-    tested, splits = [image for image, _ in tests], []
-    for where, folder in (("real folder", config.real), ("synthetic folder", config.synthetic)):
-        if folder is not None:
-            learned = [image for image, _ in find_outlined(folder, structure_names(config.mask_name))[0]]
-            splits.append(check_split(learned, tested, index=config.patients, where=where))
-    return Split(splits[0].groups, [text for split in splits for text in split.warnings])
+    folders = {"real folder": config.real, "synthetic folder": config.synthetic}
+    names = structure_names(config.mask_name)
+    learned = {
+        where: [image for image, _ in find_outlined(folder, names)[0]]
+        for where, folder in folders.items()
+        if folder is not None
+    }
+    return check_splits(learned, [image for image, _ in tests], index=config.patients)
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
@@ -131,11 +132,7 @@ def _all_scores(
     runs = [(arm, config.seed + number) for number in range(config.seeds) for arm in arms]
     steps, scored = config.segmenter.steps, {arm: list[Each]() for arm in arms}
     for number, (arm, seed) in enumerate(runs):
-
-        def tick(done: int, total: int, before: int = number * steps) -> None:
-            if progress is not None:
-                progress(before + done, len(runs) * steps)
-
+        tick = part_of(progress, number * steps, len(runs) * steps)
         scored[arm].append(_scores(_arm_config(config, arm, seed), pairs, tests, tick))
         tick(steps, steps)
     return scored

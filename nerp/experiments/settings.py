@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nerp.settings import Settings, choice, number, section
+from nerp.training.classification.settings import ClassifierSettings
 from nerp.training.settings import ArmSettings, SegmenterConfig
 
 
@@ -73,3 +74,50 @@ class ArmsConfig(Settings):
     device: str = choice("auto", "cpu", "cuda")
     precision: str = choice("32-true", "bf16-mixed")
     segmenter: ArmSettings = section(ArmSettings)
+
+
+@dataclass(frozen=True)
+class ClassificationConfig(Settings):
+    """One classifier on real, on synthetic and on both kinds of images, scored finding by finding.
+
+    Args:
+        real:       folder of real images with findings.
+        synthetic:  folder of synthetic images with findings.
+        test:       folder of images of other patients; none where `folds` are given.
+        folds:      cross-validation of the real images, or of the synthetic ones where there are no real ones.
+        arms:       names, with commas between, as in `ArmsConfig`; none: all that the folders allow.
+        findings:   names, with commas between; none: all that every folder tells.
+        labels:     CSV files of findings, with commas between; none: those in the folders.
+        empty:      what an empty cell of a table says: not known, or that the finding is not there.
+        ct:         folder of the CTs that a table lists, where images were rendered from them.
+        least:      positive and negative patients in the test, below which a finding is not scored.
+        n_resamples: of the intervals.
+        seeds:      how many trainings of each arm.
+        seed:       the first of them, and that of the folds and of the intervals' draws.
+        patients:   CSV of files and whom they are of, `file,patient_id`; none: what records and names tell.
+        skip_bad:   go on without the files that cannot be read, and list them.
+        out:        folder that keeps a run of each arm, seed and fold, and continues them; none: nothing is written.
+        device:     `auto` takes a GPU where there is one.
+        precision:  of the networks while they learn.
+        classifier: the network and its steps.
+    """
+
+    real: str | None = None
+    synthetic: str | None = None
+    test: str | None = None
+    folds: int | None = number(None, 2, 1000)
+    arms: str | None = None
+    findings: str | None = None
+    labels: str | None = None
+    empty: str = choice("unknown", "negative")
+    ct: str | None = None
+    least: int = number(5, 1, 10**6)
+    n_resamples: int = number(1000, 10, 10**6)
+    seeds: int = number(3, 1, 1000)
+    seed: int = number(0, 0, 2**32 - 1)
+    patients: str | None = None
+    skip_bad: bool = False
+    out: str | None = None
+    device: str = choice("auto", "cpu", "cuda")
+    precision: str = choice("32-true", "bf16-mixed")
+    classifier: ClassifierSettings = section(ClassifierSettings)

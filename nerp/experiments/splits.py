@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,36 @@ def check_split(
     Raises:
         DataError: a patient, a CT or a file is on both sides; the first is named. Or an index that lists no image.
     """
-    _refuse_common_files(learned, tested, where)
-    ours, theirs = (patients_of(files, index=index) or {} for files in (learned, tested))
-    if index is not None and not (ours or theirs):
+    return check_splits({where: learned}, tested, index=index)
+
+
+def check_splits(
+    learned: Mapping[str, Sequence[Path]], tested: Sequence[Path], *, index: str | Path | None = None
+) -> Split:
+    """Make sure of several folders at once that nobody of them is tested; what could not be checked is said once.
+
+    Args:
+        learned: where images to learn from are, for messages, and these images.
+        tested:  images to test on.
+        index:   CSV of files and patients, `file,patient_id`; else records and names of known sets tell.
+
+    Raises:
+        DataError: as `check_split`.
+    """
+    for where, files in learned.items():
+        _refuse_common_files(files, tested, where)
+    ours = {where: patients_of(files, index=index) or {} for where, files in learned.items()}
+    theirs = patients_of(tested, index=index) or {}
+    if index is not None and not (any(ours.values()) or theirs):
         raise DataError(f"{index} lists none of the images; expected their names in its column of files")
+    for where, known in ours.items():
+        _refuse_common_patients(known, theirs, where)
+    groups = {path.stem: theirs.get(str(path), f"image {path.stem}") for path in tested} if theirs else None
+    sides = [(len(files) - len(ours[where]), len(files), f"the {where}") for where, files in learned.items()]
+    return Split(groups, _doubts([*sides, (len(tested) - len(theirs), len(tested), "the test")]))
+
+
+def _refuse_common_patients(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:
     common = sorted(set(ours.values()) & set(theirs.values()))
     if common:
         first = common[0]
@@ -54,8 +80,6 @@ def check_split(
             f"{len(common)} of the test's patients are in the {where}, too: {first[:40]} ({names[0]} there, {names[1]} "
             "in the test); expected no patient in both: take the images of one side away"
         )
-    groups = {path.stem: theirs.get(str(path), f"image {path.stem}") for path in tested} if theirs else None
-    return Split(groups, _doubts(len(learned) - len(ours), len(tested) - len(theirs), len(learned), len(tested), where))
 
 
 def _refuse_common_files(learned: Sequence[Path], tested: Sequence[Path], where: str) -> None:
@@ -67,13 +91,12 @@ def _refuse_common_files(learned: Sequence[Path], tested: Sequence[Path], where:
         )
 
 
-def _doubts(no_learned: int, no_tested: int, n_learned: int, n_tested: int, where: str) -> list[str]:
-    """A sentence where some image's patient is unknown."""
-    parts = [(no_learned, n_learned, f"the {where}"), (no_tested, n_tested, "the test")]
-    unknown = [f"{count} of {total} images of {of}" for count, total, of in parts if count]
+def _doubts(sides: Sequence[tuple[int, int, str]]) -> list[str]:
+    """A sentence where some image's patient is unknown: how many of how many, and of what, the test last."""
+    unknown = [f"{count} of {total} images of {of}" for count, total, of in sides if count]
     if not unknown:
         return []
-    alone = " and intervals take each such test image for a patient of its own" if no_tested else ""
+    alone = " and intervals take each such test image for a patient of its own" if sides[-1][0] else ""
     return [
         f"the patients of {' and of '.join(unknown)} are not known: whether one is both learned and tested was not "
         f"checked for these{',' if alone else ''}{alone}; give an index of them (--patients FILE: file,patient_id)"

@@ -72,7 +72,9 @@ def _page(folder: Path, config: ReportConfig, progress: Progress | None) -> Page
         from nerp.report.of_pairs import pairs_page
 
         return pairs_page(folder, config, progress)
-    if run.config.is_file():
+    from nerp.report.arm_runs import is_arms_folder
+
+    if run.config.is_file() and not is_arms_folder(run):
         from nerp.report.of_run import run_page
         from nerp.report.of_segmenter import is_segmenters, segmenter_page
 

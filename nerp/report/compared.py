@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from nerp.report import figures
 from nerp.report.parts import Chart, Charts, Notes, Part, Section, Table, present
 from nerp.report.results import SavedResult, SavedScore
-from nerp.report.score_tables import interval, shown_scores
-from nerp.report.words import KINDS, number, score_name, score_reading
+from nerp.report.score_cells import cell
+from nerp.report.score_tables import shown_scores
+from nerp.report.words import KINDS, score_name, score_reading
 
 MUST_AGREE = {
     "extractor.sha256": "the extractors differ: their scores have different scales",
@@ -48,16 +49,6 @@ def _parts(results: Mapping[str, SavedResult]) -> list[Part]:
 def _row(key: tuple[str, ...], scores: list[SavedScore | None]) -> tuple[str, ...]:
     name = " / ".join((*(part.replace("_", " ") for part in key[:-1]), score_name(key[-1])))
     return (name, *map(cell, scores), score_reading(key[-1]))
-
-
-def cell(score: SavedScore | None) -> str:
-    """`0.91 (0.9 to 0.92), n 138` of a score."""
-    if score is None:
-        return "–"
-    if score.value is None:
-        return f"not computed: {score.reason}" if score.reason else "not computed"
-    ends = f" ({interval(score.ci95)})" if score.ci95 else ""
-    return f"{number(score.value)}{ends}" + (f", n {score.n}" if score.n is not None else "")
 
 
 def _charts(scores: Mapping[str, Mapping[tuple[str, ...], SavedScore]]) -> list[Chart]:

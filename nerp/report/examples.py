@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nerp.report.parts import Gallery, Notes, Part, Picture, Section, Table, Text, present
-from nerp.report.results import SavedResult, items_of, read_results
+from nerp.report.couples import NAMES, couples
+from nerp.report.parts import Gallery, Part, Section, Table, Text, present
+from nerp.report.results import SavedResult, is_score, items_of, read_results
 from nerp.report.score_tables import result_section
-from nerp.report.shelf import Found, Shelf
-from nerp.report.words import number, score_name
+from nerp.report.shelf import Shelves
+from nerp.report.words import HIGH_IS_BAD, number, score_name
 
-HIGH_IS_BAD = frozenset({"hd", "hd95", "asd", "distance", "shift_px"})
-"""Measures of single images of which more is worse."""
 FIRST = ("dice", "alignment", "score", "jaccard")
 """Of several measures of single images, the one that ranks them."""
-NAMES = ("name", "id", "image", "fake", "synthetic", "file_name", "file", "pair")
-"""Keys under which a result's entries name the image that they speak of."""
-OTHERS = ("real", "neighbour", "nearest", "training")
-"""Keys under which they name the one that it is near to."""
-FLAGS = ("flagged_by", "flagged", "is_copy", "copy")
-"""Keys under which they say that it is too near."""
 REASONS = ("reasons", "reason", "faults")
 MOST_ROWS = 12
-
-
-class Shelves:
-    """Where images that results name are looked for.
-
-    Args:
-        own:    those that the page is about.
-        folders: of further ones, such as the real ones that were compared with.
-    """
-
-    def __init__(self, own: Shelf, folders: Iterable[str] = ()):
-        self.own, self.others = own, Shelf()
-        for folder in folders:
-            self.others.add_images(folder)
-
-    def get(self, name: str) -> Found | None:
-        """An image by its name, the page's own first."""
-        return self.own.get(name) or self.others.get(name)
-
-    def get_other(self, name: str) -> Found | None:
-        """An image by its name, one of the page's own last."""
-        return self.others.get(name) or self.own.get(name)
 
 
 def result_sections(folder: Path, shelves: Shelves, worst: int) -> list[Section]:
@@ -69,7 +40,7 @@ def examples(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
     """
     if not worst:
         return []
-    return [*_ranked(result, shelves, worst), *_faults(result, shelves, worst), *_neighbours(result, shelves, worst)]
+    return [*_ranked(result, shelves, worst), *_faults(result, shelves, worst), *couples(result, shelves, worst)]
 
 
 def _ranked(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
@@ -116,16 +87,30 @@ def _entries(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
 
 
 def _faults(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
-    """Images with the reasons why they were rejected."""
+    """Images with the reasons why they were rejected, of different faults first; and how many each check rejects."""
     parts: list[Part] = []
     for key, value in result.values.items():
         rows = _entries(value) if isinstance(value, list) else _by_name(value)
-        reasons = {name: _reason(row) for name, row in rows.items() if any(row.get(word) for word in REASONS)}
+        told = {name: row for name, row in rows.items() if any(row.get(word) for word in REASONS)}
+        reasons = {name: _reason(row) for name, row in told.items() if not is_score(row)}
         if reasons and not key.startswith("per_"):
-            captions = {name: f"{Path(name).stem}: {why}" for name, why in list(reasons.items())[:worst]}
+            captions = {name: f"{Path(name).stem}: {reasons[name]}" for name in _varied(reasons)[:worst]}
             title = f"Rejected, with the reasons: {len(reasons)}"
-            parts += _shown(title, captions, shelves, ("rejected", True))
+            counts = items_of(result.values.get("checks"))
+            ordered = sorted(counts.items(), key=lambda one: -one[1])
+            checks = "; ".join(f"{check} {int(count)}" for check, count in ordered)
+            lead = f"Pairs by check: {checks}." if checks else ""
+            parts += _shown(title, captions, shelves, ("rejected", True), lead=lead)
     return parts
+
+
+def _varied(reasons: dict[str, str]) -> list[str]:
+    """The names in such an order that the first ones have as different faults as possible."""
+    kinds: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        kinds.setdefault(reason.partition(":")[0], []).append(name)
+    places = {name: place for names in kinds.values() for place, name in enumerate(names)}
+    return sorted(reasons, key=lambda name: places[name])
 
 
 def _reason(row: dict[str, Any]) -> str:
@@ -134,12 +119,16 @@ def _reason(row: dict[str, Any]) -> str:
         return "; ".join(_reason({"reason": one}) for one in value)
     if isinstance(value, dict):
         told = next((value[word] for word in REASONS if value.get(word)), None)
-        return str(told) if told else ", ".join(f"{key} {number(one)}" for key, one in value.items())
+        if not told:
+            return ", ".join(f"{key} {number(one)}" for key, one in value.items())
+        return f"{value['check']}: {told}" if value.get("check") else str(told)
     return str(value)
 
 
-def _shown(title: str, captions: dict[str, str], shelves: Shelves, look: tuple[str, bool]) -> list[Part]:
-    """Pictures of named images under a title; the names alone where no image is found."""
+def _shown(
+    title: str, captions: dict[str, str], shelves: Shelves, look: tuple[str, bool], *, lead: str = ""
+) -> list[Part]:
+    """Pictures of named images under a title and a sentence; the names alone where no image is found."""
     alt, is_bad = look
     found = {name: shelves.get(name) for name in captions}
     pictures = [
@@ -148,62 +137,5 @@ def _shown(title: str, captions: dict[str, str], shelves: Shelves, look: tuple[s
         if one is not None
     ]
     absent = [(captions[name],) for name, one in found.items() if one is None][:MOST_ROWS]
-    return [Section(title, present(Gallery(pictures, name=title), Table(absent, name=title)))] if captions else []
-
-
-def _neighbours(result: SavedResult, shelves: Shelves, worst: int) -> list[Part]:
-    """Each of the nearest images beside what it is near to."""
-    parts: list[Part] = []
-    for key, value in result.values.items():
-        rows = [row for row in value if _couple(row)] if isinstance(value, list) else []
-        pictures = [picture for row in rows[:worst] for picture in _side_by_side(row, shelves)]
-        if rows:
-            text = "" if pictures else "The images were not found; say where they lie (--images)."
-            title = f"{key.replace('_', ' ').capitalize()}: {len(rows)}"
-            parts.append(
-                Section(
-                    title,
-                    present(
-                        Text(_COUPLES if pictures else ""), Notes([text] if text else []), Gallery(pictures, name=title)
-                    ),
-                )
-            )
-    return parts
-
-
-_COUPLES = "Each generated image, and after it the real one that is nearest to it."
-
-
-def _couple(row: Any) -> tuple[str, str] | None:
-    """The names of an image and of its neighbour: in the space that flags it, else in the first that tells one."""
-    if not isinstance(row, dict):
-        return None
-    one = next((row[key] for key in NAMES if isinstance(row.get(key), str)), None)
-    flagged = [row[name] for name in row.get("flagged_by") or () if isinstance(row.get(name), dict)]
-    places = [row, *flagged, *(value for value in row.values() if isinstance(value, dict))]
-    other = next((place[key] for place in places for key in OTHERS if isinstance(place.get(key), str)), None)
-    return (one, other) if one is not None and other is not None else None
-
-
-def _numbers(row: dict[str, Any]) -> str:
-    """The numbers of an entry, and of what it holds, in words."""
-    nested = {f"{key} {name}": one for key, value in row.items() for name, one in items_of(value).items()}
-    found = {**items_of(row), **nested}
-    return ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in found.items())
-
-
-def _side_by_side(row: dict[str, Any], shelves: Shelves) -> Sequence[Picture]:
-    couple = _couple(row)
-    if couple is None:
-        return []
-    found = (shelves.own.get(couple[0]), shelves.get_other(couple[1]))
-    captions = (
-        f"{couple[0]} · {_numbers(row)}",
-        f"nearest to it: {couple[1]}" if found[0] else f"nearest to {couple[0]}: {couple[1]}",
-    )
-    is_bad = any(row.get(word) for word in FLAGS)
-    return [
-        one.picture(f"radiograph {name}", caption, is_bad=is_bad)
-        for one, name, caption in zip(found, couple, captions, strict=True)
-        if one is not None
-    ]
+    inner = present(Text(lead), Gallery(pictures, name=title), Table(absent, name=title))
+    return [Section(title, inner)] if captions else []

@@ -69,19 +69,31 @@ def lines(series: Mapping[str, tuple[Points, Points]]) -> str:
     return _svg(figure)
 
 
-def intervals(values: Sequence[float], ends: Sequence[tuple[float, float] | None]) -> str:
+def intervals(
+    values: Sequence[float],
+    ends: Sequence[tuple[float, float] | None],
+    *,
+    marks: Sequence[Sequence[float]] = (),
+    zero: bool = False,
+) -> str:
     """Numbers with their 95 % intervals, numbered from the top, as SVG.
 
     Args:
         values: finite.
         ends:   low and high of each; None where there is no interval.
+        marks:  further numbers in the row of each, such as those of single seeds; none for no row.
+        zero:   draw a line at 0.
     """
     figure, panel = _panel(height=0.55 + 0.24 * len(values))
+    if zero:
+        panel.axvline(0, color=SOFT, linewidth=1.0)
     for row, (value, pair) in enumerate(zip(values, ends, strict=True)):
         colour = SERIES[row % MOST_SERIES]
         if pair is not None:
             panel.plot(pair, (row, row), color=colour, linewidth=1.6)
         panel.plot([value], [row], "o", color=colour, markersize=4.5)
+    for row, further in enumerate(marks):
+        panel.plot(further, [row + 0.3] * len(further), "|", color=SOFT, markersize=4)
     panel.set_ylim(len(values) - 0.5, -0.5)
     panel.set_yticks(range(len(values)), [str(row + 1) for row in range(len(values))])
     panel.grid(axis="x", color=LINE, linewidth=0.6)

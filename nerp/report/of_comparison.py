@@ -47,7 +47,7 @@ def comparison_page(folders: Sequence[Path], config: ReportConfig) -> Page:
         *_greys([side for side in sides if side.readers and not side.is_run]),
         *_metrics([side for side in sides if side.is_run]),
         *compared(_named(sides)),
-        *(section for side in sides for section in _results(side, config)),
+        *(section for side in sides for section in _results(side, config, sides)),
         *_without([side.name for side in sides if not side.results]),
     ]
     return Page(f"Comparison of {', '.join(side.name for side in sides)}", _LEAD, present(*parts))
@@ -132,9 +132,10 @@ def _named(sides: Sequence[Side]) -> dict[str, SavedResult]:
     return named
 
 
-def _results(side: Side, config: ReportConfig) -> list[Section]:
-    shelves = side.shelves(config)
-    sections = [result_section(one, examples(one, shelves, config.worst)) for one in side.results]
+def _results(side: Side, config: ReportConfig, sides: Sequence[Side]) -> list[Section]:
+    sections = [
+        result_section(one, examples(one, side.shelves(config, sides, one), config.worst)) for one in side.results
+    ]
     return [Section(f"{side.name}: {section.title}", section.parts) for section in sections]
 
 

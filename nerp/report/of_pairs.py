@@ -12,12 +12,12 @@ from nerp.data.pairs import RECORDS, read_dataset, read_records
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.files import sha256
-from nerp.report.examples import Shelves, result_sections
+from nerp.report.examples import result_sections
 from nerp.report.parts import Facts, Folded, Gallery, Page, Part, Picture, Section, Table, Text, present
 from nerp.report.pictures import evenly
 from nerp.report.set_charts import camera_charts, mask_charts
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Shelf, found_pair
+from nerp.report.shelf import Shelf, Shelves, found_pair
 from nerp.report.views import Progress, view_sections
 
 
@@ -120,9 +120,12 @@ def lead(settings: dict, dataset: dict) -> str:
     unfinished = (
         "" if dataset.get("complete") else " The set is not complete: run the same synthesis again to finish it."
     )
+    chosen = settings.get("chosen")
+    told = chosen if isinstance(chosen, dict) else {}
+    part = f" Chosen from a larger set: {told['rejected']} of its pairs were left out." if told.get("rejected") else ""
     view, rule = _VIEWS.get(_view(settings), _view(settings)), _rule(settings)["name"]
     made = MADE_AS.get(settings["mode"], settings["mode"])
-    return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{unfinished}"
+    return f"{made}, {view} view; masks by the rule “{rule}” on the same rays.{part}{unfinished}"
 
 
 def _facts(records: list[PairRecord], n_cts: int) -> dict[str, str]:

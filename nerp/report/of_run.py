@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nerp.report.examples import Shelves, result_sections
+from nerp.report.examples import result_sections
 from nerp.report.parts import Facts, Folded, Page, Part, Section, Table, Text, present
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Shelf
+from nerp.report.shelf import Shelf, Shelves
 from nerp.report.words import setting
 from nerp.runs import RunFolder
 from nerp.settings import flatten

@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from nerp.errors import DataError, NerpError
-from nerp.report.examples import Shelves, result_sections
+from nerp.report.examples import result_sections
 from nerp.report.parts import Facts, Page, Part, Section, Table, present
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Shelf
+from nerp.report.shelf import Shelf, Shelves
 from nerp.report.words import setting
 from nerp.runs import RunFolder
 
@@ -48,7 +48,7 @@ def segmenter_page(folder: Path, report: ReportConfig) -> Page:
     rows += [(f"segmenter.{key}", setting(value)) for key, value in pace.items()]
     parts: list[Part] = [
         Facts(facts),
-        *result_sections(folder, Shelves(_tests(run, settings), report.images), report.worst),
+        *result_sections(folder, Shelves(tests_of(settings, run.predictions), report.images), report.worst),
         *sample_sections(run, _SAMPLES),
         *curve_sections(metrics),
         Section("Settings", [Table(rows, name="Settings")]),
@@ -57,14 +57,21 @@ def segmenter_page(folder: Path, report: ReportConfig) -> Page:
     return Page(f"Training of a segmenter, {steps} steps", _LEAD, present(*parts))
 
 
-def _tests(run: RunFolder, settings: dict[str, Any]) -> Shelf:
-    """The images that were scored, where they still lie where the settings say, with both masks."""
-    shelf, folder = Shelf(), settings.get("test")
+def tests_of(settings: dict[str, Any], predictions: Path) -> Shelf:
+    """The images that were scored, where they still lie where the settings say, with both masks; of several
+    structures the first.
+
+    Args:
+        settings:    name the test's folder and its masks.
+        predictions: folder of the network's masks.
+    """
+    shelf, folder, mask = Shelf(), settings.get("test"), settings.get("mask_name")
     if not isinstance(folder, str):
         return shelf
+    first = mask.split(",")[0].strip() if isinstance(mask, str) else None
+    inner = predictions / first if first is not None and (predictions / first).is_dir() else predictions
     try:
-        pattern, mask = settings.get("masks_pattern"), settings.get("mask_name")
-        return shelf.add_tests(folder, run.predictions, pattern=pattern, mask=mask)
+        return shelf.add_tests(folder, inner, pattern=settings.get("masks_pattern"), mask=first)
     except NerpError as error:
         _log.warning("the images of the scores are not shown: %s", error)
         return shelf

@@ -22,7 +22,7 @@ SIDES = (384, 256, 192, 128)
 """Pixels of a picture's longer side: the first with which the page stays small enough."""
 LARGEST = 10_000_000
 """Bytes of a page that can still be sent by mail."""
-SCALES = {"grid": 1, "strips": 3, "wide": 4}
+SCALES = {"grid": 1, "couples": 1, "strips": 3, "wide": 4}
 """How many times as long as a small picture's the longer side of a wide one may be."""
 
 _log = logging.getLogger(__name__)

@@ -120,7 +120,8 @@ class Gallery:
 
     Args:
         pictures: in order.
-        look:     `grid` of small ones, `strips` of wide ones, `wide` for one over the whole page.
+        look:     `grid` of small ones, `couples` of two that belong together, `strips` of wide ones, or `wide` for one
+                  over the whole page.
         name:     what they are, for those who cannot see them.
     """
 

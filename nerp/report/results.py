@@ -33,6 +33,8 @@ class SavedScore:
         n:      images it speaks of, where it is told.
         reason: why there is no value, where it is told.
         items:  its value for each image or pair, where it is told.
+        per_seed:   its value for each training's seed, where it is told.
+        n_positive: images of `n` that have a finding, where it is told.
     """
 
     group: tuple[str, ...]
@@ -42,6 +44,8 @@ class SavedScore:
     n: int | None = None
     reason: str = ""
     items: dict[str, float] = field(default_factory=dict)
+    per_seed: tuple[float, ...] = ()
+    n_positive: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,13 @@ class SavedResult:
         name:   of its file, without what all files share.
         kind:   such as `fidelity`; empty where it is not told and cannot be known.
         values: the JSON object.
+        folder: where it lies, if in one.
     """
 
     name: str
     kind: str
     values: dict[str, Any]
+    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -105,7 +111,7 @@ def read_result(path: Path, name: str | None = None) -> SavedResult:
         raise DataError(f"{path} is no JSON ({error}); write the evaluation again or remove it") from error
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no scores: expected an object such as {{'dice': {{'mean': 0.9}}}}")
-    return SavedResult(_name(path) if name is None else name, _kind(values), _without_folders(values))
+    return SavedResult(_name(path) if name is None else name, _kind(values), _without_folders(values), path.parent)
 
 
 def _without_folders(value: Any) -> Any:
@@ -169,7 +175,7 @@ def _scores(values: dict[str, Any], group: tuple[str, ...]) -> Iterator[SavedSco
 
 def _score(group: tuple[str, ...], key: str, values: dict[str, Any]) -> SavedScore:
     value = next(values[name] for name in VALUES if name in values)
-    n = values.get("n")
+    n, n_positive, seeds = (values.get(name) for name in ("n", "n_positive", "per_seed"))
     items = next((items_of(one) for name, one in values.items() if name.startswith("per_")), {})
     return SavedScore(
         group,
@@ -179,6 +185,8 @@ def _score(group: tuple[str, ...], key: str, values: dict[str, Any]) -> SavedSco
         n if isinstance(n, int) else None,
         str(values.get("reason", "")),
         items,
+        tuple(map(float, filter(is_number, seeds))) if isinstance(seeds, list) else (),
+        n_positive if isinstance(n_positive, int) else None,
     )
 
 

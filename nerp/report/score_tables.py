@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nerp.report.arm_scores import arm_parts, is_of_arms
 from nerp.report.parts import Folded, Notes, Part, Section, Table, Text, present
 from nerp.report.result_charts import result_charts
 from nerp.report.results import APART, SavedResult, SavedScore, is_number, is_score
-from nerp.report.words import KINDS, number, score_name, score_reading
+from nerp.report.score_cells import counted, interval
+from nerp.report.words import GROUPED, KINDS, number, score_name, score_reading
 
 MOST_ROWS = 30
 """Of a list within a result; the rest is counted."""
@@ -34,6 +36,7 @@ def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
     parts = present(
         Text(lead + advice),
         Notes(result.warnings),
+        *arm_parts(result),
         score_table(result),
         *result_charts(result),
         *extra,
@@ -45,8 +48,9 @@ def result_section(result: SavedResult, extra: Sequence[Part] = ()) -> Section:
 
 
 def score_table(result: SavedResult) -> Table:
-    """The scores of a result; where it has a floor, each beside what real images have against real ones."""
-    scores = shown_scores(result)
+    """The scores of a result but those of arms; where it has a floor, each beside what real images have against real
+    ones."""
+    scores = [one for one in shown_scores(result) if not is_of_arms(one)]
     floors = {(one.group[:-1], one.key): one for one in scores if one.group[-1:] == (FLOOR,)}
     named = f"Scores: {result.title}"
     if not floors:
@@ -73,15 +77,12 @@ def _is_repeated(score: SavedScore, result: SavedResult) -> bool:
 
 def score_row(score: SavedScore) -> tuple[str, ...]:
     """Name, value, interval, count and reading of a score, as text."""
-    name = " / ".join((*map(_words, score.group), score_name(score.key)))
+    known = GROUPED.get((score.group[-1], score.key)) if score.group else None
+    name, reading = known or (" / ".join((*map(_words, score.group), score_name(score.key))), score_reading(score.key))
     value = number(score.value) if score.value is not None else "not computed"
-    reading = score.reason if score.value is None and score.reason else score_reading(score.key)
-    return name, value, interval(score.ci95), number(score.n), reading
-
-
-def interval(ends: tuple[float, float] | None) -> str:
-    """`0.9 to 0.92`; nothing of None."""
-    return " to ".join(number(end) for end in ends) if ends else ""
+    if score.value is None and score.reason:
+        reading = score.reason
+    return name, value, interval(score.ci95), counted(score), reading
 
 
 def plain_rows(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

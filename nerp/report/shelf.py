@@ -101,6 +101,28 @@ class Shelf:
             self._readers.setdefault(key, reader)
 
 
+class Shelves:
+    """Where images that results name are looked for.
+
+    Args:
+        own:    those that the page is about.
+        folders: of further ones, such as the real ones that were compared with.
+    """
+
+    def __init__(self, own: Shelf, folders: Iterable[str] = ()):
+        self.own, self.others = own, Shelf()
+        for folder in folders:
+            self.others.add_images(folder)
+
+    def get(self, name: str) -> Found | None:
+        """An image by its name, the page's own first."""
+        return self.own.get(name) or self.others.get(name)
+
+    def get_other(self, name: str) -> Found | None:
+        """An image by its name, one of the page's own last."""
+        return self.others.get(name) or self.own.get(name)
+
+
 def found_pair(folder: Path, record: PairRecord) -> Found:
     """A pair's image with all its masks.
 

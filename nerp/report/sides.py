@@ -12,14 +12,13 @@ from nerp.data.folders import find_pairs, find_radiographs
 from nerp.data.pairs import DATASET, RECORDS, read_dataset, read_records
 from nerp.errors import DataError, NerpError
 from nerp.files import sha256
-from nerp.report.examples import Shelves
 from nerp.report.of_pairs import check_whole, count, lead
 from nerp.report.parts import Picture
 from nerp.report.pictures import evenly
 from nerp.report.results import SavedResult, read_results
 from nerp.report.run_parts import sample_paths
 from nerp.report.settings import ReportConfig
-from nerp.report.shelf import Found, Shelf, found_image, found_pair, found_tested
+from nerp.report.shelf import Found, Shelf, Shelves, found_image, found_pair, found_tested
 from nerp.report.words import setting
 from nerp.runs import RunFolder
 from nerp.settings import flatten
@@ -64,16 +63,22 @@ class Side:
             chosen = list(self.readers[-1:])
         return [read().picture(f"{name} of {self.name}", name) for name, read in chosen]
 
-    def shelves(self, config: ReportConfig) -> Shelves:
-        """Where the images are that its results name.
+    def shelves(self, config: ReportConfig, sides: Sequence[Side], result: SavedResult) -> Shelves:
+        """Where the images are that one of its results names.
 
         Args:
             config: names further folders.
+            sides:  all that are compared: one that the result calls its real images is looked in, too.
+            result: of its own.
         """
         own = Shelf()
         for name, read in self.readers:
             own.add(name, read)
-        return Shelves(own, config.images)
+        shelves, named = Shelves(own, config.images), result.values.get("folders")
+        real = named.get("real") if isinstance(named, dict) else None
+        for name, read in (one for side in sides if side.folder.resolve().name == real for one in side.readers):
+            shelves.others.add(name, read)
+        return shelves
 
 
 def open_sides(folders: Sequence[Path]) -> list[Side]:

@@ -14,7 +14,16 @@ KINDS = {
     ),
     "memorisation": ("Memorisation", "How near generated images lie to real ones that may have been learned from."),
     "segmentation": ("Segmentation", "How well a network that learned from one set outlines the images of another."),
-    "classification": ("Classification", "How well a network that learned from one set finds findings in another."),
+    "classification": (
+        "Classification",
+        "How well a network that learned from one set finds findings in another, as areas under the ROC curve (AUROC): "
+        "0.5 is chance, 1 tells all apart.",
+    ),
+    "arms": (
+        "Arms",
+        "One network, trained for as many steps on real pairs, on synthetic ones or on both, and tested on the same "
+        "images.",
+    ),
 }
 """Title of each kind of result, and what it measures."""
 
@@ -46,12 +55,34 @@ SCORES = {
     "agreement": ("agreement of the borders", "as they are: 1 on edges, -1 where these run the other way"),
     "dx": ("shift that would fit better, columns", "0 where the masks lie right"),
     "dy": ("shift that would fit better, rows", "0 where the masks lie right"),
+    "uncovered": ("part of the lungs outside the masks", "radiologists' outlines leave out 0.27"),
+    "rejected": ("part of the pairs that is rejected", "0 where all can be learned from"),
     "mirrored": ("part that fits better mirrored", "0 where nothing is flipped"),
     "distance": ("distance of the spectra", "lower is closer; the floor is that of two halves of the real images"),
     "auroc_patch": ("AUROC of single patches", "0.5 is chance, 1 tells all apart"),
     "auroc": ("AUROC", "0.5 is chance, 1 tells all apart"),
 }
 """How a score is called, and how it is read."""
+
+
+GROUPED = {
+    ("spectrum", "floor"): ("spectrum / two halves of the real images", "what a distance of 0 is worth"),
+    ("false_alarm", "real"): ("false alarms among real images", "part that the thresholds flag beside other patients'"),
+    ("false_alarm", "pairs"): ("false alarms among pairs of real images", "of different patients"),
+    ("false_alarm", "held_out"): ("false alarms among held-out images", "part that the thresholds flag"),
+    ("uncovered", "lungs"): ("part of the lungs outside the masks", "radiologists' outlines leave out 0.27"),
+    ("uncovered", "right"): ("part of the right lung outside the masks", "radiologists' outlines leave out 0.23"),
+    ("uncovered", "left"): ("part of the left lung outside the masks", "radiologists' outlines leave out 0.33"),
+    ("separation", "shifted"): ("masks shifted on purpose, AUROC", "1 where the score finds them all"),
+    ("separation", "mirrored"): ("masks mirrored on purpose, AUROC", "1 where the score finds them all"),
+}
+"""Likewise of scores whose own key says too little, by the key that leads to it and their own.
+
+Source of what radiologists leave out: arXiv 2402.11510.
+"""
+
+HIGH_IS_BAD = frozenset({"hd", "hd95", "asd", "distance", "shift_px"})
+"""Measures of which more is worse."""
 
 
 def score_name(key: str) -> str:

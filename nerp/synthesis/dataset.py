@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nerp import __version__
 from nerp.config.reading import as_yaml
 from nerp.data.checking import listing
+from nerp.data.pair_facts import facts_of
 from nerp.data.pair_writer import PairWriter
-from nerp.data.records import MaskRecord, PairRecord
+from nerp.data.pairs import SETTINGS
+from nerp.data.records import PairRecord
 from nerp.errors import DataError, GeometryError, NerpError, UsageError, VolumeError
 from nerp.files import check_folder, write_text
 from nerp.synthesis.environment import chance_generator, pair_generator, pair_id
@@ -25,8 +26,6 @@ from nerp.synthesis.synthesiser import Pair, named
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
 NOTICE = "Research use; not for diagnosis."
-SETTINGS = "settings.yaml"
-"""File beside pairs and single views that `--config` takes to make them again; it names no file."""
 
 _log = logging.getLogger(__name__)
 
@@ -241,45 +240,13 @@ def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:
 
 def _facts(records: Iterable[PairRecord], settings: PairSettings, skipped: list[Skipped]) -> dict:
     """What `dataset.json` says of a finished set, beside its settings."""
-    records = list(records)
-    fractions = [record.mask_fraction or 0.0 for record in records]
-    outside = [record.mask_outside_fraction or 0.0 for record in records]
+    facts = facts_of(list(records))
     return {
-        "counts": {"pairs": len(records), "cts": len({record.ct_sha256 for record in records})},
+        "counts": facts.pop("counts"),
         **({"skipped": [one.to_dict() for one in skipped]} if skipped else {}),
-        "quality": {
-            "mask_fraction_mean": sum(sorted(fractions)) / len(fractions),
-            "empty_masks": sum(fraction == 0 for fraction in fractions),
-            "mask_outside_fraction_most": max(outside),
-        },
-        "masks": [_mask_facts(list(masks)) for masks in zip(*(record.masks for record in records), strict=True)],
-        "label_names": {role: _named_labels(records, role) for role in ("mask", "obscuring")},
+        **facts,
         "nerp": __version__,
         "licence": settings.licence,
         "citation": CITATION,
         "use": NOTICE,
     }
-
-
-def _mask_facts(masks: list[MaskRecord]) -> dict:
-    """What `dataset.json` says of one mask of all pairs."""
-    fractions, crossed = [mask.fraction for mask in masks], [mask.any_fraction or 0.0 for mask in masks]
-    return {
-        "name": masks[0].name,
-        "rules": dict(sorted(Counter(f"{mask.rule['name']} ({mask.rule_reason})" for mask in masks).items())),
-        "fraction_mean": sum(sorted(fractions)) / len(fractions),
-        "any_fraction_mean": sum(sorted(crossed)) / len(crossed),
-        "empty": sum(fraction == 0 for fraction in fractions),
-        "outside_fraction_most": max(mask.outside_fraction or 0.0 for mask in masks),
-    }
-
-
-def _named_labels(records: list[PairRecord], role: str) -> dict[str, str]:
-    """The names of all labels that play a role in any mask; of different ones for one value, all."""
-    found: dict[str, set[str]] = {}
-    for record in records:
-        for mask in record.masks:
-            for label in mask.labels if role == "mask" else mask.obscuring_labels:
-                found.setdefault(str(label), set()).add(record.label_names.get(str(label), ""))
-    ordered = sorted(found.items(), key=lambda item: int(item[0]))
-    return {label: " / ".join(sorted(names - {""})) for label, names in ordered}

@@ -14,7 +14,7 @@ import numpy as np
 
 from nerp.camera import Camera
 from nerp.config.reading import as_yaml
-from nerp.data.pairs import read_records
+from nerp.data.pairs import SETTINGS, read_records
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.dicom.acquisition import Acquisition
@@ -25,7 +25,7 @@ from nerp.physics.acquisition import acquisition_of
 from nerp.physics.simulate import source_detector_mm
 from nerp.runs import find_run
 from nerp.synthesis.chance import recorded_chance
-from nerp.synthesis.dataset import SETTINGS, file_stem, generator_for
+from nerp.synthesis.dataset import file_stem, generator_for
 from nerp.synthesis.environment import chance_generator, here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import open_synthesiser, plan_of, small_masks, with_reading

@@ -20,25 +20,32 @@ Terms = dict[str, tuple[float, Tensor]]
 
 
 class OptimisationStep:
-    """Updates one network by AdamW.
+    """Updates one network by AdamW, or by Adam.
 
     Args:
         name:     in metrics, messages and checkpoints.
         module:   wrapped by the fabric; call `.module` of this object in its stead.
         settings: betas, decay, longest gradient.
         fabric:   Lightning Fabric, launched.
-        fused:    AdamW in one kernel: faster where there are many small weights, with another rounding.
+        fused:    in one kernel: faster where there are many small weights, with another rounding.
+        decoupled: AdamW; otherwise Adam, whose decay is added to the gradient.
 
-    Source: AdamW, Loshchilov & Hutter 2019.
+    Source: Adam, Kingma & Ba 2015; AdamW, Loshchilov & Hutter 2019.
     """
 
     def __init__(
-        self, name: str, module: nn.Module, *, settings: OptimizerSettings, fabric: Fabric, fused: bool | None = None
+        self,
+        name: str,
+        module: nn.Module,
+        *,
+        settings: OptimizerSettings,
+        fabric: Fabric,
+        fused: bool | None = None,
+        decoupled: bool = True,
     ):
         self.name, self.settings, self._fabric = name, settings, fabric
-        optimizer = torch.optim.AdamW(
-            module.parameters(), betas=settings.betas, weight_decay=settings.weight_decay, fused=fused
-        )
+        kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+        optimizer = kind(module.parameters(), betas=settings.betas, weight_decay=settings.weight_decay, fused=fused)
         self.module, self._optimizer = fabric.setup(module, optimizer)
 
     def update(self, step: int, terms: Terms, *, rate: float) -> dict[str, float]:

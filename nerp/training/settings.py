@@ -202,7 +202,7 @@ class ArmConfig(Settings):
     """One arm of a comparison, with one seed.
 
     Args:
-        arm:       what it learns from: see `nerp.training.segmentation.arms`.
+        arm:       what it learns from: see `nerp.training.arms`.
         real:      folder of real images and masks.
         synthetic: folder of synthetic pairs.
         mask_name: which of their masks, where they have several.

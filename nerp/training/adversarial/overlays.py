@@ -18,9 +18,9 @@ from nerp.networks.settings import DiscriminatorSettings
 from nerp.physics.marker import drawn
 from nerp.physics.objects import project_object_materials, random_objects
 
-LETTER_INSET_MM = 60.0
+LETTER_INSET_MM = 25.0
 """The lead letter lies up to so far inwards of where `nerp.physics.marker` puts it."""
-WIDEST_BORDER = 0.12
+WIDEST_BORDER = 0.08
 """Of the collimator's shadow, as a fraction of the image's side; each of the four is drawn by itself."""
 SAMPLES = 2
 """Rays along each side of a pixel: wires thinner than a pixel get their right weight."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,17 +12,16 @@ from torch import Tensor
 
 from nerp.errors import UsageError
 from nerp.networks.segmenter import Segmenter
-from nerp.runs import RunFolder
+from nerp.training.arms import arm_curriculum, check_arm, uses
 from nerp.training.budget import Budget
+from nerp.training.curriculum import Curriculum
 from nerp.training.fabric import launch
+from nerp.training.keeping import deciding_settings, training_loop
 from nerp.training.loop import Progress, locked_run
-from nerp.training.segmentation.curriculum import Curriculum
 from nerp.training.segmentation.pairs import load_pairs
-from nerp.training.segmentation.run import Kept, deciding_settings, first_weights, learned_structures, training_loop
+from nerp.training.segmentation.run import first_weights, kept_segmenter, learned_structures, pace_of
 from nerp.training.segmentation.trainer import SegmenterTrainer
 from nerp.training.settings import ArmConfig
-
-ARMS = ("real", "synthetic", "mixed", "fine-tune")
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,7 @@ class ArmPairs:
             seed:       of the order.
         """
         real, synthetic = range(self.n_real), range(self.n_real, len(self.images))
-        parts = {
-            "real": ((real,),),
-            "synthetic": ((synthetic,),),
-            "mixed": ((real, synthetic),),
-            "fine-tune": ((synthetic,), (real,)),
-        }
-        return Curriculum(parts[arm], batch_size, seed)
+        return arm_curriculum(arm, real, synthetic, batch_size=batch_size, seed=seed)
 
 
 def load_arm_pairs(config: ArmConfig) -> ArmPairs:
@@ -124,28 +116,9 @@ def train_arm(config: ArmConfig, pairs: ArmPairs, *, progress: Progress | None =
             fabric=fabric,
             curriculum=pairs.curriculum(config.arm, batch_size=settings.batch_size, seed=config.seed),
         )
-        kept = None if config.out is None else Kept(RunFolder(Path(config.out)), config, deciding(config, pairs))
-        training_loop(trainer, budget, settings, fabric=fabric, kept=kept).run(progress)
+        kept = kept_segmenter(config, network, deciding(config, pairs))
+        training_loop(trainer, budget, pace_of(settings), fabric=fabric, kept=kept).run(progress)
     return network.eval()
-
-
-def check_arm(arm: str, n_real: int, n_synthetic: int) -> None:
-    """Refuse an arm that is none, or that lacks its pairs.
-
-    Args:
-        arm:         its name.
-        n_real:      real pairs that there are.
-        n_synthetic: synthetic ones.
-
-    Raises:
-        UsageError: no such arm, or no pairs of the kind that it learns from.
-    """
-    if arm not in ARMS:
-        raise UsageError(f"no arm is called {arm!r}; expected some of {', '.join(ARMS)}")
-    lacking = [name for name, count in (("real", n_real), ("synthetic", n_synthetic)) if not count]
-    needed = [name for name in lacking if uses(arm, name)]
-    if needed:
-        raise UsageError(f"arm {arm!r} needs {needed[0]} pairs and there are none; give --{needed[0]} FOLDER")
 
 
 def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
@@ -157,14 +130,5 @@ def deciding(config: ArmConfig, pairs: ArmPairs) -> dict[str, Any]:
     """
     hashes = {f"{name}_pairs": pairs.hashes[name] for name in ("real", "synthetic") if uses(config.arm, name)}
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
-    return {"arm": config.arm, **chosen, **hashes, **deciding_settings(config.segmenter, config.seed, config.precision)}
-
-
-def uses(arm: str, kind: str) -> bool:
-    """Whether an arm learns from real or from synthetic pairs.
-
-    Args:
-        arm:  one of `ARMS`.
-        kind: `real` or `synthetic`.
-    """
-    return arm == kind or arm in ("mixed", "fine-tune")
+    how = {"seed": config.seed, "precision": config.precision, **deciding_settings(config.segmenter)}
+    return {"arm": config.arm, **chosen, **hashes, **how}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nerp.devices import SINGLE
+from nerp.randomness import between
 
 SCALE = (0.75, 1.25)
 """Zoom of the picture: above 1 crops it, below 1 leaves a black surround."""
@@ -53,11 +54,11 @@ def move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
         images (B, 1, H, W), 0 to 1, and masks (B, K, H, W), 0 or 1.
     """
     n = len(images)
-    angle = _between(-TURN_RAD, TURN_RAD, n, generator)
-    zoom = 1.0 / _between(*SCALE, n, generator)
-    stretch, shear = (_between(-STRETCH, STRETCH, n, generator) for _ in range(2))
+    angle = between(-TURN_RAD, TURN_RAD, n, generator)
+    zoom = 1.0 / between(*SCALE, n, generator)
+    stretch, shear = (between(-STRETCH, STRETCH, n, generator) for _ in range(2))
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
-    shift = _between(-2 * SHIFT, 2 * SHIFT, 2 * n, generator).view(2, n)
+    shift = between(-2 * SHIFT, 2 * SHIFT, 2 * n, generator).view(2, n)
     rows = (cos * (1 + stretch), shear - sin, shift[0], sin + shear, cos * (1 - stretch), shift[1])
     grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3), list(images.shape), align_corners=False)
     both = F.grid_sample(torch.cat([images, masks], 1), grid, mode="bilinear", align_corners=False)
@@ -76,9 +77,9 @@ def tone(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     shape = (len(images), 1, 1, 1)
     low, high = (math.log(value) for value in GAMMA)
-    gamma = _between(low, high, len(images), generator).exp().view(shape)
-    contrast = _between(0.6, 1.4, len(images), generator).view(shape)
-    brightness = _between(-0.1, 0.1, len(images), generator).view(shape)
+    gamma = between(low, high, len(images), generator).exp().view(shape)
+    contrast = between(0.6, 1.4, len(images), generator).view(shape)
+    brightness = between(-0.1, 0.1, len(images), generator).view(shape)
     images = images.clamp(0.0, 1.0) ** gamma
     return ((images - 0.5) * contrast + 0.5 + brightness).clamp(0.0, 1.0)
 
@@ -96,7 +97,7 @@ def shade(images: Tensor, generator: torch.Generator) -> Tensor:
     n, _, height, width = images.shape
     for cells in (4, 10):
         field = torch.randn(n, 1, cells, cells, generator=generator, **SINGLE)
-        strength = _between(0.0, 0.15, n, generator).view(n, 1, 1, 1)
+        strength = between(0.0, 0.15, n, generator).view(n, 1, 1, 1)
         field = F.interpolate(field, size=(height, width), mode="bicubic", align_corners=False)
         images = images + strength * field
     return images
@@ -114,7 +115,7 @@ def blur(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     smooth = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="replicate"), 3, stride=1)
     smooth = F.avg_pool2d(smooth, 3, stride=1)
-    fraction = _between(-0.7, 1.0, len(images), generator).view(-1, 1, 1, 1)
+    fraction = between(-0.7, 1.0, len(images), generator).view(-1, 1, 1, 1)
     return images + fraction * (smooth - images)
 
 
@@ -128,7 +129,7 @@ def grain(images: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (B, 1, H, W), not clamped.
     """
-    strength = _between(0.0, 0.06, len(images), generator).view(-1, 1, 1, 1)
+    strength = between(0.0, 0.06, len(images), generator).view(-1, 1, 1, 1)
     return images + strength * torch.randn(images.shape, generator=generator, **SINGLE)
 
 
@@ -145,14 +146,10 @@ def border(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[T
     """
     n, _, height, width = images.shape
     used = (torch.rand(n, 4, generator=generator, **SINGLE) < 0.25).float()
-    depth = used * _between(0.0, 0.08, 4 * n, generator).view(n, 4)
+    depth = used * between(0.0, 0.08, 4 * n, generator).view(n, 4)
     grey = torch.rand(n, generator=generator, **SINGLE).square().view(n, 1, 1, 1)
     y = ((torch.arange(height, **SINGLE) + 0.5) / height).view(1, 1, height, 1)
     x = ((torch.arange(width, **SINGLE) + 0.5) / width).view(1, 1, 1, width)
     top, bottom, left, right = (depth[:, side].view(n, 1, 1, 1) for side in range(4))
     open_field = ((y >= top) & (y <= 1 - bottom) & (x >= left) & (x <= 1 - right)).float()
     return images * open_field + grey * (1 - open_field), masks * open_field
-
-
-def _between(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(n, generator=generator, **SINGLE)

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nerp.data.images import read_image, read_mask
+from nerp.data.images import read_mask
 from nerp.data.structures import check_outlined, find_outlined, structure_names
 from nerp.errors import DataError
 from nerp.networks.segmenter import resize
+from nerp.training.images import load_images
 
 
 def load_pairs(
@@ -35,7 +36,7 @@ def load_pairs(
     pairs = check_outlined(find_outlined(folder, names)[0], skip_bad=skip_bad)[0]
     if len(pairs) < 2:
         raise DataError(f"{folder} has {len(pairs)} image-mask pairs; expected 2 or more, matched by file name")
-    images = torch.cat([resize(read_image(image), (side, side)) for image, _ in pairs])
+    images = load_images([image for image, _ in pairs], side)
     masks = torch.cat([_masks(files, side) for _, files in pairs])
     for name, channel in zip(names or ("",), masks.unbind(1), strict=True):
         if not channel.any():
@@ -43,7 +44,7 @@ def load_pairs(
             raise DataError(
                 f"all {len(pairs)} masks{of} in {folder} are empty; expected some pixels of the structure to learn"
             )
-    return (images * 255).round().clamp(0, 255).to(torch.uint8), masks
+    return images, masks
 
 
 def _masks(structures: Sequence[Sequence[Path]], side: int) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,20 +15,13 @@ from nerp.data.structures import structure_names
 from nerp.errors import UsageError
 from nerp.networks.segmenter import Segmenter, save_segmenter
 from nerp.runs import RunFolder
-from nerp.settings import Settings, flatten
 from nerp.training.budget import Budget
-from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint
 from nerp.training.fabric import launch
-from nerp.training.loop import Keeping, Pace, Progress, TrainingLoop, locked_run
+from nerp.training.keeping import Kept, deciding_settings, training_loop
+from nerp.training.loop import Pace, Progress, locked_run
 from nerp.training.segmentation.pairs import load_pairs
 from nerp.training.segmentation.trainer import SegmenterTrainer
-from nerp.training.settings import LearnerSettings, SegmenterConfig
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-MAY_CHANGE = ("segmenter.log_every", "segmenter.sample_every", "segmenter.checkpoint_every")
-"""Settings under which a run may be continued though they differ, as may its folder and its device."""
+from nerp.training.settings import ArmConfig, LearnerSettings, SegmenterConfig
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,8 @@ def train_segmenter(config: SegmenterConfig, *, progress: Progress | None = None
         settings = config.segmenter
         budget = Budget(settings.steps(len(pairs[0])), settings.minutes)
         trainer = SegmenterTrainer(network, pairs, settings=settings, seed=config.seed, budget=budget, fabric=fabric)
-        loop = training_loop(trainer, budget, settings, fabric=fabric, kept=_kept(config, len(pairs[0])))
+        kept = kept_segmenter(config, network, _deciding(config, len(pairs[0])))
+        loop = training_loop(trainer, budget, pace_of(settings), fabric=fabric, kept=kept)
         loop.run(progress)
     epochs = loop.step / math.ceil(len(pairs[0]) / settings.batch_size)
     stopped_by = "epochs" if loop.step >= budget.planned else "minutes"
@@ -113,78 +107,27 @@ def first_weights(settings: LearnerSettings, seed: int, structures: Sequence[str
         return Segmenter(settings.encoder, settings.side, structures)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Where a training is kept, and what it must agree with to be continued.
+def kept_segmenter(config: SegmenterConfig | ArmConfig, network: Segmenter, deciding: dict[str, Any]) -> Kept | None:
+    """Where a segmenter's training is kept; None where its configuration names no folder.
 
     Args:
-        run:      its folder.
-        config:   all settings, for config.yaml.
-        deciding: dotted keys and values that decide the weights.
+        config:   of the training.
+        network:  that learns.
+        deciding: dotted keys and values that decide its weights.
     """
-
-    run: RunFolder
-    config: Settings
-    deciding: dict[str, Any]
-
-
-def training_loop(
-    trainer: SegmenterTrainer, budget: Budget, every: LearnerSettings, *, fabric: Fabric, kept: Kept | None
-) -> TrainingLoop:
-    """The loop of a training, at the step where it stopped.
-
-    Args:
-        trainer: whose steps they are.
-        budget:  how many, and for how long.
-        every:   when something is written.
-        fabric:  Lightning Fabric, launched, of one process.
-        kept:    where, or none.
-
-    Raises:
-        CheckpointError: the folder holds a training of other settings.
-    """
-    pace = Pace(every.log_every, every.sample_every, every.checkpoint_every)
-    if kept is None:
-        return TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=None)
-    found = latest_checkpoint(kept.run.checkpoints)
-    if found is not None:
-        _check(found, kept, type(every)())
-
-    def save_weights(step: int) -> None:
-        save_segmenter(kept.run.segmenter, trainer.network)
-
-    keeping = Keeping(kept.run, kept.config, kept.deciding, save_weights)
-    loop = TrainingLoop(trainer, budget, pace=pace, fabric=fabric, keeping=keeping)
-    loop.resume(found)
-    return loop
-
-
-def _kept(config: SegmenterConfig, n_pairs: int) -> Kept | None:
     if config.out is None:
         return None
+    run = RunFolder(Path(config.out))
+    defaults = deciding_settings(type(config.segmenter)())
+    return Kept(run, config, deciding, defaults, lambda step: save_segmenter(run.segmenter, network))
+
+
+def pace_of(settings: LearnerSettings) -> Pace:
+    """When a segmenter's training writes something."""
+    return Pace(settings.log_every, settings.sample_every, settings.checkpoint_every)
+
+
+def _deciding(config: SegmenterConfig, n_pairs: int) -> dict[str, Any]:
     chosen = {} if config.mask_name is None else {"mask_name": config.mask_name}
-    learned = {"train": config.train, **chosen, "pairs": n_pairs}
-    deciding = {**learned, **deciding_settings(config.segmenter, config.seed, config.precision)}
-    return Kept(RunFolder(Path(config.out)), config, deciding)
-
-
-def deciding_settings(settings: LearnerSettings, seed: int, precision: str) -> dict[str, Any]:
-    """Dotted keys and values of all that decides the weights but the pairs.
-
-    Args:
-        settings:  of the network and its pace.
-        seed:      of the training.
-        precision: of the network while it learns.
-    """
-    decide = {key: value for key, value in _flat(settings).items() if key not in MAY_CHANGE}
-    return {"seed": seed, "precision": precision, **decide}
-
-
-def _check(found: Checkpoint, kept: Kept, defaults: LearnerSettings) -> None:
-    """Whether a checkpoint is of the training that is asked for; what its version did not know is as by default."""
-    default = {key: value for key, value in _flat(defaults).items() if key not in MAY_CHANGE}
-    check_settings({**default, **found.settings}, kept.deciding, kept.run.path)
-
-
-def _flat(settings: LearnerSettings) -> dict[str, Any]:
-    return flatten(settings, f"{settings.SECTION}.")
+    learned = {"train": config.train, **chosen, "pairs": n_pairs, "seed": config.seed, "precision": config.precision}
+    return {**learned, **deciding_settings(config.segmenter)}

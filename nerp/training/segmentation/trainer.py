@@ -14,9 +14,9 @@ from nerp.networks.segmenter import Segmenter
 from nerp.randomness import stream
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import State, pack_module, unpack_module
+from nerp.training.curriculum import Curriculum
 from nerp.training.optimisation import OptimisationStep
 from nerp.training.segmentation.augmentation import augment
-from nerp.training.segmentation.curriculum import Curriculum
 from nerp.training.settings import LearnerSettings, OptimizerSettings
 
 if TYPE_CHECKING:

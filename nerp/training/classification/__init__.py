@@ -1,0 +1,1 @@
+"""A classifier learns from images with findings."""
