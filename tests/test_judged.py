@@ -161,7 +161,7 @@ def test_letters_lie_at_the_side_that_they_name_and_borders_at_the_edges(chest):
         changed_columns = torch.nonzero((letter != 0.5).any(dim=2)[0, 0])[:, 0]
         sides.add("right" if changed_columns.max() < 32 else "left")
         assert changed_columns.max() < 32 or changed_columns.min() >= 32
-        assert letter.max() > 0.65  # its stroke is thinner than a pixel here
+        assert letter.max() > 0.55  # its stroke is thinner than a pixel here
     assert sides == {"right", "left"}
     border = draw_overlay(replace(SHOWN, borders=1.0), camera, None, span=span, generator=seeded(1)).on(images)
     assert border.min() == 0 and (border[..., 16:48, 16:48] == 0.5).all()

@@ -92,15 +92,16 @@ def test_nothing_is_kept_where_lungs_do_not_agree(tmp_path, training_data, monke
 @needs_weights
 def test_run_with_every_part_resumes_bit_for_bit(tmp_path, training_data, monkeypatch):
     more = [*training_data, *ON, *SELECTING, "data.phantoms=1", "data.extend_mm=40", "loss.r1=1", "loss.r1_every=2"]
-    whole = train(tiny(tmp_path / "whole", *more, "trainer.steps=4"))
+    more += ["trainer.checkpoint_every=1"]
+    whole = train(tiny(tmp_path / "whole", *more, "trainer.steps=3"))
     original = AdversarialTrainer.step
 
     def interrupted(self, step):
-        if step > 3:
+        if step > 2:
             raise KeyboardInterrupt
         return original(self, step)
 
-    config = tiny(tmp_path / "again", *more, "trainer.steps=4")
+    config = tiny(tmp_path / "again", *more, "trainer.steps=3")
     monkeypatch.setattr(AdversarialTrainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config)
