@@ -31,14 +31,26 @@ def display_image(images: Tensor, name: str = "percentile") -> Tensor:
     Raises:
         UsageError: an unknown name.
     """
-    if name not in SCALINGS:
-        raise UsageError(f"unknown display scaling {name!r}; expected one of {', '.join(SCALINGS)}")
-    low, high = SCALINGS[name](images.flatten(1))
-    low, high = (limit.view(-1, 1, 1, 1) for limit in (low, high))
+    low, high = (limit.view(-1, 1, 1, 1) for limit in display_limits(images, name))
     span = high - low
     flat = span <= FLAT
     scaled = (images - low) / torch.where(flat, 1.0, span)
     return torch.where(flat, 0.0, scaled).clamp(0.0, 1.0)
+
+
+def display_limits(images: Tensor, name: str = "percentile") -> tuple[Tensor, Tensor]:
+    """What `display_image` makes black and white of each image: (B,) and (B,), of the images' unit.
+
+    Args:
+        images: (B, C, H, W) of any range, any floating dtype.
+        name:   of the scaling.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if name not in SCALINGS:
+        raise UsageError(f"unknown display scaling {name!r}; expected one of {', '.join(SCALINGS)}")
+    return SCALINGS[name](images.flatten(1))
 
 
 def depth_white(most: float) -> float:

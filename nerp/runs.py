@@ -29,6 +29,16 @@ class RunFolder:
         return self.path / "generator.safetensors"
 
     @property
+    def selected(self) -> Path:
+        """The averaged mapper's weights that were the best of the run, where one is chosen."""
+        return self.path / "selected.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights that render: the chosen ones, else the last."""
+        return self.selected if self.selected.is_file() else self.generator
+
+    @property
     def segmenter(self) -> Path:
         """A segmenter's weights."""
         return self.path / "segmenter.safetensors"
@@ -99,12 +109,12 @@ class RunFolder:
 
 
 def find_run(weights_sha256: str, among: str | Path = "runs") -> Path | None:
-    """The run folder directly in `among` whose generator has this hash, or None.
+    """The run folder directly in `among` whose generator, that which renders, has this hash, or None.
 
     Args:
         weights_sha256: as a pair's record names it.
         among:          folder of run folders.
     """
     folders = (RunFolder(path) for path in sorted(Path(among).glob("*")) if path.is_dir())
-    there = (run for run in folders if run.generator.is_file())
-    return next((run.path for run in there if sha256(run.generator) == weights_sha256), None)
+    there = (run for run in folders if run.best.is_file())
+    return next((run.path for run in there if sha256(run.best) == weights_sha256), None)

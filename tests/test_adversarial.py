@@ -10,8 +10,9 @@ from tiny_run import networks_of, sources_of, tiny
 
 from nerp.errors import TrainingError
 from nerp.training.adversarial import AdversarialTrainer
-from nerp.training.adversarial import trainer as trainer_module
-from nerp.training.adversarial.trainer import Recipe
+from nerp.training.adversarial import rendering as rendering_module
+from nerp.training.adversarial import showing as showing_module
+from nerp.training.adversarial.parts import Recipe
 from nerp.training.optimisation import OptimisationStep, rate_factor
 from nerp.training.phantom_radiographs import FORMER_NOTE, NOTE, is_phantom, make_radiographs, phantom_radiograph
 from nerp.training.run_log import GAP, HEADING, MARGIN, TILE, write_picture
@@ -22,8 +23,7 @@ def make_trainer(config):
     from lightning_fabric import Fabric
 
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
-    moved = config.discriminator
-    recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=moved.zoom, shift=moved.shift)
+    recipe = Recipe(config.loss, config.optimizer, config.trainer, config.discriminator)
     return AdversarialTrainer(networks_of(config), sources_of(config), recipe=recipe, seed=config.seed, fabric=fabric)
 
 
@@ -54,6 +54,7 @@ def test_gradient_that_is_not_finite_leaves_the_weights():
         (["camera.view=ap", "camera.source_detector_mm=[900,1100]", "loss.adversarial=0"], {"l1"}),
         (["data.spacing_mm=16", "backend=reference"], {"l1"}),
         (["discriminator.encoder=resnet34"], {"adversarial"}),
+        (["mapper.arch=vnet", "mapper.checkpointing=true"], {"l1"}),
     ],
 )
 def test_options_take_part_in_a_step(tmp_path, training_data, overrides, terms):
@@ -71,7 +72,7 @@ def test_only_some_of_the_cts_are_taken(tmp_path, training_data):
 
 def test_what_the_discriminator_sees_moves_as_much_as_allowed(tmp_path, training_data, monkeypatch):
     seen = []
-    monkeypatch.setattr(trainer_module, "zoom_shift", lambda images, *move: seen.append(move) or images)
+    monkeypatch.setattr(showing_module, "zoom_shift", lambda images, *move: seen.append(move) or images)
     for override in ("discriminator.zoom=0", "discriminator.shift=0"):
         make_trainer(tiny(tmp_path, *training_data, override)).step(1)
     zooms, shifts = (torch.cat(moves) for moves in zip(*seen, strict=True))
@@ -120,10 +121,10 @@ def test_one_generator_forward_serves_both_updates(tmp_path, training_data, monk
 def test_vrr_and_drr_come_from_one_ct_and_one_camera(tmp_path, training_data, monkeypatch):
     seen = {"march": [], "siddon": []}
     trainer = make_trainer(tiny(tmp_path, *training_data, "trainer.volumes_per_step=2"))
-    march, siddon = trainer.networks.viewer.forward, trainer_module.siddon
+    march, siddon = trainer.networks.viewer.forward, rendering_module.siddon
     monkeypatch.setattr(trainer.networks.viewer, "forward", lambda f, c: seen["march"].append((f, c)) or march(f, c))
     monkeypatch.setattr(
-        trainer_module, "siddon", lambda v, c, backend: seen["siddon"].append((v, c)) or siddon(v, c, backend=backend)
+        rendering_module, "siddon", lambda v, c, backend: seen["siddon"].append((v, c)) or siddon(v, c, backend=backend)
     )
     trainer.step(1)
     cameras = [camera for _, camera in seen["march"]]

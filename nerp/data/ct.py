@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nerp.anatomy.extension import extended
 from nerp.data.source_files import volume_files
 from nerp.dicom import FoundCT, find_series
 from nerp.errors import DataError, GeometryError, UsageError
@@ -179,6 +180,7 @@ class CTDataset(Dataset):
     Args:
         source:       a folder (searched by `find_cts`), or the paths themselves.
         size, spacing_mm: as for `mapper_grid`.
+        extend_mm:    how far the first and the last slices are repeated beyond the CT.
         cache_folder: keeps resampled grids across runs; a changed CT or size makes a new entry.
 
     Items are `Volume`s, (1, D, H, W) HU on the mapper's grid. A file that is no CT raises its `VolumeError` when it
@@ -191,10 +193,11 @@ class CTDataset(Dataset):
         *,
         size: int | None = None,
         spacing_mm: float | None = None,
+        extend_mm: float = 0.0,
         cache_folder: str | Path | None = None,
     ):
         self.paths = find_cts(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-        self.size, self.spacing_mm = size, spacing_mm
+        self.size, self.spacing_mm, self.extend_mm = size, spacing_mm, extend_mm
         self.cache_folder = None if cache_folder is None else Path(cache_folder)
         self._grids: dict[int, Volume] = {}
 
@@ -210,7 +213,8 @@ class CTDataset(Dataset):
         entry = None if self.cache_folder is None else self._entry(self.cache_folder, path)
         if entry is not None and entry.is_file():
             return _read_entry(entry)
-        ct = mapper_grid(read_volume(path), size=self.size, spacing_mm=self.spacing_mm)
+        longer = extended(read_volume(path), self.extend_mm)
+        ct = mapper_grid(longer, size=self.size, spacing_mm=self.spacing_mm)
         if entry is not None:
             _write_entry(entry, ct)
         return ct
@@ -218,7 +222,8 @@ class CTDataset(Dataset):
     def _entry(self, cache_folder: Path, path: Path) -> Path:
         files = volume_files(path)
         facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        key = hashlib.sha256(repr((facts, self.size, self.spacing_mm)).encode()).hexdigest()[:32]
+        more = (self.extend_mm,) if self.extend_mm else ()
+        key = hashlib.sha256(repr((facts, self.size, self.spacing_mm, *more)).encode()).hexdigest()[:32]
         return cache_folder / f"{key}.safetensors"
 
 

@@ -17,6 +17,8 @@ class GridSettings(Settings):
         size:       voxels, a multiple of 16, along the longest side of the isotropic grid.
         spacing_mm: fixes the grid's spacing, mm, instead of its size.
         window_hu:  HU carried to 0 and to 1.
+        extend_mm:  how far the CT's lowest and highest slices are taken to go on, so that neck and abdomen do not end
+                    within the film; 0 for none.
     """
 
     SECTION: ClassVar[str] = "data"
@@ -24,6 +26,7 @@ class GridSettings(Settings):
     size: int = number(128, 16, 1024)
     spacing_mm: float | None = number(None, 0.1, 50.0)
     window_hu: tuple[float, float] = limits((-1000.0, 1500.0), -32768.0, 32768.0)
+    extend_mm: float = number(0.0, 0.0, 1000.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,6 +43,7 @@ class DataSettings(GridSettings):
     Args:
         ct_dir:          folder of CTs; none: phantoms are made in run_dir/data.
         ct_pattern:      names of the files, or of the DICOM folders, to take from it and below.
+        phantoms:        that are made in run_dir/data and added to the CTs of ct_dir, to learn from alike.
         radiographs_dir: folder of real radiographs, or a public set, such as `shenzhen:FOLDER`; none:
                          phantom radiographs are made in run_dir/data.
         cached_volumes:  CTs kept in memory on the mapper's grid.
@@ -51,6 +55,7 @@ class DataSettings(GridSettings):
 
     ct_dir: str | None = None
     ct_pattern: str = "*"
+    phantoms: int = number(0, 0, 10_000)
     radiographs_dir: str | None = None
     cached_volumes: int = number(16, 1, 100_000)
     skip_bad: bool = False

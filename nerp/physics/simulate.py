@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nerp.anatomy import BodyMap, without_table
+from nerp.anatomy.extension import extended
 from nerp.camera import Camera
 from nerp.errors import UsageError
 from nerp.physics.beam import Beam, Spectrum, spectrum
 from nerp.physics.detector import Detector, blurred, exposed, photons_per_mm2, saturated, with_bad_pixels
 from nerp.physics.dose import air_kerma_ugy
 from nerp.physics.energy_bins import EnergyBins, energy_bins
-from nerp.physics.extension import extended
 from nerp.physics.field import open_field
 from nerp.physics.grid import Grid
 from nerp.physics.materials import material_volume

@@ -36,7 +36,7 @@ def run_page(folder: Path, report: ReportConfig) -> Page:
         *curve_sections(metrics),
         *result_sections(folder, Shelves(Shelf(), report.images), report.worst),
         Section("Settings", [Text(_SETTINGS), *_settings(config)]),
-        *hash_section(run.generator, run.config),
+        *hash_section(run.best, run.config),
     ]
     title = f"Training of a {config.mapper.arch} mapper, {steps} of {config.trainer.steps} steps"
     return Page(title, _LEAD, present(*parts))

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nerp.anatomy.extension import extended
 from nerp.camera import Camera
 from nerp.data.ct import mapper_grid, window
 from nerp.errors import CheckpointError
@@ -41,7 +42,10 @@ class TrainedGenerator:
         """Hash of the settings that decide what is rendered; a longer training or another folder changes nothing."""
         data, viewer = self.config.data, {**asdict(self.config.viewer), "shape": list(self.config.viewer.shape)}
         grid = [data.size, data.spacing_mm, list(data.window_hu)]
-        deciding = {"mapper": asdict(self.config.mapper), "viewer": viewer, "grid": grid}
+        mapper = asdict(self.config.mapper)
+        del mapper["checkpointing"]  # decides how much memory training takes, and nothing else
+        grid += [data.extend_mm] if data.extend_mm else []
+        deciding = {"mapper": mapper, "viewer": viewer, "grid": grid}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def fields(self, ct: Volume, device: torch.device) -> Fields:
@@ -52,7 +56,8 @@ class TrainedGenerator:
             device: where the mapper runs and the fields stay.
         """
         data = self.config.data
-        grid = mapper_grid(ct, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
+        longer = extended(ct, data.extend_mm)
+        grid = mapper_grid(longer, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
         windowed_ct = window(grid.values, data.window_hu)[None].to(device)
         return self.mapper.to(device)(windowed_ct, grid.affine)
 
@@ -69,20 +74,20 @@ class TrainedGenerator:
 
 
 def load_generator(folder: str | Path) -> TrainedGenerator:
-    """The generator of RUN.
+    """The generator of RUN: the mapper that its training chose as the best, where it chose one, else the last.
 
     Raises:
         CheckpointError: no generator there, or weights that do not fit the run's settings.
         ConfigError: the settings cannot be read.
     """
     run = RunFolder(Path(folder))
-    for path in (run.config, run.generator):
+    for path in (run.config, run.best):
         if not path.is_file():
             raise CheckpointError(f"{folder} holds no {path.name}; expected a run folder: train one with `nerp train`")
     config = load_config(run.config, warn=False)
     mapper = Mapper(**asdict(config.mapper))
-    _load_weights(mapper, run.generator)
-    return TrainedGenerator(mapper.eval().requires_grad_(False), config, sha256(run.generator))
+    _load_weights(mapper, run.best)
+    return TrainedGenerator(mapper.eval().requires_grad_(False), config, sha256(run.best))
 
 
 def _load_weights(mapper: Mapper, path: Path) -> None:

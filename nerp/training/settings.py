@@ -20,8 +20,11 @@ class LossSettings(Settings):
 
     Args:
         form:        of the adversarial loss.
-        adversarial: of the generator's adversarial term.
-        l1:          the paper's lambda: VRR to the DRR of the same camera, display images.
+        adversarial: of the generator's adversarial terms together.
+        whole:       part of that of whole images; 0: none are judged.
+        patches:     part of that of patches, where `discriminator.patches` are judged.
+        l1:          the paper's lambda: VRR to its target, display images.
+        l1_target:   `drr` of the same camera; or `physics`, its radiograph as developed film, scatter left out.
         tv:          total variation of the opacity.
         matter_l1:   matter to the windowed CT, voxel by voxel.
         r1:          gradient penalty on real images.
@@ -32,7 +35,10 @@ class LossSettings(Settings):
 
     form: str = choice("softplus", "log", "hinge")
     adversarial: float = number(1.0, 0.0)
+    whole: float = number(1.0, 0.0)
+    patches: float = number(1.0, 0.0)
     l1: float = number(1.0, 0.0)
+    l1_target: str = choice("drr", "physics")
     tv: float = number(0.0, 0.0)
     matter_l1: float = number(0.0, 0.0)
     r1: float = number(0.0, 0.0)
@@ -79,6 +85,10 @@ class TrainerSettings(Settings):
         sample_every:     steps between pictures in samples/.
         sample_columns:   CTs in such a picture.
         checkpoint_every: steps between checkpoints; the last two are kept.
+        select_every:     steps between comparisons of the averaged mapper with the best so far, which synthesis then
+                          uses; 0 for none.
+        select_views:     rendered images that are compared with the radiographs.
+        select_agreement: least agreement, -1 to 1, of the lungs' edges with the DRRs' for a mapper to be chosen.
     """
 
     SECTION: ClassVar[str] = "trainer"
@@ -91,6 +101,9 @@ class TrainerSettings(Settings):
     sample_every: int = number(1000, 1)
     sample_columns: int = number(4, 1, 16)
     checkpoint_every: int = number(1000, 1)
+    select_every: int = number(0, 0)
+    select_views: int = number(64, 2, 10_000)
+    select_agreement: float = number(0.8, -1.0, 1.0)
 
 
 @dataclass(frozen=True)

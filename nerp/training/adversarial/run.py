@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 
 from nerp.config import upgraded
 from nerp.data.checking import write_skipped
+from nerp.data.settings import DataSettings
 from nerp.errors import CheckpointError, ConfigError
 from nerp.networks.discriminator import Discriminator
 from nerp.networks.mapper import Mapper
@@ -19,14 +21,15 @@ from nerp.networks.viewer import Viewer
 from nerp.randomness import stream
 from nerp.runs import RunFolder
 from nerp.settings import flatten
+from nerp.training.adversarial.parts import Networks, Recipe, Sources
 from nerp.training.adversarial.sources import open_sources, prepare
-from nerp.training.adversarial.trainer import AdversarialTrainer, Networks, Recipe, Sources
+from nerp.training.adversarial.trainer import AdversarialTrainer
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import Checkpoint, check_settings, latest_checkpoint, save_generator
 from nerp.training.config import Config
 from nerp.training.fabric import launch
 from nerp.training.loop import Bars, Keeping, Pace, TrainingLoop, locked_run
-from nerp.training.settings import LossSettings
+from nerp.training.settings import LossSettings, TrainerSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,6 +38,7 @@ MAY_CHANGE = (
     "run_dir",
     "device",
     "backend",
+    "mapper.checkpointing",
     "data.cached_volumes",
     "data.cached_radiographs",
     "data.cache_dir",
@@ -60,7 +64,8 @@ def train(config: Config, *, progress: Bars | None = None) -> Path:
 
     Returns:
         The run folder: config.yaml, metrics.jsonl, tensorboard/, samples/*.png, checkpoints/ and
-        generator.safetensors, the averaged mapper of the last checkpoint.
+        generator.safetensors, the averaged mapper of the last checkpoint; selected.safetensors, the best of the run,
+        where `trainer.select_every` asks for it.
 
     Raises:
         CheckpointError: the folder holds a run with other settings, or with more steps than asked for, or
@@ -70,6 +75,7 @@ def train(config: Config, *, progress: Bars | None = None) -> Path:
         DataError, VolumeError: the data cannot be used.
     """
     check_trainable(config.discriminator, config.viewer, config.loss)
+    check_paces(config.trainer, config.data)
     fabric = launch(config.device, config.precision, devices=config.devices, nodes=config.nodes)
     show = progress if progress is not None and fabric.is_global_zero else _silent
     run = RunFolder(Path(config.run_dir))
@@ -96,6 +102,8 @@ def _loop(config: Config, run: RunFolder, sources: Sources, *, fabric: Fabric) -
 
     def save_weights(step: int) -> None:
         save_generator(run.generator, trainer.averaged, step=step, settings=deciding)
+        if (best := trainer.selection) is not None and best.step > 0:
+            save_generator(run.selected, best.mapper, step=best.step, settings=deciding)
 
     every = config.trainer
     pace = Pace(every.log_every, every.sample_every, every.checkpoint_every)
@@ -109,29 +117,30 @@ def _trainer(config: Config, sources: Sources, fabric: Fabric) -> AdversarialTra
     networks = build_networks(
         config.mapper, config.viewer, config.discriminator, seed=config.seed, backend=config.backend
     )
-    moved = config.discriminator
-    recipe = Recipe(config.loss, config.optimizer, config.trainer, zoom=moved.zoom, shift=moved.shift)
+    recipe = Recipe(config.loss, config.optimizer, config.trainer, config.discriminator)
     return AdversarialTrainer(networks, sources, recipe=recipe, seed=config.seed, fabric=fabric)
 
 
 def build_networks(
     mapper: MapperSettings, viewer: ViewerSettings, discriminator: DiscriminatorSettings, *, seed: int, backend: str
 ) -> Networks:
-    """Mapper, viewer and discriminator with their first weights.
+    """Mapper, viewer and discriminators with their first weights.
 
     Args:
         mapper:        of the `Mapper`.
         viewer:        of the `Viewer`.
-        discriminator: of the `Discriminator`.
+        discriminator: of the `Discriminator`, and of another for patches where these are judged.
         seed:          of the weights; the global generator stays as it is.
         backend:       of the projection.
     """
+    given = discriminator.encoder, discriminator.depth, discriminator.channels
+    n_judges = 1 + (discriminator.patches > 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, 0, "weights").initial_seed())
         return Networks(
-            Mapper(mapper.arch, mapper.channels, mapper.opacity_max_per_mm, mapper.residual),
+            Mapper(**asdict(mapper)),
             Viewer(viewer.n_samples, viewer.opacity, backend),
-            Discriminator(discriminator.encoder, discriminator.depth, discriminator.channels),
+            *(Discriminator(*given) for _ in range(n_judges)),
         )
 
 
@@ -152,8 +161,31 @@ def check_trainable(discriminator: DiscriminatorSettings, viewer: ViewerSettings
             f"viewer.shape is {list(viewer.shape)}; expected multiples of {multiple}, since discriminator.depth is"
             f" {discriminator.depth}: change either"
         )
-    if not any((loss.adversarial, loss.l1, loss.tv, loss.matter_l1)):
+    judged = loss.adversarial * (loss.whole + loss.patches * (discriminator.patches > 0))
+    if not any((judged, loss.l1, loss.tv, loss.matter_l1)):
         raise ConfigError("every loss of the mapper has weight 0; expected at least one above, such as loss.l1=1")
+
+
+def check_paces(trainer: TrainerSettings, data: DataSettings) -> None:
+    """Refuse comparisons that no log would tell of, and phantoms beside nothing.
+
+    Args:
+        trainer: how often mappers are compared, and lines logged.
+        data:    phantoms are added to its CTs.
+
+    Raises:
+        ConfigError: they do not fit.
+    """
+    if trainer.select_every % trainer.log_every:
+        raise ConfigError(
+            f"trainer.select_every is {trainer.select_every}; expected a multiple of trainer.log_every,"
+            f" {trainer.log_every}, so that the log tells of each comparison"
+        )
+    if data.phantoms and data.ct_dir is None:
+        raise ConfigError(
+            f"data.phantoms is {data.phantoms}, but there are no CTs to add them to; give data.ct_dir, or phantom.count"
+            " for phantoms alone"
+        )
 
 
 def _deciding(config: Config, sources: Sources) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nerp.camera import ViewSettings
 from nerp.data.checking import Bad, check_inputs
@@ -13,7 +14,7 @@ from nerp.data.radiographs import RadiographDataset, check_radiograph
 from nerp.data.settings import DataSettings
 from nerp.phantom import write_phantoms
 from nerp.phantom.settings import PhantomSettings
-from nerp.training.adversarial.trainer import Sources
+from nerp.training.adversarial.parts import Sources
 from nerp.training.adversarial.training_volumes import TrainingVolumes
 from nerp.training.loop import Progress
 from nerp.training.phantom_radiographs import is_phantom, make_radiographs
@@ -38,8 +39,8 @@ class GridVolumes:
     def __getitem__(self, index: int) -> Volume:
         data = self.settings
         size = data.size if data.spacing_mm is None else None
-        dataset = CTDataset([self.paths[index]], size=size, spacing_mm=data.spacing_mm, cache_folder=data.cache_dir)
-        return dataset[0]
+        grid: dict[str, Any] = {"size": size, "spacing_mm": data.spacing_mm, "extend_mm": data.extend_mm}
+        return CTDataset([self.paths[index]], **grid, cache_folder=data.cache_dir)[0]
 
 
 def prepare(
@@ -48,13 +49,13 @@ def prepare(
     """Make the phantoms and their radiographs that a run lacks, those that are not there yet.
 
     Args:
-        data:     where it names no folder, phantoms are made.
+        data:     where it names no folder, phantoms are made; of those beside its CTs, so many as it says.
         phantom:  how many and how fine.
         folder:   receives ct/, labels/ and radiographs/.
         shape:    (H, W) of a training's images; the radiographs have twice as many rows and columns.
         progress: called as progress(done, total); not at all where nothing is lacking.
     """
-    n_volumes = phantom.count * (data.ct_dir is None)
+    n_volumes = phantom.count if data.ct_dir is None else data.phantoms
     total = n_volumes + phantom.radiographs * (data.radiographs_dir is None)
     seed, spacing_mm = phantom.seed, phantom.spacing_mm
 
@@ -64,7 +65,7 @@ def prepare(
     def count_after_volumes(done: int, _: int) -> None:
         progress(n_volumes + done, total)
 
-    if data.ct_dir is None:
+    if n_volumes:
         write_phantoms(folder, count=n_volumes, seed=seed, spacing_mm=spacing_mm, progress=count)
     if data.radiographs_dir is None:
         make_radiographs(
@@ -93,6 +94,8 @@ def open_sources(
         DataError: a folder is missing or holds nothing of use, or files are bad and may not be skipped.
     """
     paths = find_cts(data.ct_dir or made / "ct", pattern=data.ct_pattern)
+    if data.ct_dir and data.phantoms:
+        paths = [*paths, *find_cts(made / "ct")]
     paths, bad_cts = check_inputs(paths, check_volume, what="CTs", skip_bad=data.skip_bad)
     volumes = TrainingVolumes(
         GridVolumes(paths, data), view, shape=shape, window_hu=data.window_hu, n_kept=data.cached_volumes
