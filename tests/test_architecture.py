@@ -29,8 +29,8 @@ LAYERS: list[set[str]] = [
     {"nerp.networks", "nerp.physics"},
     {"nerp.evaluation"},
     {"nerp.training"},
-    {"nerp.experiments", "nerp.synthesis"},
-    {"nerp.report"},
+    {"nerp.synthesis"},
+    {"nerp.experiments", "nerp.report"},
     {"nerp.cli"},
     {"nerp.__main__"},
 ]

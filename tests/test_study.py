@@ -1,14 +1,18 @@
 """Studies: one YAML gives sets, rows and a table; cells are kept, and nobody tested is learned."""
 
+import csv
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from ellipses import write_pairs
 from small_chests import write_chests
 
 from nerp.config import read_settings
+from nerp.config.reading import table_path
 from nerp.errors import ConfigError, DataError, UsageError
 from nerp.experiments.study import cells
 from nerp.experiments.study.pairs import fraction_of, real_part
@@ -122,7 +126,7 @@ def test_parts_are_those_of_the_split_and_smaller_fractions_lie_in_larger_ones(f
     parts = {part: {image.name for image, _ in real_part(config, part)} for part in ("train", "dev", "test")}
     assert [len(names) for names in parts.values()] == [4, 2, 2] and len(set.union(*parts.values())) == 8
     train = real_part(config, "train")
-    half, most = (set(image for image, _ in fraction_of(train, fraction)) for fraction in (0.5, 0.75))
+    half, most = ({image for image, _ in fraction_of(train, fraction)} for fraction in (0.5, 0.75))
     assert len(half) == 2 and len(most) == 3 and half < most
     with pytest.raises(ConfigError, match="real or split is not given"):
         real_part(replace(config, split=None), "dev")
@@ -136,6 +140,31 @@ def test_volumes_are_laid_out_with_lungs_as_one(folders, tmp_path):
     (folders / "bad.csv").write_text("name,ct,labels,lungs\nx,ct/none.nii.gz,labels/none.nii.gz,10\n")
     with pytest.raises(DataError, match=r"none.nii.gz, listed in .*bad.csv, is not there"):
         lay_out(folders / "bad.csv", tmp_path)
+
+
+def test_the_command_takes_scales_parts_and_cells(nerp, monkeypatch):
+    monkeypatch.setenv("NERP_DATA", "/data")
+    code, said, _ = nerp(
+        *("study", "missing_annotations", "-o", "/tmp/study", "--part", "test", "--only", "physics:0", "--dry-run"),
+        *("--scale", "full", "unlabelled.folders=[films]", "phantoms=7"),
+    )
+    told = yaml.safe_load(said)
+    assert code == 0 and told["part"] == "test" and told["only"] == "physics:0" and told["phantoms"] == 7
+    assert told["segmenter"]["side"] == told["common"]["shape"][0] == 256 and told["common"]["views"] == 100
+    assert told["unlabelled"]["folders"] == ["films"] and told["real"] == "/data/cxr-shenzhen"
+    code, said, _ = nerp("study", "limited_annotations", "--dry-run")
+    small = yaml.safe_load(said)
+    assert small["common"] == {"shape": [128, 128], "views": 25} and small["part"] == "dev"
+    assert nerp("study", "missing_annotations")[0] == 2  # no --out
+
+
+def test_the_split_is_balanced_and_whole():
+    with open(table_path("shenzhen_split.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    count = Counter((row["part"], row["file"].rsplit("_", 1)[1]) for row in rows)
+    assert len({row["file"] for row in rows}) == len(rows) == 566
+    assert count[("test", "0.png")] == count[("test", "1.png")] == 72
+    assert all(abs(count[(part, "0.png")] - count[(part, "1.png")]) <= 4 for part in ("train", "dev"))
 
 
 def test_rows_and_contrasts_name_what_there_is(folders, tmp_path):

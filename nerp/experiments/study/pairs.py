@@ -13,7 +13,7 @@ from torch import Tensor
 from nerp.config.reading import table_path
 from nerp.data.structures import Outlined, find_outlined
 from nerp.errors import ConfigError, DataError
-from nerp.experiments.splits import check_split, refuse_common_pixels
+from nerp.experiments.splits import check_splits, refuse_common_pixels
 from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
 from nerp.training.arms import uses
 from nerp.training.segmentation.arms import SELF_TRAINED, ArmPairs
@@ -51,10 +51,11 @@ def check_radiographs(config: StudyConfig) -> None:
     Raises:
         DataError: a file, an image or a patient is on both sides.
     """
-    films, _ = find_films(config.radiographs, skip_bad=True)
+    films = find_films(config.radiographs, skip_bad=True)
     tested = [image for part in ("dev", "test") for image, _ in real_part(config, part)]
-    check_split(films, tested, where="folder of radiographs")
-    refuse_common_pixels(films, tested, where="folder of radiographs")
+    learned = {"folder of radiographs": films}
+    check_splits(learned, tested)
+    refuse_common_pixels(learned, tested)
 
 
 def fraction_of(outlined: Outlined, fraction: float) -> Outlined:
