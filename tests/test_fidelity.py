@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -290,10 +289,10 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
     fake, real = write_images(tmp_path / "in" / "fake", 500), write_images(tmp_path / "in" / "real", 4, seed=1)
     out = tmp_path / "out"
     program = (
-        "import sys, time; from nerp.evaluation import features; from nerp.cli import main\n"
+        "import os, sys, time; from nerp.evaluation import features; from nerp.cli import main\n"
         "slow = features.read_colour\n"
         "def read(path):\n"
-        "    print('reads', flush=True); time.sleep(0.05); return slow(path)\n"
+        "    os.write(1, b'reads\\n'); time.sleep(0.05); return slow(path)\n"
         "features.read_colour = read; sys.exit(main(sys.argv[1:]))"
     )
     save_script(Means(), tmp_path / "net.pt")
@@ -306,12 +305,12 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    assert process.stdout.readline() == "reads\n"
-    process.send_signal(signal.SIGINT)
-    start = time.monotonic()
-    _, said = process.communicate(timeout=60)
+    with process:
+        assert process.stdout.readline() == "reads\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and said.splitlines()[-1].startswith("nerp: interrupted")
-    assert time.monotonic() - start < 60 and not out.exists()
+    assert not out.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "net.pt"]
 
 

@@ -214,7 +214,7 @@ def test_the_command_writes_pictures_and_json(tmp_path, nerp):
     assert len(result["telling"]["generated"]) == 12
     assert result["telling"]["generated"][0]["file"] in {path.name for path in fake.iterdir()}
     code, said, _ = nerp("evaluate", "integrity", fake, real, *keys)
-    assert code == 0 and said.startswith("auroc    1.000 [") and "dB apart" in said and "warning: 12 of 14" in said
+    assert code == 0 and said.startswith("auroc    1.0000 [") and "dB apart" in said and "warning: 12 of 14" in said
     code, said, _ = nerp("evaluate", "integrity", fake, real, "--dry-run", "--skip-bad", "side=128")
     assert code == 0 and "side: 128" in said and "skip_bad: true" in said
 
