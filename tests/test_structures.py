@@ -241,7 +241,7 @@ def test_settings_beside_several_masks_make_them_again(nerp, tmp_path):
     stated = [*masks, "--label-names", tmp_path / "names.csv", "--views", "1", "--shape", "24x20"]
     code, out, err = nerp("synthesize", *files, *stated, "-o", tmp_path / "one", "--json")
     assert code == 0, err
-    assert json.loads(out)["settings"]["mask"]["rule"] == {"name": "by label"}
+    assert json.loads(out)["settings"]["mask"]["rule"] == {"name": "by label", "close_mm": 15.0}
     code, _, err = nerp("synthesize", *files, "--config", tmp_path / "one" / "settings.yaml", "-o", tmp_path / "two")
     assert code == 0, err
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
