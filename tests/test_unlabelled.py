@@ -318,6 +318,12 @@ def test_the_command_learns_from_films_and_scores(folders, tmp_path):
     assert any("unlabelled radiographs" in text for text in told["warnings"])  # whose patients nobody knows
 
 
+def test_folders_are_a_setting_as_others_are(folders):
+    keys = ["unlabelled.folders=[nih,hannover]", "unlabelled.rounds=3", "--dry-run"]
+    result = CliRunner().invoke(app, ["evaluate", "segmentation", "--train", "a", "--test", "b", *keys])
+    assert "folders:\n  - nih\n  - hannover\n  rounds: 3" in result.stdout
+
+
 def test_the_arm_does_as_many_steps_as_others(folders, tmp_path):
     keys = ["segmenter.side=32", "segmenter.encoder=tu-resnet10t", "segmenter.batch_size=2", "device=cpu"]
     keys += ["unlabelled.rounds=2", "unlabelled.views=2", "unlabelled.agreement=0", "unlabelled.area=[0,1]"]
