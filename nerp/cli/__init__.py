@@ -43,7 +43,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     images.replay: "nerp replay /tmp/pairs/metadata.jsonl --index 1 --ct ct/ --labels labels/ -o /tmp/again",
     data.data: "nerp data ~/datasets",
     report.report: "nerp report runs/demo",
-    study.study: "nerp study missing_annotations --part dev -o /tmp/study",
+    study.study: "nerp study missing_annotations -o /tmp/study --dry-run",
     runs.info: "nerp info",
 }
 for command, example in EXAMPLES.items():
