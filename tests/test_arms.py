@@ -147,9 +147,9 @@ def test_what_is_lost_alone_is_done_again_to_the_same_scores(compared, tmp_path,
 
 def test_runs_of_other_settings_are_not_taken_for_done(compared):
     settings, _, _ = compared
-    with pytest.raises(CheckpointError, match=r"real/seed-0 was trained with other settings: segmenter.steps \(2 in"):
+    with pytest.raises(CheckpointError, match=r"real/seed-0 was made with other settings: segmenter.steps \(2 in"):
         evaluate_arms(replace(settings, segmenter=replace(TINY, steps=4)))
-    with pytest.raises(CheckpointError, match="was trained with other settings: test "):
+    with pytest.raises(CheckpointError, match="was made with other settings: test "):
         evaluate_arms(replace(settings, spacing_mm=(0.5, 0.5)))
 
 

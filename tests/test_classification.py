@@ -258,7 +258,7 @@ def test_what_is_done_is_read_and_what_is_lost_is_done_again(compared, tmp_path,
     with pytest.raises(CheckpointError, match=r"classifier.steps \(12 in the run, 4 now\)"):
         evaluate_classification(replace(settings, out=str(copied), classifier=replace(TINY, steps=4)))
     with pytest.raises(
-        CheckpointError, match=r"seed-0 was trained with other settings: test \(\w{64} in the run, \w{64} now\)"
+        CheckpointError, match=r"seed-0 was made with other settings: test \(\w{64} in the run, \w{64} now\)"
     ):
         evaluate_classification(replace(settings, test=settings.synthetic, synthetic=None, arms="real"))
 

@@ -13,11 +13,14 @@ from small_chests import write_chests
 
 from nerp.config import read_settings
 from nerp.config.reading import table_path
-from nerp.errors import ConfigError, DataError, UsageError
+from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
+from nerp.evaluation.overlap import METRICS
+from nerp.evaluation.segmentation import Scored
 from nerp.experiments.study import cells
 from nerp.experiments.study.pairs import fraction_of, real_part
 from nerp.experiments.study.run import run_study
 from nerp.experiments.study.settings import StudyConfig
+from nerp.experiments.study.table import table_of
 from nerp.experiments.study.volumes import lay_out
 from nerp.label_maps import read_labels
 
@@ -94,9 +97,9 @@ def test_a_study_makes_sets_trains_rows_and_tells_contrasts(folders, tmp_path, m
 
 
 def test_cells_may_be_made_alone_and_by_other_hands(folders, tmp_path):
-    config = study_of(folders, tmp_path / "here", only="drr:1", radiographs=[])
+    config = study_of(folders, tmp_path / "here", only="drr:1")
     first = run_study(config)
-    assert list(first["arms"]) == ["drr"] and first["arms"]["drr"]["dice"]["per_seed"].__len__() == 1
+    assert list(first["arms"]) == ["drr"] and len(first["arms"]["drr"]["dice"]["per_seed"]) == 1
     assert any("no cell of mean-mask, both, some-real, self-trained" in text for text in first["warnings"])
     brought = tmp_path / "there" / "cells" / "dev" / "drr-1.json"
     brought.parent.mkdir(parents=True)
@@ -107,13 +110,42 @@ def test_cells_may_be_made_alone_and_by_other_hands(folders, tmp_path):
         run_study(replace(config, only="drr:7"))
 
 
-def test_a_cell_of_other_settings_is_made_anew(folders, tmp_path):
-    config = study_of(folders, tmp_path, rows={"mean-mask": {"arm": "mean-mask"}}, contrasts=[], radiographs=[])
-    whole = run_study(config)
-    half = study_of(
-        folders, tmp_path, rows={"mean-mask": {"arm": "mean-mask", "fraction": 0.5}}, contrasts=[], radiographs=[]
-    )
-    assert run_study(half)["arms"] != whole["arms"]
+ONE_ROW = {"rows": {"mean-mask": {"arm": "mean-mask"}}, "contrasts": [], "radiographs": []}
+
+
+def test_no_cell_of_other_settings_enters_a_table(folders, tmp_path):
+    run_study(study_of(folders, tmp_path, **ONE_ROW))
+    half = {**ONE_ROW, "rows": {"mean-mask": {"arm": "mean-mask", "fraction": 0.5}}}
+    with pytest.raises(CheckpointError, match=r"mean-mask-0.json was .* row.fraction \(1.0 in the run, 0.5 now\)"):
+        run_study(study_of(folders, tmp_path, **half))
+    config = study_of(folders, tmp_path / "drr", only="drr:0")
+    run_study(config)
+    with pytest.raises(CheckpointError, match="segmenter.steps"):  # of a row that is not asked for
+        run_study(replace(config, only="mean-mask:0", segmenter=replace(config.segmenter, steps=5)))
+
+
+def test_what_sets_are_made_of_is_held(folders, tmp_path):
+    config = study_of(folders, tmp_path, only="both:0")
+    run_study(config)
+    (tmp_path / "cells" / "dev" / "both-0.json").unlink()
+    with pytest.raises(CheckpointError, match=r"sets/made .*phantoms \(2 in the run, 1 now\)"):
+        run_study(replace(config, phantoms=1))
+    (folders / "other.csv").write_text((folders / "cts.csv").read_text().replace("10,11", "10"))
+    with pytest.raises(CheckpointError, match=r"volumes.anna"):
+        run_study(replace(config, volumes=str(folders / "other.csv")))
+
+
+def test_contrasts_are_of_the_seeds_that_both_rows_have(folders, tmp_path):
+    config = study_of(folders, tmp_path)
+
+    def scored(*dice):
+        return Scored({str(image): dict.fromkeys(METRICS, one) for image, one in enumerate(dice)}, {}, "px", 2)
+
+    drr, mean = {0: scored(0, 0.2), 1: scored(0.8, 1)}, {0: scored(0.5, 0.5)}
+    found = table_of(config, {"mean-mask": mean, "drr": drr, "both": {1: scored(1, 1)}})["differences"]
+    assert found["both minus drr"]["dice"]["per_seed"] == pytest.approx([0.1])
+    assert found["drr minus mean-mask"]["dice"]["per_seed"] == pytest.approx([-0.4, 0.4])
+    assert table_of(config, {"drr": {0: scored(0, 0)}, "both": {1: scored(1, 1)}})["differences"] == {}
 
 
 def test_a_radiograph_that_is_tested_is_refused(folders, tmp_path):
@@ -139,7 +171,7 @@ def test_volumes_are_laid_out_with_lungs_as_one(folders, tmp_path):
     assert np.array_equal(ours.numpy() == 1, np.isin(theirs.numpy(), (10, 11)))
     (folders / "bad.csv").write_text("name,ct,labels,lungs\nx,ct/none.nii.gz,labels/none.nii.gz,10\n")
     with pytest.raises(DataError, match=r"none.nii.gz, listed in .*bad.csv, is not there"):
-        lay_out(folders / "bad.csv", tmp_path)
+        lay_out(folders / "bad.csv", tmp_path / "bad")
 
 
 def test_the_command_takes_scales_parts_and_cells(nerp, monkeypatch):
@@ -170,5 +202,11 @@ def test_the_split_is_balanced_and_whole():
 def test_rows_and_contrasts_name_what_there_is(folders, tmp_path):
     with pytest.raises(ConfigError, match="row 'drr' learns from set 'other'; expected some of drr, made"):
         study_of(folders, tmp_path, rows={"drr": {"sets": ["other"]}}, contrasts=[])
+    with pytest.raises(ConfigError, match="row 'drr' of arm synthetic has no sets; expected sets"):
+        study_of(folders, tmp_path, rows={"drr": {}}, contrasts=[])
+    with pytest.raises(ConfigError, match="row 'real' of arm real has sets drr; expected none"):
+        study_of(folders, tmp_path, rows={"real": {"arm": "real", "sets": ["drr"]}}, contrasts=[])
+    with pytest.raises(ConfigError, match="'self-trained' learns from radiographs without masks; give their folders"):
+        study_of(folders, tmp_path, radiographs=[])
     with pytest.raises(ConfigError, match=r"contrast \['drr', 'x'\]; expected two of the rows"):
         study_of(folders, tmp_path, contrasts=[["drr", "x"]])

@@ -9,7 +9,6 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from nerp.config import save_settings
@@ -17,9 +16,9 @@ from nerp.data.checking import write_skipped
 from nerp.data.pixel_spacing import spacing_finder
 from nerp.data.structures import Outlined, find_outlined, structure_names
 from nerp.errors import UsageError
-from nerp.evaluation.crossed import CrossedDraws, crossed_draws, crossed_score
-from nerp.evaluation.overlap import METRICS
+from nerp.evaluation.crossed import CrossedDraws, crossed_draws
 from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
+from nerp.experiments.overlap_table import apart, told, values_of
 from nerp.experiments.settings import ArmsConfig
 from nerp.experiments.splits import Split, check_splits, refuse_common_pixels
 from nerp.experiments.utility import find_tests, spacing_warnings, unlabelled_files
@@ -186,23 +185,10 @@ def _summary(scored: dict[str, list[Each]], seed: int, split: Split) -> dict[str
 
 
 def _compared(scored: dict[str, list[Scored]], draws: CrossedDraws) -> dict[str, Any]:
-    stems = list(next(iter(scored.values()))[0].scores)
-    values = {arm: _values(runs, stems) for arm, runs in scored.items()}
-    pairs = {f"{later} minus {earlier}": (later, earlier) for earlier, later in combinations(values, 2)}
-    apart = {
-        name: {metric: values[one][metric] - values[other][metric] for metric in METRICS}
-        for name, (one, other) in pairs.items()
+    values = {arm: values_of(runs) for arm, runs in scored.items()}
+    couples = {f"{later} minus {earlier}": (later, earlier) for earlier, later in combinations(values, 2)}
+    differences = {name: apart(values[later], values[earlier]) for name, (later, earlier) in couples.items()}
+    return {
+        "arms": {arm: told(of, draws) for arm, of in values.items()},
+        "differences": {name: told(of, draws) for name, of in differences.items()},
     }
-    told = {name: _told(of, draws) for name, of in apart.items()}
-    return {"arms": {arm: _told(of, draws) for arm, of in values.items()}, "differences": told}
-
-
-def _values(runs: list[Scored], stems: list[str]) -> dict[str, np.ndarray]:
-    """(S, N) of each metric: seeds by images."""
-    return {metric: np.array([[run.scores[stem][metric] for stem in stems] for run in runs]) for metric in METRICS}
-
-
-def _told(values: dict[str, np.ndarray], draws: CrossedDraws) -> dict[str, Any]:
-    """Each metric's mean, interval, count of images, and mean of each seed."""
-    scores = {metric: crossed_score(of, draws).to_dict() for metric, of in values.items()}
-    return {metric: {**score, "per_seed": values[metric].mean(axis=1).tolist()} for metric, score in scores.items()}

@@ -23,8 +23,9 @@ from nerp.files import json_bytes, write_bytes, write_text
 from nerp.runs import RunFolder
 from nerp.training.arms import part_of, uses
 from nerp.training.checkpoint import check_settings
-from nerp.training.classification.run import Learned, deciding, digest, probabilities, train_classifier
+from nerp.training.classification.run import Learned, deciding, probabilities, train_classifier
 from nerp.training.classification.settings import CellConfig
+from nerp.training.digest import digest
 from nerp.training.loop import Progress
 
 

@@ -156,7 +156,7 @@ def check_settings(found: dict[str, Any], expected: dict[str, Any], run_dir: str
     if keys:
         changes = ", ".join(f"{key} ({found.get(key)} in the run, {expected.get(key)} now)" for key in keys)
         raise CheckpointError(
-            f"{run_dir} was trained with other settings: {changes}; set them back or give another folder"
+            f"{run_dir} was made with other settings: {changes}; set them back or give another folder"
         )
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nerp.data.images import read_mask
 from nerp.data.structures import Outlined
@@ -16,12 +13,14 @@ from nerp.errors import UsageError
 from nerp.evaluation.overlap import overlap
 from nerp.evaluation.segmentation import Scored, score
 from nerp.experiments.study.pairs import StudyPairs, real_part
+from nerp.experiments.study.sets import recipe_of
 from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
 from nerp.files import json_bytes, write_bytes
 from nerp.networks.segmenter import resize
 from nerp.settings import flatten
+from nerp.training.checkpoint import check_settings
 from nerp.training.loop import Bars
-from nerp.training.segmentation.arms import ArmPairs, deciding, train_arm
+from nerp.training.segmentation.arms import SELF_TRAINED, ArmPairs, deciding, train_arm
 from nerp.training.settings import ArmConfig
 
 
@@ -72,10 +71,27 @@ def seeds_of(row: Row, config: StudyConfig) -> int:
     return 1 if row.arm == MEAN_MASK else row.seeds or config.seeds
 
 
-def cell_scores(config: StudyConfig, cell: Cell, pairs: StudyPairs, *, progress: Bars) -> Scored:
-    """The scores of a cell; kept in its file, with all that decided them.
+def kept_scores(config: StudyConfig, cell: Cell) -> Scored | None:
+    """The scores of a cell that is kept; None where it is not.
 
-    A file that is there is taken where the row, the pace and the scored images are those it was made with.
+    Args:
+        config: the study.
+        cell:   which.
+
+    Raises:
+        CheckpointError: it was made with other settings, or scored on other images; they are named.
+        DataError: see `real_part`.
+    """
+    kept = cell.file(config)
+    if not kept.is_file():
+        return None
+    found = json.loads(kept.read_bytes())
+    check_settings(found["asked"], _asked(config, cell), kept)
+    return Scored(**found["scored"])
+
+
+def make_cell(config: StudyConfig, cell: Cell, pairs: StudyPairs, *, progress: Bars) -> None:
+    """Train and score a cell, and keep its scores with all that decided them.
 
     Args:
         config:   the study.
@@ -84,28 +100,37 @@ def cell_scores(config: StudyConfig, cell: Cell, pairs: StudyPairs, *, progress:
         progress: called as progress(task, done, total).
 
     Raises:
-        TrainingError, DataError: see `train_arm`, `StudyPairs`.
+        TrainingError, CheckpointError, DataError: see `train_arm`, `StudyPairs`.
     """
     row, tests = config.table[cell.row], real_part(config, config.part)
-    asked = {**flatten(row, "row."), **flatten(config.segmenter, "segmenter."), "seed": cell.seed}
-    asked |= {"sets": {name: {**config.common, **(config.sets[name] or {})} for name in row.sets}}
-    asked |= {"tested": [image.name for image, _ in tests]}
-    if row.arm == "self-trained":
-        asked |= flatten(config.unlabelled, "unlabelled.")
-    asked = json.loads(json.dumps(asked))
-    kept = cell.file(config)
-    if kept.is_file():
-        found = json.loads(kept.read_bytes())
-        if found["asked"] == asked:
-            return Scored(**found["scored"])
-    learned = pairs.of(row)
+    learned, decided = pairs.of(row), dict[str, Any]()
     if row.arm == MEAN_MASK:
-        scored, decided = _mean_mask(learned, tests), dict[str, Any]()
+        scored = _mean_mask(learned, tests)
     else:
         scored, decided = _trained(config, cell, learned, tests, progress)
-    result = {"kind": "cell", "cell": cell.label, "asked": asked, "decided": decided, "scored": vars(scored)}
-    write_bytes(kept, json_bytes(result))
-    return scored
+    result = {"kind": "cell", "cell": cell.label, "asked": _asked(config, cell), "decided": decided}
+    write_bytes(cell.file(config), json_bytes({**result, "scored": vars(scored)}))
+
+
+def _asked(config: StudyConfig, cell: Cell) -> dict[str, Any]:
+    """Dotted keys and JSON values of all that a study says of a cell: no path, so that it may be brought elsewhere."""
+    row = config.table[cell.row]
+    asked = {
+        **flatten(row, "row."),
+        "seed": cell.seed,
+        "tested": [one.name for one, _ in real_part(config, config.part)],
+    }
+    del asked["row.seeds"]
+    if row.arm != MEAN_MASK:
+        asked |= {**flatten(config.segmenter, "segmenter."), "precision": config.precision}
+    if row.learns_real:
+        asked["learned"] = [one.name for one, _ in real_part(config, "train")]
+    for name in row.sets:
+        asked |= {f"sets.{name}.{key}": value for key, value in recipe_of(config, name).items()}
+    if row.arm == SELF_TRAINED:
+        asked |= flatten(config.unlabelled, "unlabelled.")
+    asked.pop("unlabelled.folders", None)
+    return json.loads(json.dumps(asked))
 
 
 def _trained(
@@ -136,14 +161,3 @@ def _mean_mask(learned: ArmPairs, tests: Outlined) -> Scored:
         scores[image.stem] = overlap((resize(mean, target.shape) > 0.5)[0, 0].numpy(), target)
         empty += int(not target.any())
     return Scored(scores, {"predicted": 0, "target": empty}, "px", len(scores))
-
-
-def values_of(scored: Sequence[Scored], metric: str) -> np.ndarray:
-    """(S, N) of a metric: trainings by images.
-
-    Args:
-        scored: of the same images.
-        metric: its name.
-    """
-    stems = list(scored[0].scores)
-    return np.array([[one.scores[stem][metric] for stem in stems] for one in scored])

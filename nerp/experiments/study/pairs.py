@@ -14,8 +14,8 @@ from nerp.config.reading import table_path
 from nerp.data.structures import Outlined, find_outlined
 from nerp.errors import ConfigError, DataError
 from nerp.experiments.splits import check_splits, refuse_common_pixels
-from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
-from nerp.training.arms import uses
+from nerp.experiments.study.settings import Row, StudyConfig
+from nerp.training.digest import digest
 from nerp.training.segmentation.arms import SELF_TRAINED, ArmPairs
 from nerp.training.segmentation.films import Films, find_films, load_films
 from nerp.training.segmentation.pairs import load_outlined, load_pairs
@@ -88,13 +88,13 @@ class StudyPairs:
         Raises:
             DataError: see `load_pairs` and `real_part`.
         """
-        real = self._real(row.fraction) if uses(row.arm, "real") or row.arm == MEAN_MASK else None
-        synthetic = _joined([self._set(name) for name in row.sets]) if row.sets else None
-        there = [pair for pair in (real, synthetic) if pair is not None]
-        images, masks = (torch.cat([pair[number] for pair in there]) for number in (0, 1))
-        hashes = {"real": _hash(real), "synthetic": _hash(synthetic)}
+        real = [self._real(row.fraction)] if row.learns_real else []
+        synthetic = [self._set(name) for name in row.sets]
+        images, masks = _joined(real + synthetic)
+        kinds = {"real": real, "synthetic": synthetic}
+        hashes = {kind: digest(*_joined(pairs)) if pairs else None for kind, pairs in kinds.items()}
         films = self._unlabelled() if row.arm == SELF_TRAINED else None
-        return ArmPairs(images, masks, 0 if real is None else len(real[0]), hashes, films)
+        return ArmPairs(images, masks, sum(len(pair[0]) for pair in real), hashes, films)
 
     def _real(self, fraction: float) -> Pair:
         return load_outlined(fraction_of(real_part(self._config, "train"), fraction), self._config.segmenter.side)
@@ -113,12 +113,3 @@ class StudyPairs:
 def _joined(pairs: list[Pair]) -> Pair:
     images, masks = zip(*pairs, strict=True)
     return torch.cat(images), torch.cat(masks)
-
-
-def _hash(pair: Pair | None) -> str | None:
-    if pair is None:
-        return None
-    digest = hashlib.sha256()
-    for tensor in pair:
-        digest.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from nerp.config import save_settings
 from nerp.errors import UsageError
 from nerp.evaluation.segmentation import Scored
-from nerp.experiments.study.cells import cell_scores, cells_of
+from nerp.experiments.study.cells import cells_of, kept_scores, make_cell
 from nerp.experiments.study.pairs import StudyPairs, check_radiographs
 from nerp.experiments.study.sets import make_set
 from nerp.experiments.study.settings import StudyConfig
@@ -34,6 +33,7 @@ def run_study(config: StudyConfig, *, progress: Bars | None = None) -> dict[str,
 
     Raises:
         UsageError: no folder to write, or a cell that is none.
+        CheckpointError: the folder keeps cells of other settings.
         DataError, ConfigError, TrainingError, VolumeError: of sets, runs and trainings.
     """
     if config.out is None:
@@ -45,17 +45,19 @@ def run_study(config: StudyConfig, *, progress: Bars | None = None) -> dict[str,
     pairs = StudyPairs(config, lambda name: make_set(config, name, progress=show))
     with locked(config.out):
         save_settings(config, Path(config.out) / "config.yaml")
-        for cell in cells_of(config):
-            cell_scores(config, cell, pairs, progress=show)
-        result = table_of(config, _kept(config))
+        missing = [cell for cell in cells_of(config) if kept_scores(config, cell) is None]
+        for cell in missing:
+            make_cell(config, cell, pairs, progress=show)
+        result = table_of(config, _all_kept(config))
         write_bytes(Path(config.out) / "table.json", json_bytes(result))
     return result
 
 
-def _kept(config: StudyConfig) -> dict[str, list[Scored]]:
-    """What is kept of every row, whichever cells were asked for."""
-    found: dict[str, list[Scored]] = {name: [] for name in config.table}
+def _all_kept(config: StudyConfig) -> dict[str, dict[int, Scored]]:
+    """The scores that are kept of every row, by seed, whichever cells were asked for."""
+    found: dict[str, dict[int, Scored]] = {name: {} for name in config.table}
     for cell in cells_of(replace(config, only="")):
-        if cell.file(config).is_file():
-            found[cell.row].append(Scored(**json.loads(cell.file(config).read_bytes())["scored"]))
+        scored = kept_scores(config, cell)
+        if scored is not None:
+            found[cell.row][cell.seed] = scored
     return found

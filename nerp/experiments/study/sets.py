@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nerp.config import read_settings
 from nerp.config.reading import table_path
 from nerp.errors import ConfigError
 from nerp.experiments.study.settings import StudyConfig
-from nerp.experiments.study.volumes import lay_out
+from nerp.experiments.study.volumes import COLUMNS, hold, lay_out, listed
 from nerp.phantom import write_phantoms
 from nerp.synthesis import synthesize
 from nerp.synthesis.config import SynthesisConfig, load_image_config
+from nerp.training.adversarial import train
 from nerp.training.config import Config
 from nerp.training.loop import Bars
 
@@ -20,8 +21,27 @@ PHANTOMS = "phantoms"
 """What a set says of `ct` that is of phantoms."""
 
 
+def recipe_of(config: StudyConfig, name: str) -> dict[str, Any]:
+    """All that a study says of a set, as dotted keys and JSON values: no path, and nothing of the machine.
+
+    Args:
+        config: the study.
+        name:   of one of its sets.
+
+    Raises:
+        ConfigError: no list of CTs, or no such run.
+    """
+    recipe = {"seed": config.seed, **config.common, **(config.sets[name] or {})}
+    if recipe.get("ct") == PHANTOMS:
+        return recipe | {name: getattr(config, name) for name in ("phantoms", "phantom_mm", "findings")}
+    recipe |= {f"volumes.{row['name']}": [row[key] for key in COLUMNS[1:]] for row in listed(_list(config))}
+    if recipe.get("run") is not None:
+        recipe |= {f"run.{key}": value for key, value in _run_settings(config, recipe["run"]).items()}
+    return recipe
+
+
 def make_set(config: StudyConfig, name: str, *, progress: Bars) -> Path:
-    """Make a set of pairs, or complete it; it is kept in OUT/sets/NAME.
+    """Make a set of pairs, or complete it; it is kept in OUT/sets/NAME, what it is made by in OUT/sets/NAME.json.
 
     Args:
         config:   the study.
@@ -30,38 +50,48 @@ def make_set(config: StudyConfig, name: str, *, progress: Bars) -> Path:
 
     Raises:
         ConfigError: settings of the set, or a run, that cannot be.
+        CheckpointError: it was begun by another recipe.
         DataError, UsageError, VolumeError, TrainingError: see `synthesize`, `lay_out`, `train`.
     """
-    recipe = {"seed": config.seed, "device": config.device, **config.common, **(config.sets[name] or {})}
-    out = Path(str(config.out))
-    of_phantoms = recipe.pop("ct", None) == PHANTOMS
-    ct, labels = _phantoms(config, out, progress) if of_phantoms else _volumes(config, out)
-    if of_phantoms:
-        recipe |= {"mask.labels": "lung_*", "mask.label_names": str(out / "phantoms" / "labels.csv")}
+    out, stated = Path(str(config.out)), {**config.common, **(config.sets[name] or {})}
+    hold(out / "sets" / f"{name}.json", recipe_of(config, name))
+    if stated.pop("ct", None) == PHANTOMS:
+        ct, labels = _phantoms(config, out, progress)
+        stated |= {"mask.labels": "lung_*", "mask.label_names": str(ct.parent / "labels.csv")}
     else:
-        recipe.setdefault("mask.labels", "1")
-    run = None if recipe.get("run") is None else str(make_run(config, recipe["run"], progress=progress))
-    settings = load_image_config(SynthesisConfig, None, [], recipe | ({} if run is None else {"run": run}))
+        ct, labels = lay_out(_list(config), out / "volumes", data=config.data)
+        stated.setdefault("mask.labels", "1")
+    if stated.get("run") is not None:
+        stated["run"] = str(make_run(config, stated["run"], progress=progress))
+    machine = {"seed": config.seed, "device": config.device}
+    settings = load_image_config(SynthesisConfig, None, [], machine | stated)
     folder = out / "sets" / name
 
     def tick(done: int, total: int) -> None:
         progress(f"set {name}", done, total)
 
-    synthesize(ct, labels, out=folder, settings=settings.set_settings(), run=run, progress=tick)
+    synthesize(ct, labels, out=folder, settings=settings.set_settings(), run=settings.run, progress=tick)
     return folder
 
 
-def _volumes(config: StudyConfig, out: Path) -> tuple[Path, Path]:
+def _list(config: StudyConfig) -> Path:
     if config.volumes is None:
         raise ConfigError("volumes is not given; expected a CSV of the CTs: name,ct,labels,lungs")
-    return lay_out(table_path(config.volumes), out / "volumes", data=config.data)
+    return table_path(config.volumes)
 
 
 def _phantoms(config: StudyConfig, out: Path, progress: Bars) -> tuple[Path, Path]:
-    folder = out / "phantoms"
+    folder = out / f"phantoms-{config.phantoms}"
     made: dict[str, Any] = {"count": config.phantoms, "spacing_mm": config.phantom_mm, "findings": config.findings}
     write_phantoms(folder, seed=config.seed, progress=lambda done, total: progress("phantoms", done, total), **made)
     return folder / "ct", folder / "labels"
+
+
+def _run_settings(config: StudyConfig, name: str) -> dict[str, Any]:
+    if name not in config.runs:
+        known = ", ".join(config.runs) or "none, as the study names none"
+        raise ConfigError(f"a set is of run {name!r}; expected one of the study's runs: {known}")
+    return {"seed": config.seed, **(config.runs[name] or {})}
 
 
 def make_run(config: StudyConfig, name: str, *, progress: Bars) -> Path:
@@ -76,17 +106,10 @@ def make_run(config: StudyConfig, name: str, *, progress: Bars) -> Path:
         ConfigError: no such run, or settings that cannot be.
         TrainingError, CheckpointError: see `train`.
     """
-    from nerp.config import read_settings
-    from nerp.training.adversarial import train
-
-    if name not in config.runs:
-        raise ConfigError(f"a set is of run {name!r}; expected one of the study's runs: {', '.join(config.runs)}")
-    stated = dict(config.runs[name] or {})
-    ct, _ = _volumes(config, Path(str(config.out)))
-    options = {"data.ct_dir": str(ct), "seed": config.seed, "device": config.device, **stated}
-    preset = options.pop("preset", None)
+    options = {"device": config.device, **_run_settings(config, name)}
+    preset, out = options.pop("preset", None), Path(str(config.out))
+    options.setdefault("data.ct_dir", str(lay_out(_list(config), out / "volumes", data=config.data)[0]))
     if config.radiographs:
         options.setdefault("data.radiographs_dir", config.radiographs[0])
-    settings = read_settings(Config, preset, options=options)
-    folder = Path(str(config.out)) / "runs" / name
-    return train(replace(settings, run_dir=str(folder)), progress=lambda task, *at: progress(f"{name}: {task}", *at))
+    settings = read_settings(Config, preset, options={**options, "run_dir": str(out / "runs" / name)})
+    return train(settings, progress=lambda task, *at: progress(f"{name}: {task}", *at))

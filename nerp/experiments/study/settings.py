@@ -7,11 +7,16 @@ from typing import Any, ClassVar
 
 from nerp.errors import ConfigError
 from nerp.settings import Settings, choice, number, section
+from nerp.training.arms import uses
+from nerp.training.segmentation.arms import SELF_TRAINED
 from nerp.training.settings import ArmSettings
 from nerp.training.unlabelled_settings import UnlabelledSettings
 
 MEAN_MASK = "mean-mask"
 """The arm that learns nothing: the mean of the real masks, whatever the image."""
+
+
+_SETS = {True: "sets: names of sets of pairs", False: "none, since it learns from real images alone"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,16 @@ class Row(Settings):
     sets: tuple[str, ...] = ()
     fraction: float = number(1.0, 0.0, 1.0)
     seeds: int | None = number(None, 1, 1000)
+
+    @property
+    def learns_real(self) -> bool:
+        """Whether it is made of real images."""
+        return self.arm == MEAN_MASK or uses(self.arm, "real")
+
+    @property
+    def learns_sets(self) -> bool:
+        """Whether it is made of sets of pairs."""
+        return self.arm == SELF_TRAINED or uses(self.arm, "synthetic")
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,13 @@ class StudyConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, row in self.table.items():
+            if bool(row.sets) != row.learns_sets:
+                found = f"sets {', '.join(row.sets)}" if row.sets else "no sets"
+                raise ConfigError(f"row {name!r} of arm {row.arm} has {found}; expected {_SETS[row.learns_sets]}")
+            if row.arm == SELF_TRAINED and not self.radiographs:
+                raise ConfigError(
+                    f"row {name!r} learns from radiographs without masks; give their folders: radiographs"
+                )
             unknown = [one for one in row.sets if one not in self.sets]
             if unknown:
                 known = ", ".join(self.sets) or "none, as the study names none"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from nerp.training.arms import arm_curriculum, check_arm, uses
 from nerp.training.budget import Budget
 from nerp.training.classification.settings import CellConfig, ClassifierSettings
 from nerp.training.classification.trainer import ClassifierTrainer
+from nerp.training.digest import digest
 from nerp.training.fabric import launch
 from nerp.training.keeping import Kept, deciding_settings, training_loop
 from nerp.training.loop import Pace, Progress, locked_run
@@ -52,14 +52,6 @@ class Learned:
         """Of the `real` or of the `synthetic` images' pixels and findings."""
         part = slice(None, self.n_real) if kind == "real" else slice(self.n_real, None)
         return digest(self.images[part], self.labels[part])
-
-
-def digest(*tensors: Tensor) -> str:
-    """The SHA-256 of some tensors on the CPU, of any shape (...,): of their shapes and of every bit."""
-    found = hashlib.sha256()
-    for tensor in tensors:
-        found.update(repr(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def train_classifier(config: CellConfig, learned: Learned, *, progress: Progress | None = None) -> Classifier:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from nerp.networks.segmenter import Segmenter
 from nerp.training.arms import ARMS, arm_curriculum, check_arm, uses
 from nerp.training.budget import Budget
 from nerp.training.curriculum import Curriculum
+from nerp.training.digest import digest
 from nerp.training.fabric import launch
 from nerp.training.keeping import deciding_settings, training_loop
 from nerp.training.loop import Progress, locked_run
@@ -82,15 +82,8 @@ def load_arm_pairs(config: ArmConfig) -> ArmPairs:
     if not loaded:
         raise UsageError("no pairs to learn from; give --real, --synthetic or both")
     images, masks = (torch.cat([pairs[number] for pairs in loaded.values()]) for number in (0, 1))
-    hashes = {name: _hash(loaded[name]) if name in loaded else None for name in named}
+    hashes = {name: digest(*loaded[name]) if name in loaded else None for name in named}
     return ArmPairs(images, masks, len(loaded["real"][0]) if "real" in loaded else 0, hashes, films_of(config))
-
-
-def _hash(pairs: tuple[Tensor, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in pairs:
-        digest.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def train_arm(config: ArmConfig, pairs: ArmPairs, *, progress: Progress | None = None) -> Segmenter:

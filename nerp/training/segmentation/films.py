@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from nerp.data.checking import check_inputs
 from nerp.data.folders import find_radiographs
-from nerp.data.images import read_image
 from nerp.data.radiographs import check_radiograph
-from nerp.networks.segmenter import resize
+from nerp.training.digest import digest
+from nerp.training.images import load_images
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Films:
     @property
     def sha256(self) -> str:
         """The hash of all images' pixels."""
-        return hashlib.sha256(self.images.numpy().tobytes()).hexdigest()
+        return digest(self.images)
 
 
 def find_films(folders: Sequence[str], *, skip_bad: bool = False) -> list[Path]:
@@ -64,5 +62,4 @@ def load_films(folders: Sequence[str], side: int, *, skip_bad: bool = False) -> 
         DataError: see `find_films`.
     """
     paths = find_films(folders, skip_bad=skip_bad)
-    images = torch.cat([resize(read_image(path), (side, side)) for path in paths])
-    return Films((images * 255).round().clamp(0, 255).to(torch.uint8), tuple(path.name for path in paths))
+    return Films(load_images(paths, side), tuple(path.name for path in paths))

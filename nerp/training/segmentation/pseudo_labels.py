@@ -5,7 +5,6 @@ No mask of a person is looked at: a radiograph is used where views of it agree a
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from nerp.anatomy.lung_fields import clean_lungs, field_measures
 from nerp.devices import WHOLE
 from nerp.networks.segmenter import Segmenter
 from nerp.training.checkpoint import State
+from nerp.training.digest import digest
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.views import averaged, draw_views
 from nerp.training.unlabelled_settings import UnlabelledSettings
@@ -53,10 +53,7 @@ class PseudoLabels:
     @property
     def sha256(self) -> str:
         """The hash of all of it."""
-        digest = hashlib.sha256()
-        for tensor in (self.chosen, self.masks, self.weights):
-            digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()
+        return digest(self.chosen, self.masks, self.weights)
 
 
 def label_films(

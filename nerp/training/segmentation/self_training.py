@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from nerp.randomness import stream
 from nerp.training.budget import Budget
 from nerp.training.checkpoint import State, pack_module, unpack_module
 from nerp.training.curriculum import Curriculum
+from nerp.training.digest import digest
 from nerp.training.segmentation.augmentation import augment_soft, cover
 from nerp.training.segmentation.films import Films
 from nerp.training.segmentation.pseudo_labels import PseudoLabels, label_films
@@ -158,7 +158,7 @@ class SelfTrainer:
                 found["films"],
                 found["refused_for"],
             )
-        hashes = {"teacher_sha256": _hash(self._teacher.state_dict()), "labels_sha256": self._labels.sha256}
+        hashes = {"teacher_sha256": digest(*self._teacher.state_dict().values()), "labels_sha256": self._labels.sha256}
         self.found.append({"round": number, "step": step, **hashes, **found})
 
     def _batch(self, step: int) -> Batch:
@@ -187,10 +187,3 @@ class SelfTrainer:
         decay = min(self._settings.ema_decay, step / (step + 9.0))
         for kept, new in zip(self._teacher.parameters(), self.plain.network.parameters(), strict=True):
             kept.lerp_(new, 1.0 - decay)
-
-
-def _hash(weights: State) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
