@@ -153,6 +153,16 @@ def test_runs_of_other_settings_are_not_taken_for_done(compared):
         evaluate_arms(replace(settings, spacing_mm=(0.5, 0.5)))
 
 
+def test_scores_on_other_masks_of_the_same_size_are_not_taken(compared, tmp_path):
+    settings, _, _ = compared
+    test = shutil.copytree(settings.test, tmp_path / "test")
+    path = next((test / "masks").iterdir())
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))  # of a PNG's closing check, which nobody reads
+    with pytest.raises(CheckpointError, match="was made with other settings: test "):
+        evaluate_arms(replace(settings, test=str(test)))
+
+
 def test_arms_of_one_seed_begin_alike_and_differ_by_their_pairs_alone(folders):
     settings = ArmConfig(real=folders["real"], synthetic=folders["real"], device="cpu", segmenter=TINY)
     pairs = load_arm_pairs(settings)

@@ -134,9 +134,7 @@ def test_optimiser_states_lie_in_memory_as_their_parameters_do():
 def test_changed_settings_are_named():
     found = {"loss.l1": 1.0, "data.size": 64, "seed": 0}
     check_settings(found, dict(found), "runs/x")
-    message = (
-        r"runs/x was made with other settings: data.size \(64 in the run, 96 now\), loss.l1 \(1.0 in the run, 2.0"
-    )
+    message = r"runs/x was made with other settings: data.size \(64 in the run, 96 now\), loss.l1 \(1.0 in the run, 2.0"
     with pytest.raises(CheckpointError, match=message):
         check_settings(found, {**found, "data.size": 96, "loss.l1": 2.0}, "runs/x")
 

@@ -61,6 +61,12 @@ def test_a_column_a_finding_with_what_is_not_known(tmp_path):
     assert read_table(path, empty=0).rows["b.png"]["effusion"] is None
 
 
+def test_a_row_without_its_empty_last_cells_counts(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,effusion,nodule\na.png,1\nb.png,0,1\n")
+    rows = read_table(tmp_path / "labels.csv").rows
+    assert rows["a.png"] == {"effusion": 1, "nodule": None} and rows["b.png"] == {"effusion": 0, "nodule": 1}
+
+
 def test_a_column_of_names_as_nih_has_it(tmp_path, caplog):
     text = (
         "Image Index,Finding Labels,Patient ID\na.png,Effusion|Nodule,1\nb.png,No Finding,2\nc.png,,3\nd.png,Oddity,4\n"

@@ -10,8 +10,8 @@ from nerp.cli.options import pixel_spacing
 from nerp.data.pixel_spacing import JSRT_MM, spacing_finder, spacing_on, stated_spacings
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.overlap import DISTANCES
-from nerp.evaluation.segmentation import score
-from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
+from nerp.evaluation.segmentation import mean_of, score, score_structures
+from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation, spacing_warnings
 from nerp.networks.segmenter import Segmenter, save_segmenter
 
 
@@ -99,6 +99,29 @@ def test_distances_scale_with_the_spacing_and_overlaps_do_not(tmp_path, segmente
         for metric, value in row.items():
             factor = 0.25 if metric in DISTANCES else 1.0
             assert scaled.scores[stem][metric] == pytest.approx(factor * value)
+
+
+def test_structures_have_one_unit_and_an_image_is_seen_once(tmp_path, monkeypatch):
+    write_pairs(tmp_path, 3)
+    network = Segmenter("tu-resnet10t", 32, structures=("lungs", "heart")).eval()
+    names = [("00", "01"), ("01", "02"), ("02", "00")]
+    outlined = [
+        (tmp_path / "images" / f"{one}.png", tuple((tmp_path / "masks" / f"{name}.png",) for name in (one, other)))
+        for one, other in names
+    ]
+    seen, segment = [], network.segment
+    monkeypatch.setattr(network, "segment", lambda image: seen.append(1) or segment(image))
+    known = [(0.5, 0.5)] * 5 + [None]
+    scored = score_structures(
+        network, outlined, network.structures, predictions=None, spacing_mm=lambda image, shape: known.pop(0)
+    )
+    assert len(seen) == 3
+    assert {name: (one.unit, one.unknown_spacing) for name, one in scored.items()} == {
+        "lungs": ("px", 0),
+        "heart": ("px", 1),
+    }
+    told = spacing_warnings(mean_of(list(scored.values())), 3)
+    assert len(told) == 1 and "the pixel spacing of 1 of 3 masks is not known" in told[0]
 
 
 def test_each_image_has_its_own_spacing(tmp_path, segmenter):

@@ -221,7 +221,8 @@ def test_report_of_a_segmenters_run_shows_scores_and_no_path(tmp_path):
 
     run = tmp_path / "run"
     films = UnlabelledSettings(folders=("/home/Jane_Doe/unlabelled",))
-    given = SegmentationConfig(train="/home/Jane_Doe/pairs", test="/home/Jane_Doe/films", unlabelled=films)
+    folders = {"train": "/home/Jane_Doe/pairs", "test": "/home/Jane_Doe/films", "patients": "/home/Jane_Doe/people.csv"}
+    given = SegmentationConfig(**folders, unlabelled=films)
     save_settings(given, run / "config.yaml")
     (run / "metrics.jsonl").write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.4}\n')
     (run / "scores.json").write_text(json.dumps({"dice": {"mean": 0.9, "ci95": [0.8, 0.95], "n": 3}}))
@@ -235,4 +236,4 @@ def test_report_of_a_segmenters_run_shows_scores_and_no_path(tmp_path):
         "128 × 128",
     ):
         assert expected in text
-    assert "Jane" not in text
+    assert "Jane" not in text and "people.csv" in text

@@ -373,6 +373,9 @@ def test_scores_that_must_not_be_compared_are_told():
     told = disagreements({"a": saved(FIDELITY), "b": saved(other)})
     assert len(told) == 1 and told[0].startswith("the extractors differ") and "abababababab, cdcdcdcdcdcd" in told[0]
     assert disagreements({"a": saved(FIDELITY), "b": saved(FIDELITY)}) == []
+    second = [{"extractors": {"squeezenet": {"extractor": {"sha256": one, "resize": "same"}}}} for one in ("aa", "bb")]
+    several = disagreements({str(one): saved({**FIDELITY, **one}) for one in second})
+    assert several == ["squeezenet: the extractors differ: their scores have different scales (aa, bb)"]
 
 
 def test_folders_have_the_shortest_names_that_tell_them_apart(tmp_path):

@@ -84,7 +84,7 @@ def test_a_mask_of_another_size_than_its_image_is_met_at_its_own(tmp_path):
     write_pairs(tmp_path, 2)
     mask = Image.open(tmp_path / "masks" / "00.png").resize((240, 160), Image.Resampling.NEAREST)
     mask.save(tmp_path / "masks" / "00.png")
-    pairs = [(tmp_path / "images" / "00.png", tmp_path / "masks" / "00.png")]
+    pairs = [(tmp_path / "images" / "00.png", (tmp_path / "masks" / "00.png",))]
     scores = score(Segmenter("tu-resnet10t", 32).eval(), pairs).scores
     assert set(scores["00"]) == set(METRICS)
 
@@ -95,7 +95,7 @@ def test_empty_masks_are_counted(tmp_path):
     network = Segmenter("tu-resnet10t", 32).eval()
     with torch.no_grad():
         network.unet.segmentation_head[0].bias.fill_(-1e4)
-    pairs = [(tmp_path / "images" / f"{name}.png", tmp_path / "masks" / f"{name}.png") for name in ("00", "01")]
+    pairs = [(tmp_path / "images" / f"{name}.png", (tmp_path / "masks" / f"{name}.png",)) for name in ("00", "01")]
     scored = score(network, pairs)
     scores = scored.scores
     assert scored.empty == {"predicted": 2, "target": 1}

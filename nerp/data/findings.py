@@ -17,6 +17,7 @@ from nerp.data.beside import records_beside
 from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns, told_of
 from nerp.data.source_files import volume_sha256
 from nerp.errors import DataError
+from nerp.formats import ITK, NIFTI, extension
 
 LIST_COLUMNS = ("findings", "finding_labels")
 """Columns of names with `|` between them, as NIH ChestX-ray14 has."""
@@ -102,7 +103,8 @@ def read_table(path: str | Path, asked: Sequence[str] = (), *, empty: int | None
     columns = _columns(path, titles, asked)
     if file is None or not (columns or listed is not None):
         raise DataError(f"{path} has columns {', '.join(titles) or 'none'}; expected {EXPECTED}")
-    whole = [(row[file].strip(), row) for row in rows if len(row) >= len(titles) and row[file].strip()]
+    filled = [row + [""] * (len(titles) - len(row)) for row in rows]  # spreadsheets leave empty last cells out
+    whole = [(row[file].strip(), row) for row in filled if row[file].strip()]
     if columns:
         told = [(name, {key: _value(path, key, row[at], empty) for key, at in columns.items()}) for name, row in whole]
         return FindingTable(path, tuple(columns), _unique(path, told))
@@ -218,10 +220,14 @@ def _of_cts(tables: Sequence[FindingTable], ct: str | Path | None) -> dict[str, 
     for table in tables:
         places = [table.path.parent, table.path.parent / "ct", *([Path(ct)] if ct else [])]
         for name, row in table.rows.items():
-            there = next((place / name for place in places if (place / name).exists()), None)
+            there = next((place / name for place in places if _is_ct(place / name)), None)
             if there is not None:
                 found[volume_sha256(there)] = row
     return found
+
+
+def _is_ct(path: Path) -> bool:
+    return path.is_dir() or (path.is_file() and extension(path) in (*NIFTI, *ITK))
 
 
 def label_matrix(rows: Sequence[Row], names: Sequence[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nerp.data.images import png_bytes, read_image, read_mask
 from nerp.data.structures import Outlined
@@ -49,33 +50,17 @@ def score(
     *,
     predictions: Path | None = None,
     spacing_mm: SpacingOf | None = None,
-    channel: int = 0,
 ) -> Scored:
     """Segment each image and compare it with its mask, at the mask's own size.
 
     Args:
-        network:     in evaluation mode, on any device.
+        network:     of one structure, in evaluation mode, on any device.
         pairs:       paths of images, and of the files whose union is each one's mask.
         predictions: folder that receives one PNG (0 or 255) an image.
         spacing_mm:  tells of an image, and the (H, W) of its mask, the mm between the mask's rows and columns.
-        channel:     of the network, whose structure the masks show.
     """
-    pixels: Scores = {}
-    millimetres: Scores = {}
-    empty = {"predicted": 0, "target": 0}
-    for image_path, mask_paths in pairs:
-        target = read_mask(mask_paths)[0, 0].numpy()
-        predicted = segment_file(network, image_path, target.shape, channel)
-        pixels[image_path.stem] = overlap(predicted, target)
-        spacing = None if spacing_mm is None else spacing_mm(image_path, target.shape)
-        if spacing is not None:
-            millimetres[image_path.stem] = overlap(predicted, target, spacing=spacing)
-        empty["predicted"] += int(not predicted.any())
-        empty["target"] += int(not target.any())
-        if predictions is not None:
-            write_bytes(predictions / f"{image_path.stem}.png", png_bytes(predicted))
-    unknown = len(pixels) - len(millimetres)
-    return Scored(pixels, empty, "px", unknown) if unknown else Scored(millimetres, empty, "mm", 0)
+    outlined: Outlined = [(image, (tuple(masks),)) for image, masks in pairs]
+    return score_structures(network, outlined, (), predictions=predictions, spacing_mm=spacing_mm)[""]
 
 
 def score_structures(
@@ -86,7 +71,7 @@ def score_structures(
     predictions: Path | None,
     spacing_mm: SpacingOf | None,
 ) -> dict[str, Scored]:
-    """The scores of each structure, all with one unit.
+    """The scores of each structure, all with one unit; each image is segmented once.
 
     Args:
         network:     in evaluation mode, on any device.
@@ -99,14 +84,43 @@ def score_structures(
         UsageError: the network does not know a structure.
     """
     channels = channels_of(network, names)
-    scored: dict[str, Scored] = {}
-    for number, (name, channel) in enumerate(channels.items()):
-        pairs = [(image, masks[number]) for image, masks in outlined]
-        place = predictions if predictions is None or len(channels) == 1 else predictions / name
-        scored[name] = score(network, pairs, predictions=place, spacing_mm=spacing_mm, channel=channel)
-    if spacing_mm is not None and len({one.unit for one in scored.values()}) > 1:
-        return score_structures(network, outlined, names, predictions=None, spacing_mm=None)
-    return scored
+    found = {name: _Found() for name in channels}
+    for image, masks in outlined:
+        probability = network.segment(read_image(image))
+        for (name, channel), files in zip(channels.items(), masks, strict=True):
+            target = read_mask(files)[0, 0].numpy()
+            predicted = _inside(probability, channel, target.shape)
+            spacing = None if spacing_mm is None else spacing_mm(image, target.shape)
+            found[name].add(image.stem, predicted, target, spacing)
+            if predictions is not None:
+                folder = predictions if len(channels) == 1 else predictions / name
+                write_bytes(folder / f"{image.stem}.png", png_bytes(predicted))
+    in_mm = not any(one.unknown for one in found.values())
+    return {name: one.scored(in_mm) for name, one in found.items()}
+
+
+class _Found:
+    """The scores of a structure, image by image."""
+
+    def __init__(self) -> None:
+        self._pixels: Scores = {}
+        self._millimetres: Scores = {}
+        self._empty = {"predicted": 0, "target": 0}
+
+    @property
+    def unknown(self) -> int:
+        """How many masks' pixel spacing is not known."""
+        return len(self._pixels) - len(self._millimetres)
+
+    def add(self, stem: str, predicted: np.ndarray, target: np.ndarray, spacing: tuple[float, float] | None) -> None:
+        self._pixels[stem] = overlap(predicted, target)
+        if spacing is not None:
+            self._millimetres[stem] = overlap(predicted, target, spacing=spacing)
+        self._empty["predicted"] += int(not predicted.any())
+        self._empty["target"] += int(not target.any())
+
+    def scored(self, in_mm: bool) -> Scored:
+        return Scored(self._millimetres if in_mm else self._pixels, self._empty, "mm" if in_mm else "px", self.unknown)
 
 
 def channels_of(network: Segmenter, names: Sequence[str]) -> dict[str, int]:
@@ -157,8 +171,11 @@ def segment_file(network: Segmenter, image: str | Path, shape: tuple[int, int], 
     Returns:
         (H, W) bool, True inside the structure.
     """
-    probability = network.segment(read_image(image))[:, channel : channel + 1]
-    return (resize(probability, shape) > 0.5)[0, 0].cpu().numpy()
+    return _inside(network.segment(read_image(image)), channel, shape)
+
+
+def _inside(probability: Tensor, channel: int, shape: tuple[int, ...]) -> np.ndarray:
+    return (resize(probability[:, channel : channel + 1], (shape[0], shape[1])) > 0.5)[0, 0].cpu().numpy()
 
 
 def summarise(scores: Scores, *, seed: int = 0, groups: dict[str, str] | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 
 from nerp.config import save_settings
 from nerp.data.checking import write_skipped
-from nerp.data.pixel_spacing import spacing_finder
+from nerp.data.pixel_spacing import spacing_finder, stated_spacings
 from nerp.data.structures import Outlined, find_outlined, structure_names
 from nerp.errors import UsageError
 from nerp.evaluation.crossed import CrossedDraws, crossed_draws
@@ -22,7 +22,7 @@ from nerp.experiments.overlap_table import apart, told, values_of
 from nerp.experiments.settings import ArmsConfig
 from nerp.experiments.splits import Split, check_splits, refuse_common_pixels
 from nerp.experiments.utility import find_tests, spacing_warnings, unlabelled_files
-from nerp.files import check_folder, json_bytes, write_bytes
+from nerp.files import check_folder, json_bytes, sha256, write_bytes
 from nerp.runs import RunFolder
 from nerp.training.arms import named_arms, part_of
 from nerp.training.checkpoint import check_settings
@@ -125,9 +125,10 @@ def _split(config: ArmsConfig, tests: Outlined) -> Split:
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
-    """Of the tests' names and sizes and of the stated spacing: scores that are kept are of these alone."""
-    files = [[path.name, path.stat().st_size] for image, masks in tests for path in (image, *chain(*masks))]
-    return hashlib.sha256(json.dumps([files, config.spacing_mm]).encode()).hexdigest()
+    """Of the tests' names and bytes and of what is stated of their spacing: scores that are kept are of these alone."""
+    files = [[path.name, sha256(path)] for image, masks in tests for path in (image, *chain(*masks))]
+    stated = {path.name: one for path, one in stated_spacings([image for image, _ in tests]).items()}
+    return hashlib.sha256(json.dumps([files, config.spacing_mm, stated]).encode()).hexdigest()
 
 
 def _arm_config(config: ArmsConfig, arm: str, seed: int) -> ArmConfig:

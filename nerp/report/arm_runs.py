@@ -12,7 +12,7 @@ from nerp.report.parts import Part, Section, Table, Text
 from nerp.report.results import SavedResult, read_result
 from nerp.report.run_parts import hash_section
 from nerp.report.shelf import Shelves
-from nerp.report.words import setting, without_folders
+from nerp.report.words import settings_shown
 from nerp.runs import RunFolder
 
 SEED_FOLDERS = "seed-*"
@@ -76,12 +76,5 @@ def settings_section(folder: Path) -> list[Section]:
     run = RunFolder(folder)
     if not run.config.is_file():
         return []
-    rows = [(key, without_folders(setting(value))) for key, value in _flat(settings_of(run)).items()]
+    rows = list(settings_shown(settings_of(run)).items())
     return [Section("Settings", [Table(rows, name="Settings")]), *hash_section(run.config)]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

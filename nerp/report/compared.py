@@ -72,6 +72,18 @@ def disagreements(results: Mapping[str, SavedResult]) -> list[str]:
         values = {str(_at(one.values, key)) for one in results.values() if _at(one.values, key) is not None}
         if len(values) > 1:
             found.append(f"{reason} ({', '.join(sorted(value[:12] for value in values))})")
+    return found + _other_networks(results)
+
+
+def _other_networks(results: Mapping[str, SavedResult]) -> list[str]:
+    """Networks of one name that are not the same, where results have several."""
+    tables = [found for one in results.values() if isinstance(found := one.values.get("extractors"), dict)]
+    found = []
+    for name in sorted({name for table in tables for name in table}):
+        for key in ("extractor.sha256", "extractor.resize"):
+            values = {str(_at(table[name], key)) for table in tables if name in table}
+            if len(values) > 1:
+                found.append(f"{name}: {MUST_AGREE[key]} ({', '.join(sorted(value[:12] for value in values))})")
     return found
 
 

@@ -14,13 +14,11 @@ from nerp.report.parts import Facts, Page, Part, Section, Table, present
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
 from nerp.report.shelf import Shelf, Shelves
-from nerp.report.words import setting
+from nerp.report.words import settings_shown
 from nerp.runs import RunFolder
 
 _LEAD = "A U-Net learns from labelled pairs to outline a structure in radiographs."
 _SAMPLES = "training images, their masks, and what the network sees"
-_PATHS = ("train", "test", "out", "weights", "unlabelled.folders")
-_SECTIONS = ("segmenter", "unlabelled")
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ def is_segmenters(run: RunFolder) -> bool:
 
 
 def segmenter_page(folder: Path, report: ReportConfig) -> Page:
-    """The report of a segmenter's run; no path of its settings is shown.
+    """The report of a segmenter's run; files of its settings are shown by name alone.
 
     Args:
         folder: the run.
@@ -45,15 +43,12 @@ def segmenter_page(folder: Path, report: ReportConfig) -> Page:
     steps = max((line["step"] for line in metrics), default=0)
     pace = settings["segmenter"]
     facts = {"steps": str(steps), "pixels": f"{pace['side']} × {pace['side']}", "pairs a step": str(pace["batch_size"])}
-    rows = [(key, setting(value)) for key, value in settings.items() if key not in (*_PATHS, *_SECTIONS)]
-    inner = [(f"{name}.{key}", value) for name in _SECTIONS for key, value in settings.get(name, {}).items()]
-    rows += [(key, setting(value)) for key, value in inner if key not in _PATHS]
     parts: list[Part] = [
         Facts(facts),
         *result_sections(folder, Shelves(tests_of(settings, run.predictions), report.images), report.worst),
         *sample_sections(run, _SAMPLES),
         *curve_sections(metrics),
-        Section("Settings", [Table(rows, name="Settings")]),
+        Section("Settings", [Table(list(settings_shown(settings).items()), name="Settings")]),
         *hash_section(run.segmenter, run.config),
     ]
     return Page(f"Training of a segmenter, {steps} steps", _LEAD, present(*parts))

@@ -19,7 +19,7 @@ from nerp.report.results import SavedResult, read_results
 from nerp.report.run_parts import sample_paths
 from nerp.report.settings import ReportConfig
 from nerp.report.shelf import Found, Shelf, Shelves, found_image, found_pair, found_tested
-from nerp.report.words import setting
+from nerp.report.words import settings_shown
 from nerp.runs import RunFolder
 from nerp.settings import flatten
 
@@ -139,7 +139,7 @@ def _of_pairs(name: str, folder: Path, results: list[SavedResult]) -> Side:
         f"SHA-256 of {RECORDS}": sha256(folder / RECORDS)[:16],
     }
     readers = [(record.id, partial(found_pair, folder, record)) for record in records]
-    return Side(name, folder, facts, _flat(dataset["settings"]), readers, results)
+    return Side(name, folder, facts, settings_shown(dataset["settings"]), readers, results)
 
 
 def _of_run(name: str, folder: Path, results: list[SavedResult]) -> Side:
@@ -148,16 +148,11 @@ def _of_run(name: str, folder: Path, results: list[SavedResult]) -> Side:
 
     run = RunFolder(folder)
     is_segmenter = is_segmenters(run)
-    settings = _flat(settings_of(run)) if is_segmenter else _texts(flatten(load_config(run.config, warn=False)))
-    shown = {key: value for key, value in settings.items() if not _is_path(key)}
+    shown = settings_shown(settings_of(run) if is_segmenter else flatten(load_config(run.config, warn=False)))
     facts = {"what": "training of a segmenter" if is_segmenter else "training of a mapper"}
     facts["SHA-256 of config.yaml"] = sha256(run.config)[:16]
     readers = [(path.stem, partial(found_image, path)) for path in sample_paths(run)]
     return Side(name, folder, facts, shown, readers, results, is_run=True)
-
-
-def _is_path(key: str) -> bool:
-    return key.endswith("_dir") or key in ("train", "test", "out", "weights")
 
 
 def images_of(folder: Path) -> list[tuple[str, Callable[[], Found]]]:
@@ -169,14 +164,3 @@ def images_of(folder: Path) -> list[tuple[str, Callable[[], Found]]]:
     if pairs:
         return [(image.stem, partial(found_tested, image, masks)) for image, masks in pairs]
     return [(path.stem, partial(found_image, path)) for path in find_radiographs(folder)]
-
-
-def _flat(values: dict, prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": setting(value)}
-    return flat
-
-
-def _texts(values: dict) -> dict[str, str]:
-    return {key: setting(value) for key, value in values.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 KINDS = {
     "fidelity": ("Fidelity", "How close the generated images are, as a set, to the real ones, in an extractor's eyes."),
@@ -118,3 +119,19 @@ _FOLDERS = re.compile(rf"(?<![\w.:/\\]){_ROOT}(?:[^/\\\s'\",;]+[/\\])*")
 def setting(value: object) -> str:
     """A setting's value as text; `none` where there is none."""
     return "none" if value is None else str(value)
+
+
+def settings_shown(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Settings by dotted key, as texts without folders.
+
+    Args:
+        values: plain values, and dictionaries of such.
+        prefix: stands before each key.
+    """
+    shown: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            shown |= settings_shown(value, f"{prefix}{key}.")
+        else:
+            shown[f"{prefix}{key}"] = without_folders(setting(value))
+    return shown
