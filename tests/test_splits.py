@@ -1,9 +1,13 @@
 """No patient is both learned and tested."""
 
 import json
+import shutil
+from hashlib import sha256
 
+import numpy as np
 import pytest
 from ellipses import write_pairs
+from PIL import Image
 
 from nerp.data.patients import patients_of
 from nerp.errors import DataError
@@ -16,7 +20,8 @@ def files(folder, *names):
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        grey = np.frombuffer(sha256(str(folder / name).encode()).digest(), np.uint8).reshape(4, 8)
+        Image.fromarray(grey).save(folder / name)
     return [folder / name for name in names]
 
 
@@ -98,6 +103,15 @@ def test_one_file_behind_two_folders_is_found(tmp_path):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(DataError, match=r"1 of the test's files .*x\.png"):
         check_split([image], [tmp_path / "b" / "x.png"])
+
+
+def test_one_image_of_two_names_is_found(tmp_path):
+    (image,) = files(tmp_path / "a", "x.png")
+    (other,) = files(tmp_path / "b", "y.png")
+    check_split([image], [other])
+    shutil.copy(image, other)
+    with pytest.raises(DataError, match=r"1 images in the training folder .* x\.png has the pixels of y\.png"):
+        check_split([image], [other])
 
 
 def test_what_cannot_be_known_is_said(tmp_path):

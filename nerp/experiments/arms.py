@@ -20,7 +20,7 @@ from nerp.evaluation.crossed import CrossedDraws, crossed_draws
 from nerp.evaluation.segmentation import Scored, SpacingOf, mean_of, score_structures
 from nerp.experiments.overlap_table import apart, told, values_of
 from nerp.experiments.settings import ArmsConfig
-from nerp.experiments.splits import Split, check_splits, refuse_common_pixels
+from nerp.experiments.splits import Split, check_splits
 from nerp.experiments.utility import find_tests, spacing_warnings, unlabelled_files
 from nerp.files import check_folder, json_bytes, sha256, write_bytes
 from nerp.runs import RunFolder
@@ -119,9 +119,7 @@ def _split(config: ArmsConfig, tests: Outlined) -> Split:
         if folder is not None
     }
     films, tested = unlabelled_files(config) if SELF_TRAINED in config.arms else {}, [image for image, _ in tests]
-    split = check_splits({**learned, **films}, tested, index=config.patients)
-    refuse_common_pixels(films, tested)
-    return split
+    return check_splits({**learned, **films}, tested, index=config.patients)
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:

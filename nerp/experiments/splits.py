@@ -44,7 +44,8 @@ def check_split(
         where:   the learned images are, for messages.
 
     Raises:
-        DataError: a patient, a CT or a file is on both sides; the first is named. Or an index that lists no image.
+        DataError: a patient, a CT, a file or an image is on both sides; the first is named. Or an index that lists
+            no image.
     """
     return check_splits({where: learned}, tested, index=index)
 
@@ -53,6 +54,8 @@ def check_splits(
     learned: Mapping[str, Sequence[Path]], tested: Sequence[Path], *, index: str | Path | None = None
 ) -> Split:
     """Make sure of several folders at once that nobody of them is tested; what could not be checked is said once.
+
+    An image of the test is known under any name by its pixels, as 8 bits.
 
     Args:
         learned: where images to learn from are, for messages, and these images.
@@ -70,6 +73,7 @@ def check_splits(
         raise DataError(f"{index} lists none of the images; expected their names in its column of files")
     for where, known in ours.items():
         _refuse_common_patients(known, theirs, where)
+    _refuse_common_pixels(learned, tested)
     groups = {path.stem: theirs.get(str(path), f"image {path.stem}") for path in tested} if theirs else None
     sides = [(len(files) - len(ours[where]), len(files), f"the {where}") for where, files in learned.items()]
     return Split(groups, _doubts([*sides, (len(tested) - len(theirs), len(tested), "the test")]))
@@ -95,17 +99,8 @@ def _refuse_common_files(learned: Sequence[Path], tested: Sequence[Path], where:
         )
 
 
-def refuse_common_pixels(learned: Mapping[str, Sequence[Path]], tested: Sequence[Path]) -> None:
-    """Make sure that no image of the test is learned from under another name: to 8 bits, its pixels are compared.
-
-    Args:
-        learned: where images to learn from are, for messages, and these images.
-        tested:  images to test on.
-
-    Raises:
-        DataError: an image is on both sides; the first is named.
-    """
-    theirs = {_pixels(path): path for path in tested} if learned else {}
+def _refuse_common_pixels(learned: Mapping[str, Sequence[Path]], tested: Sequence[Path]) -> None:
+    theirs = {_pixels(path): path for path in tested} if any(learned.values()) else {}
     for where, files in learned.items():
         common = [(path, theirs[key]) for path in files if (key := _pixels(path)) in theirs]
         if common:

@@ -14,7 +14,7 @@ from nerp.devices import choose_device
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.segmentation import Scored, channels_of, mean_of, score_structures, summarise
 from nerp.experiments.settings import ArmsConfig, SegmentationConfig
-from nerp.experiments.splits import Split, check_split, check_splits, refuse_common_pixels
+from nerp.experiments.splits import Split, check_split, check_splits
 from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.networks.segmenter import Segmenter, load_segmenter
 from nerp.runs import RunFolder
@@ -85,9 +85,7 @@ def _split(config: SegmentationConfig, tested: list[Path]) -> Split:
         return Split(split.groups, [*split.warnings, WEIGHTS_KNOW_NO_PATIENTS])
     learned = [image for image, _ in find_outlined(config.train, structure_names(config.mask_name))[0]]
     films = unlabelled_files(config)
-    split = check_splits({"training folder": learned, **films}, tested, index=config.patients)
-    refuse_common_pixels(films, tested)
-    return split
+    return check_splits({"training folder": learned, **films}, tested, index=config.patients)
 
 
 def unlabelled_files(config: SegmentationConfig | ArmsConfig) -> dict[str, list[Path]]:
