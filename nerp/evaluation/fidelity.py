@@ -170,7 +170,7 @@ def _keep(settings: FidelityConfig, networks: Sequence[Extractor], real: Side) -
 
 
 def _result(extractor: Extractor, fake: Sample, real: Sample | Moments, settings: FidelityConfig) -> dict[str, Any]:
-    how = {"seed": settings.seed, "n_resamples": settings.n_resamples, "left_out": settings.left_out}
+    how: dict[str, Any] = {"seed": settings.seed, "n_resamples": settings.n_resamples, "left_out": settings.left_out}
     scores = compare(fake, real, **how)
     under = floor(real, settings.floor_splits, seed=settings.seed) if isinstance(real, Sample) else None
     has_floor = under is not None and settings.floor_splits > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from nerp.errors import ConfigError
@@ -15,6 +16,9 @@ from nerp.training.unlabelled_settings import UnlabelledSettings
 MEAN_MASK = "mean-mask"
 """The arm that learns nothing: the mean of the real masks, whatever the image."""
 
+
+ALIGNMENT = "alignment"
+"""Stands where a set is not seen by an extractor, but its masks are held to its images."""
 
 _SETS = {True: "sets: names of sets of pairs", False: "none, since it learns from real images alone"}
 
@@ -62,7 +66,7 @@ class StudyConfig(Settings):
         out:         folder that keeps everything, and continues it.
         seeds:       trainings of each row.
         seed:        the first of them, and that of every set.
-        only:        cells to make, such as `physics:0`, with commas between; none: all, and the table.
+        only:        cells to make, such as `physics:0` or `vrr:squeezenet`, with commas between; none: all.
         device:      `auto` takes a GPU where there is one.
         precision:   of the networks while they learn.
         segmenter:   the network, and the steps of every row.
@@ -72,9 +76,12 @@ class StudyConfig(Settings):
         findings:    of the phantoms.
         common:      settings of all sets, as `nerp synthesize` reads them.
         sets:        by name, settings that differ from these.
-        runs:        by name, a preset (`preset`) and settings of `nerp train` that differ from it.
+        generator:   settings of all runs, as `nerp train` reads them, and what they differ from (`preset`).
+        runs:        by name, settings that differ from these.
         rows:        by name, see `Row`.
         contrasts:   couples of rows, later minus earlier.
+        fidelity:    sets that are held to `radiographs`, the first being what the others are compared with.
+        extractors:  that look at these sets, see `nerp evaluate fidelity`; how masks lie on images is told beside.
         full:        dotted keys and values that `--scale full` takes instead.
     """
 
@@ -97,9 +104,12 @@ class StudyConfig(Settings):
     findings: str = "none"
     common: dict[str, Any] = field(default_factory=dict)
     sets: dict[str, Any] = field(default_factory=dict)
+    generator: dict[str, Any] = field(default_factory=dict)
     runs: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Any] = field(default_factory=dict)
     contrasts: Any = ()
+    fidelity: tuple[str, ...] = ()
+    extractors: tuple[str, ...] = ("efficientnet-lite0", "squeezenet")
     full: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,6 +130,19 @@ class StudyConfig(Settings):
             unknown = [one for one in couple if one not in self.rows]
             if unknown or len(couple) != 2:
                 raise ConfigError(f"contrast {list(couple)}; expected two of the rows {', '.join(self.rows)}")
+
+        self._check_fidelity()
+
+    def _check_fidelity(self) -> None:
+        unknown = [one for one in self.fidelity if one not in self.sets]
+        if unknown:
+            known = ", ".join(self.sets) or "none, as the study names none"
+            raise ConfigError(f"fidelity is of set {unknown[0]!r}; expected some of {known}")
+        if self.fidelity and not (self.radiographs and self.extractors):
+            raise ConfigError("fidelity needs radiographs to hold sets to, and extractors; give folders and names")
+        names = [ALIGNMENT, *(Path(one).name for one in self.extractors)]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"extractors are called {', '.join(names[1:])}; expected names that tell them apart")
 
     @property
     def table(self) -> dict[str, Row]:
