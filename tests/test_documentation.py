@@ -68,6 +68,8 @@ IN_FULL = {
 """What is run for a command of the prose that stands for many."""
 
 NOT_RUN = {
+    "make experiments": "hours, and real CTs and radiographs",
+    "make fidelity_table": "likewise",
     "make demo": "minutes; documents tell its commands one by one",
     "make docs": "minutes; a job of CI of its own",
     "make test": "runs this test",

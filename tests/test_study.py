@@ -2,8 +2,11 @@
 
 import csv
 import json
+import runpy
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +24,9 @@ from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored
 from nerp.experiments.study import cells, fidelity
 from nerp.experiments.study.pairs import fraction_of, real_part
+from nerp.experiments.study.results import results_of
 from nerp.experiments.study.run import run_study
-from nerp.experiments.study.settings import StudyConfig
+from nerp.experiments.study.settings import StudyConfig, study_settings
 from nerp.experiments.study.table import table_of
 from nerp.experiments.study.volumes import lay_out
 from nerp.label_maps import read_labels
@@ -98,6 +102,35 @@ def test_a_study_makes_sets_trains_rows_and_tells_contrasts(folders, tmp_path, m
     assert again == result
     partly = run_study(replace(config, only="drr:1"))
     assert partly["arms"] == result["arms"]
+
+
+def test_what_a_study_found_is_told_without_images_and_folders(folders, tmp_path, monkeypatch, capsys):
+    config = study_of(folders, tmp_path / "mine", rows={"drr": {"sets": ["drr"]}}, contrasts=[], scale="full")
+    table = run_study(config)
+    found = results_of(tmp_path / "mine")
+    assert found["study"] == "mine" and found["scale"] == "full" and found["seeds"] == {"drr": [0, 1]}
+    assert found["table"]["arms"] == table["arms"]
+    assert found["table"]["worst_tenth"]["drr"]["images"] == list(table["worst_tenth"]["drr"]["images"])
+    assert set(found["decided"]) == {"drr:0", "drr:1"} and found["decided"]["drr:0"]["synthetic_pairs"]
+    assert set(found["sets"]) == {"drr"} and set(found["weights"]) == {f"trainings/drr/seed-{n}" for n in (0, 1)}
+    assert found["made_on"] == [found["written_on"]] and found["made_on"][0]["cores"] >= 1
+    monkeypatch.setattr(sys, "argv", ["results.py", str(tmp_path / "mine"), str(tmp_path / "results.json")])
+    runpy.run_path(str(Path(__file__).parents[1] / "eval" / "results.py"), run_name="__main__")
+    written = (tmp_path / "results.json").read_text()
+    assert str(tmp_path) not in written and str(folders) not in written and "results.json" in capsys.readouterr().out
+    assert json.loads(written)["config"]["segmenter.steps"] == 4
+    with pytest.raises(DataError, match=r"no table.json in .*real; expected the folder of a study"):
+        results_of(folders / "real")
+
+
+@pytest.mark.parametrize("script", ["fidelity_table", "lambda_sweep", "missing_annotations", "limited_annotations"])
+def test_scripts_are_the_command(script, monkeypatch):
+    called = []
+    monkeypatch.setattr("nerp.cli.main", lambda arguments: called.append(arguments))
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--part", "test"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(__file__).parents[1] / "eval" / f"{script}.py"), run_name="__main__")
+    assert called == [["study", script, "--part", "test"]]
 
 
 def test_cells_may_be_made_alone_and_by_other_hands(folders, tmp_path):
@@ -321,7 +354,7 @@ def test_a_fidelity_table_is_printed(nerp, folders, tmp_path, eyes):
 def test_presets_are_whole(name, monkeypatch):
     monkeypatch.setenv("NERP_DATA", "/data")
     small = read_settings(StudyConfig, name)
-    full = read_settings(StudyConfig, name, options=small.full)
+    full = study_settings(name, options={"scale": "full"})
     assert small.table.keys() == full.table.keys() and full.common["shape"] == [256, 256]
     for run, given in small.runs.items():
         for config in (small, full):

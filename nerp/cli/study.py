@@ -32,7 +32,9 @@ def study(
     overrides: o.Overrides = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep and continue everything here.")] = None,
-    scale: Annotated[Scale, typer.Option(help="Take the study's settings, or those it has for full.")] = Scale.small,
+    scale: Annotated[
+        Scale | None, typer.Option(help="Take the study's settings, or those it has for full. Default small.")
+    ] = None,
     part: Annotated[Part | None, typer.Option(help="Score dev, while choosing, or test, once. Default dev.")] = None,
     only: Annotated[
         str | None, typer.Option(help="Cells to make, such as physics:0,vrr:squeezenet. Default: all, in turn.")
@@ -45,13 +47,10 @@ def study(
     as_json: o.AsJson = False,
 ) -> None:
     """Make sets of pairs, train a table's segmenters on them, hold the sets to real radiographs, cell by cell."""
-    from nerp.config import read_settings
-    from nerp.experiments.study.settings import StudyConfig
+    from nerp.experiments.study.settings import study_settings
 
-    options = o.stated(out=out, part=part, only=only, seeds=seeds, seed=seed, device=device)
-    settings = read_settings(StudyConfig, config, overrides or [], options=options)
-    if scale is Scale.full:
-        settings = read_settings(StudyConfig, config, overrides or [], options={**settings.full, **options})
+    options = o.stated(out=out, scale=scale, part=part, only=only, seeds=seeds, seed=seed, device=device)
+    settings = study_settings(config, overrides or [], options=options)
     if dry_run:
         print_settings(settings)
         return

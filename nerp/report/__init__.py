@@ -25,9 +25,9 @@ def write_report(what: str | Path | ReportConfig, *, progress: Progress | None =
 
     Args:
         what:     a folder, whose page is FOLDER/report.html, or all that a report can be told. A folder is RUN, as
-            `nerp train` or the training of a segmenter or classifier leaves it, STUDY, PAIRS, or one of saved results. Results lying in a
-            folder as `evaluation*.json` or `scores.json` are shown with it. Several folders, of images too, are
-            compared.
+            `nerp train` or the training of a segmenter or classifier leaves it, STUDY, PAIRS, or one of saved results.
+            Results lying in a folder as `evaluation*.json` or `scores.json` are shown with it. Several folders, of
+            images too, are compared.
         progress: called as progress(views done, views in all) while views are rendered again.
 
     Returns:

@@ -42,7 +42,11 @@ def learner_page(folder: Path, report: ReportConfig) -> Page:
     settings, metrics, kind = settings_of(run), read_metrics(run.metrics), kind_of(run)
     steps = max((line["step"] for line in metrics), default=0)
     pace = settings[kind]
-    facts = {"steps": str(steps), "pixels": f"{pace['side']} × {pace['side']}", "images a step": str(pace["batch_size"])}
+    facts = {
+        "steps": str(steps),
+        "pixels": f"{pace['side']} × {pace['side']}",
+        "images a step": str(pace["batch_size"]),
+    }
     lead, samples = _ABOUT[kind]
     parts: list[Part] = [
         Facts(facts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,7 +83,8 @@ class StudyConfig(Settings):
         contrasts:   couples of rows, later minus earlier.
         fidelity:    sets that are held to `radiographs`, the first being what the others are compared with.
         extractors:  that look at these sets, see `nerp evaluate fidelity`; how masks lie on images is told beside.
-        full:        dotted keys and values that `--scale full` takes instead.
+        scale:       `small` for two CPU cores, `full` for a GPU, which takes `full` (by `study_settings`).
+        full:        dotted keys and values that the scale `full` takes instead.
     """
 
     volumes: str | None = None
@@ -110,6 +112,7 @@ class StudyConfig(Settings):
     contrasts: Any = ()
     fidelity: tuple[str, ...] = ()
     extractors: tuple[str, ...] = ("efficientnet-lite0", "squeezenet")
+    scale: str = choice("small", "full")
     full: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -155,3 +158,22 @@ class StudyConfig(Settings):
 
         rows = {name: given or {} for name, given in self.rows.items()}
         return {name: read_settings(Row, options=given) for name, given in rows.items()}
+
+
+def study_settings(source: str, overrides: Sequence[str] = (), *, options: Mapping[str, Any]) -> StudyConfig:
+    """The settings of a study, those of its scale.
+
+    Args:
+        source:    a YAML file, or the name of a preset.
+        overrides: such as `["seeds=5"]`.
+        options:   dotted keys and values that a command's options state.
+
+    Raises:
+        ConfigError: see `read_settings`, and what a study cannot be.
+    """
+    from nerp.config import read_settings
+
+    settings = read_settings(StudyConfig, source, overrides, options=options)
+    if settings.scale == "small":
+        return settings
+    return read_settings(StudyConfig, source, overrides, options={**settings.full, **options})
