@@ -70,6 +70,7 @@ IN_FULL = {
 NOT_RUN = {
     "make experiments": "hours, and real CTs and radiographs",
     "make fidelity_table": "likewise",
+    "python eval/results.py STUDY": "a study that has been run; tests/test_study.py runs it on one",
     "make demo": "minutes; documents tell its commands one by one",
     "make docs": "minutes; a job of CI of its own",
     "make test": "runs this test",
