@@ -120,18 +120,19 @@ def test_visible_needs_no_label_but_the_lungs(chest):
     only_lungs = torch.where(torch.isin(chest.values, torch.tensor([float(LEFT), RIGHT])), chest.values, 0.0)
     bare = Volume(only_lungs, chest.affine, "label")
     one, other = (project_mask(MaskRule(), volume, pa(), [LEFT, RIGHT]) for volume in (chest, bare))
-    assert torch.equal(one, other) and one.any()
+    assert (one ^ other).sum() <= 0.02 * one.sum()
+    assert one.any(), "lungs close a little over a notch that no label holds"
 
 
 def test_obscuring_tissue_is_enclosed_by_the_lungs_or_below_them(chest):
-    obscuring = obscuring_tissue(chest, [LEFT, RIGHT]).values[0] == -1
+    obscuring = obscuring_tissue(chest, [LEFT, RIGHT]).values[0] < 0
     lung = torch.isin(chest.values[0], torch.tensor([float(LEFT), RIGHT]))
     assert not (obscuring & lung).any()
     assert obscuring[12, 12, 10] and obscuring[18, 12, 1] and not obscuring[12, 12, 22] and not obscuring[0, 12, 10]
     flipped = Volume(chest.values.flip(3), chest.affine @ _flip(2, 24), "label")
-    assert torch.equal(obscuring_tissue(flipped, [LEFT, RIGHT]).values.flip(3)[0] == -1, obscuring)
+    assert torch.equal(obscuring_tissue(flipped, [LEFT, RIGHT]).values.flip(3)[0] < 0, obscuring)
     permuted = Volume(chest.values.permute(0, 3, 1, 2), chest.affine[:, [2, 0, 1, 3]], "label")
-    again = obscuring_tissue(permuted, [LEFT, RIGHT]).values[0].permute(1, 2, 0) == -1
+    again = obscuring_tissue(permuted, [LEFT, RIGHT]).values[0].permute(1, 2, 0) < 0
     assert (again != obscuring).float().mean() < 0.01
 
 
@@ -232,3 +233,34 @@ def test_label_projection_refuses_what_does_not_fit(chest):
     two = Fields(torch.ones(2, 4, 4, 4), torch.ones(2, 4, 4, 4), affine())
     with pytest.raises(GeometryError, match=r"march_labels\(\) found 2 fields; expected 1"):
         march_labels(two, chest, pa().repeat(2), [LEFT])
+
+
+def test_about_the_apices_less_obscures():
+    """Two blocks of lung, 120 mm high, one 12 mm higher, with 32 mm of tissue between them."""
+    values = torch.zeros(1, 40, 20, 40)
+    values[0, 6:16, :, 5:35], values[0, 24:34, :, 8:38] = LEFT, RIGHT
+    matrix = torch.diag(torch.tensor([4.0, 4.0, 4.0, 1.0], dtype=torch.float64))
+    matrix[:3, 3] = -78.0
+    volume = Volume(values, matrix, "label")
+    obscuring = obscuring_tissue(volume, [LEFT, RIGHT]).values[0, 20, 10]
+    side = {label: (obscuring == label).nonzero().flatten().tolist() for label in (-1, -2, -3, -4)}
+    assert side[-2] == list(range(26, 35)), (
+        "from 45 mm below the taller lung's top to the lower lung's, where the cage ends"
+    )
+    assert len(side[-3]) in (3, 4) and len(side[-4]) in (3, 4)
+    assert min(side[-2]) > max(side[-3]) > max(side[-4]) > max(side[-1])
+    camera = pa()
+    even, apical = (
+        project_mask(MaskRule("visible", {"apex_obscured": fraction, "close_mm": 0.0}), volume, camera, [LEFT, RIGHT])
+        for fraction in (1.0, 0.5)
+    )
+    assert not (even & ~apical).any()
+    whole = project_mask(MaskRule("any"), volume, camera, [LEFT, RIGHT])
+    rows = whole[0, 0].any(1).nonzero().flatten()
+    middle = int(rows.float().mean())
+    assert torch.equal(even[..., middle + 6 :, :], apical[..., middle + 6 :, :])
+
+
+def test_a_former_record_counts_all_that_obscures_alike():
+    former = {"name": "visible", "lung_mm": 20.0, "obscured_mm": 5.0, "close_mm": 15.0}
+    assert MaskRule.from_dict(former).numbers["apex_obscured"] == 1.0

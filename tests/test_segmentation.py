@@ -11,7 +11,7 @@ from PIL import Image
 from nerp.config import read_settings
 from nerp.errors import DataError, UsageError
 from nerp.evaluation.overlap import METRICS
-from nerp.evaluation.segmentation import score, segment_file, summarise
+from nerp.evaluation.segmentation import score, score_structures, segment_file, summarise
 from nerp.experiments import utility
 from nerp.experiments.utility import SegmentationConfig, evaluate_segmentation
 from nerp.networks.segmenter import Segmenter
@@ -107,6 +107,30 @@ def test_a_segmented_file_is_a_mask_of_the_shape_asked_for(tmp_path):
     write_pairs(tmp_path, 1)
     mask = segment_file(Segmenter("tu-resnet10t", 32).eval(), tmp_path / "images" / "00.png", (20, 30))
     assert (mask.shape, mask.dtype) == ((20, 30), bool)
+
+
+def test_crumbs_beside_two_lungs_are_cleaned_away_but_not_of_other_structures(tmp_path):
+    """A network that sees two bars and a crumb, whatever the image."""
+    seen = torch.zeros(1, 1, 64, 64)
+    seen[..., 10:50, 10:25] = seen[..., 10:50, 40:55] = seen[..., 2:5, 60:63] = 1.0
+
+    class Seer(Segmenter):
+        def segment(self, images):
+            return seen
+
+    network, pairs = Seer("tu-resnet10t", 32).eval(), write_pairs(tmp_path, 1, shape=(64, 64))
+    outlined = [(pairs / "images" / "00.png", ((pairs / "masks" / "00.png",),))]
+
+    def kept(clean, names=()):
+        network.structures = names
+        folder = tmp_path / f"{clean}{names}"
+        score_structures(network, outlined, names, predictions=folder, spacing_mm=None, clean=clean)
+        return np.asarray(Image.open(folder / "00.png")) > 0
+
+    bars = seen[0, 0].numpy() > 0
+    assert np.array_equal(kept(False), bars) and np.array_equal(kept(True, ("nodules",)), bars)
+    bars[:8] = False
+    assert np.array_equal(kept(True), bars) and np.array_equal(kept(True, ("Lungs",)), bars)
 
 
 def test_patients_are_resampled_together():

@@ -12,7 +12,7 @@ from small_chests import HEART, SETTINGS, changed, chest, contents, write_chests
 from nerp.camera import chest_camera
 from nerp.data.pairs import mask_path, read_pair, read_records
 from nerp.errors import DataError, UsageError
-from nerp.projection import MaskRule, Structure, obscuring_tissue, project_mask, project_masks
+from nerp.projection import RULES, MaskRule, Structure, obscuring_tissue, project_mask, project_masks
 from nerp.synthesis import MaskSettings, Synthesiser, render, replay, synthesize
 from nerp.synthesis.structures import plan_masks
 from nerp.volume import Volume
@@ -241,7 +241,7 @@ def test_settings_beside_several_masks_make_them_again(nerp, tmp_path):
     stated = [*masks, "--label-names", tmp_path / "names.csv", "--views", "1", "--shape", "24x20"]
     code, out, err = nerp("synthesize", *files, *stated, "-o", tmp_path / "one", "--json")
     assert code == 0, err
-    assert json.loads(out)["settings"]["mask"]["rule"] == {"name": "by label", "close_mm": 15.0}
+    assert json.loads(out)["settings"]["mask"]["rule"] == {"name": "by label", **RULES["visible"]}
     code, _, err = nerp("synthesize", *files, "--config", tmp_path / "one" / "settings.yaml", "-o", tmp_path / "two")
     assert code == 0, err
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

@@ -1,7 +1,7 @@
 """Where body, lungs and airways of a CT lie; what is not the body; what the CT cuts."""
 
 from nerp.anatomy.airway import follow_windpipe, windpipe_voxels
-from nerp.anatomy.body import BodyMap, map_body
+from nerp.anatomy.body import BodyMap, axial_axes, map_body
 from nerp.anatomy.cage import rib_cage
 from nerp.anatomy.cuts import Cuts, find_cuts
 from nerp.anatomy.finding import Anatomy, Tissue, find_anatomy
@@ -15,6 +15,7 @@ __all__ = [
     "Cuts",
     "Landmarks",
     "Tissue",
+    "axial_axes",
     "body_voxels",
     "closed_lungs",
     "find_anatomy",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerp.anatomy.lung_fields import clean_lungs
 from nerp.data.images import png_bytes, read_image, read_mask
 from nerp.data.structures import Outlined
 from nerp.errors import UsageError
@@ -19,6 +20,9 @@ from nerp.evaluation.overlap import METRICS, overlap
 from nerp.evaluation.score import Score
 from nerp.files import write_bytes
 from nerp.networks.segmenter import Segmenter, resize
+
+LUNGS = ("", "lung", "lungs")
+"""Names of structures that are both lungs together."""
 
 Scores = dict[str, dict[str, float]]
 """Name of an image to name of a metric to its value."""
@@ -50,6 +54,7 @@ def score(
     *,
     predictions: Path | None = None,
     spacing_mm: SpacingOf | None = None,
+    clean: bool = False,
 ) -> Scored:
     """Segment each image and compare it with its mask, at the mask's own size.
 
@@ -58,9 +63,11 @@ def score(
         pairs:       paths of images, and of the files whose union is each one's mask.
         predictions: folder that receives one PNG (0 or 255) an image.
         spacing_mm:  tells of an image, and the (H, W) of its mask, the mm between the mask's rows and columns.
+        clean:       see `score_structures`.
     """
     outlined: Outlined = [(image, (tuple(masks),)) for image, masks in pairs]
-    return score_structures(network, outlined, (), predictions=predictions, spacing_mm=spacing_mm)[""]
+    places: dict[str, Any] = {"predictions": predictions, "spacing_mm": spacing_mm}
+    return score_structures(network, outlined, (), **places, clean=clean)[""]
 
 
 def score_structures(
@@ -70,6 +77,7 @@ def score_structures(
     *,
     predictions: Path | None,
     spacing_mm: SpacingOf | None,
+    clean: bool = False,
 ) -> dict[str, Scored]:
     """The scores of each structure, all with one unit; each image is segmented once.
 
@@ -79,6 +87,8 @@ def score_structures(
         names:       of the structures; none of a single one, which is then called "".
         predictions: folder that receives a PNG an image, of several structures in a folder each; or none.
         spacing_mm:  see `score`.
+        clean:       of what is outlined as lungs (one structure without a name, or one of `LUNGS`), keep the one or two
+                     largest parts, closed and filled: see `clean_lungs`.
 
     Raises:
         UsageError: the network does not know a structure.
@@ -90,6 +100,7 @@ def score_structures(
         for (name, channel), files in zip(channels.items(), masks, strict=True):
             target = read_mask(files)[0, 0].numpy()
             predicted = _inside(probability, channel, target.shape)
+            predicted = clean_lungs(predicted) if clean and name.lower() in LUNGS else predicted
             spacing = None if spacing_mm is None else spacing_mm(image, target.shape)
             found[name].add(image.stem, predicted, target, spacing)
             if predictions is not None:

@@ -54,6 +54,7 @@ class _Tests:
     names: tuple[str, ...]
     spacing_mm: SpacingOf
     fingerprint: str
+    clean: bool
 
 
 def evaluate_arms(config: ArmsConfig, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def evaluate_arms(config: ArmsConfig, *, progress: Progress | None = None) -> di
     if out is not None:
         check_folder(out.path)
     spacing_mm = spacing_finder([image for image, _ in found], config.spacing_mm)
-    tests = _Tests(found, names, spacing_mm, _fingerprint(found, config))
+    tests = _Tests(found, names, spacing_mm, _fingerprint(found, config), config.clean)
     pairs = load_arm_pairs(_arm_config(config, arms[0], config.seed))
     scored = _all_scores(config, arms, pairs, tests, progress)
     result = _summary(scored, config.seed, split)
@@ -123,10 +124,10 @@ def _split(config: ArmsConfig, tests: Outlined) -> Split:
 
 
 def _fingerprint(tests: Outlined, config: ArmsConfig) -> str:
-    """Of the tests' names and bytes and of what is stated of their spacing: scores that are kept are of these alone."""
+    """Of the tests' names and bytes, of their spacing as stated, and of cleaning: kept scores are of these alone."""
     files = [[path.name, sha256(path)] for image, masks in tests for path in (image, *chain(*masks))]
     stated = {path.name: one for path, one in stated_spacings([image for image, _ in tests]).items()}
-    return hashlib.sha256(json.dumps([files, config.spacing_mm, stated]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([files, config.spacing_mm, stated, config.clean]).encode()).hexdigest()
 
 
 def _arm_config(config: ArmsConfig, arm: str, seed: int) -> ArmConfig:
@@ -161,7 +162,7 @@ def _scores(config: ArmConfig, pairs: ArmPairs, tests: _Tests, progress: Progres
     network = train_arm(config, pairs, progress=progress)
     predictions = None if run is None else run.predictions
     places: dict[str, Any] = {"predictions": predictions, "spacing_mm": tests.spacing_mm}
-    scored = score_structures(network, tests.outlined, tests.names, **places)
+    scored = score_structures(network, tests.outlined, tests.names, **places, clean=tests.clean)
     if run is not None:
         kept_scores = {name: vars(one) for name, one in scored.items()}
         write_bytes(run.scores, json_bytes({"kind": "arm", "settings": decide, "scored": kept_scores}))

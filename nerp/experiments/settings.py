@@ -29,6 +29,7 @@ class SegmentationConfig(SegmenterConfig):
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
         spacing_mm: between rows and columns of the test's masks, for distances in mm; none: what files state.
         patients: CSV of files and whom they are of, `file,patient_id`; none: what records and names of known sets tell.
+        clean:    of lungs, keep the one or two largest parts of what the network outlines, closed and filled.
     """
 
     test: str | None = None
@@ -36,6 +37,7 @@ class SegmentationConfig(SegmenterConfig):
     masks_pattern: str | None = None
     spacing_mm: tuple[float, float] | None = number(None, 1e-4, 1e3, length=2)
     patients: str | None = None
+    clean: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ArmsConfig(Settings):
         masks_pattern: how a test's mask is called, such as `{name}_lung.png`.
         spacing_mm: between rows and columns of the test's masks; none: what files state.
         patients:  CSV of files and whom they are of, `file,patient_id`; none: what records and names tell.
+        clean:     as in `SegmentationConfig`.
         skip_bad:  go on without the files that cannot be read, and list them.
         out:       folder that keeps a run of each arm and seed, and continues them; none: nothing is written.
         device:    `auto` takes a GPU where there is one.
@@ -73,6 +76,7 @@ class ArmsConfig(Settings):
     masks_pattern: str | None = None
     spacing_mm: tuple[float, float] | None = number(None, 1e-4, 1e3, length=2)
     patients: str | None = None
+    clean: bool = True
     skip_bad: bool = False
     out: str | None = None
     device: str = choice("auto", "cpu", "cuda")

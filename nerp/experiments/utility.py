@@ -42,8 +42,8 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
 
     Returns:
         JSON-ready: for `dice`, `jaccard`, `hd`, `hd95`, `asd` a dict of mean, ci95, n, per_image; `distance_unit`,
-        "mm" or "px" of the mask files; `training`, or null; `weights`; `images_without_mask`; `skipped`; `warnings`;
-        of several structures `structures`, with each one's scores, the others being means over them;
+        "mm" or "px" of the mask files; `training`, or null; `weights`; `clean`; `images_without_mask`; `skipped`;
+        `warnings`; of several structures `structures`, with each one's scores, the others being means over them;
         `patients` of the test, by which the intervals are drawn, or null;
         `empty` (counts of empty masks); `device`, `cpu` or `cuda`, that trained and segmented.
 
@@ -65,11 +65,13 @@ def evaluate_segmentation(config: SegmentationConfig, *, progress: Progress | No
     network, trained = _segmenter(config, known, progress)
     spacing_mm = spacing_finder([image for image, _ in tests], config.spacing_mm)
     predictions = None if run is None else run.predictions
-    each = score_structures(network, tests, names, predictions=predictions, spacing_mm=spacing_mm)
+    places: dict[str, Any] = {"predictions": predictions, "spacing_mm": spacing_mm}
+    each = score_structures(network, tests, names, **places, clean=config.clean)
     scored, result = mean_of(list(each.values())), _summary(each, config.seed, split)
     result |= {"distance_unit": scored.unit, "training": trained and trained.record(), "empty": scored.empty}
     result |= {"warnings": [*split.warnings, *spacing_warnings(scored, len(tests))], "patients": split.count}
     result |= {"weights": config.weights and Path(config.weights).name, "images_without_mask": unmatched}
+    result |= {"clean": config.clean}
     result |= {"device": network.device.type, "skipped": [one.path.name for one in skipped]}
     if run is not None:
         write_skipped(run.skipped, skipped)

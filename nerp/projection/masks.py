@@ -15,16 +15,17 @@ from nerp.anatomy import closed_lungs
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
 from nerp.projection.labels import march_labels, project_labels
-from nerp.projection.obscuring import OBSCURING, obscuring_tissue
+from nerp.projection.obscuring import APICAL, OBSCURING, obscuring_tissue
 from nerp.volume import Fields, Volume
 
 RULES: dict[str, dict[str, float]] = {
     "any": {},
     "thickness": {"thickness_mm": 10.0},
     "visible": {
-        "lung_mm": 20.0,
+        "lung_mm": 8.0,
         "obscured_mm": 5.0,
         "obscured_per_lung": 0.4,
+        "apex_obscured": 0.5,
         "smooth_mm": 2.5,
         "part_mm": 10.0,
         "close_mm": 15.0,
@@ -33,8 +34,8 @@ RULES: dict[str, dict[str, float]] = {
 }
 """Every rule with its default numbers; `visible` is tuned to how people outline lung fields."""
 
-UNCLOSED = {"close_mm": 0.0}
-"""What records of `visible` mean that do not tell of closing."""
+UNTOLD = {"close_mm": 0.0, "apex_obscured": 1.0}
+"""What records of `visible` mean that do not tell of closing, or of apices."""
 
 TOUCHED_MM = 1e-3
 """Less path than this is no part of a structure, even where `part_mm` is 0."""
@@ -100,7 +101,7 @@ class MaskRule:
     def from_dict(cls, record: Mapping[str, str | float]) -> MaskRule:
         """The rule that `to_dict` wrote."""
         name, numbers = str(record["name"]), {key: float(number) for key, number in record.items() if key != "name"}
-        return cls(name, {**(UNCLOSED if name == "visible" else {}), **numbers})
+        return cls(name, {**(UNTOLD if name == "visible" else {}), **numbers})
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,9 @@ def project_masks(
     labels = sorted({label for one in structures for label in (*one.labels, *one.all_lungs())})
     source = label_volume
     if visible and obscuring is not None:
-        labels, source = [*labels, OBSCURING], _stacked(label_volume, obscuring, closed)
+        if all(one.rule.numbers["apex_obscured"] == 1 for one in visible):
+            obscuring = Volume(obscuring.values.clamp_min(OBSCURING), obscuring.affine, "label")
+        labels, source = [*labels, OBSCURING, *APICAL], _stacked(label_volume, obscuring, closed)
         labels += [] if closed is None else [_closed(label) for label in lungs]
     lengths = project_labels(source, camera, labels, backend=backend)
     lengths_mm = dict(zip(labels, lengths.unbind(1), strict=True))
@@ -239,10 +242,19 @@ def _by_lengths(structure: Structure, lengths_mm: Mapping[int, Tensor], camera: 
         [_closed(label) if _closed(label) in lengths_mm else label for label in labels]
         for labels in (structure.all_lungs(), structure.labels)
     )
-    seen = visible_mask(_of(lungs, lengths_mm), _of([OBSCURING], lengths_mm), rule)
+    seen = visible_mask(_of(lungs, lengths_mm), _obscured(lengths_mm, rule.numbers["apex_obscured"]), rule)
     if structure.lungs and set(structure.lungs) != set(structure.labels):
         seen = seen & (_of(parts, lengths_mm) >= max(rule.numbers["part_mm"], TOUCHED_MM))
     return smooth_mask(seen, rule.numbers["smooth_mm"], pixel_mm=camera.pixel_mm)
+
+
+def _obscured(lengths_mm: Mapping[int, Tensor], apex_obscured: float) -> Tensor:
+    """(B, 1, H, W) mm through what obscures, which counts less about the apices."""
+    whole = _of([OBSCURING], lengths_mm)
+    for step, label in enumerate(APICAL):
+        counts = apex_obscured + (1 - apex_obscured) * step / len(APICAL)
+        whole = whole + counts * _of([label], lengths_mm)
+    return whole
 
 
 def _rendered(
@@ -335,7 +347,7 @@ def _union(per_label: Tensor) -> Tensor:
 
 def _closed(label: int) -> int:
     """What stands for a lung's label where it is closed; below `OBSCURING`."""
-    return OBSCURING - label
+    return APICAL[-1] - label
 
 
 def _stacked(label_volume: Volume, obscuring: Volume, closed: Volume | None) -> Volume:
@@ -349,5 +361,5 @@ def _stacked(label_volume: Volume, obscuring: Volume, closed: Volume | None) -> 
             raise GeometryError(f"{name} lies on another grid: {found}; make it with {made}(label_volume)")
     more = obscuring.values
     if closed is not None:
-        more = torch.where(closed.values > 0, OBSCURING - closed.values, more)
+        more = torch.where(closed.values > 0, APICAL[-1] - closed.values, more)
     return Volume(torch.cat([label_volume.values, more]), label_volume.affine, "label")

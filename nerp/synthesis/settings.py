@@ -115,8 +115,7 @@ class MaskSettings(Settings):
         obscuring = self.obscuring if isinstance(self.obscuring, str) else self.obscuring_labels()
         chosen = {"labels": dict(self.structures) or list(self.labels), "obscuring": obscuring}
         if self.rule is None:
-            closing = {"close_mm": RULES["visible"]["close_mm"]}
-            return {**chosen, "rule": {"name": BY_LABEL, **closing, **self.numbers}}
+            return {**chosen, "rule": {"name": BY_LABEL, **RULES["visible"], **self.numbers}}
         return {**chosen, "rule": self.rule.to_dict(), **({"force": True} if self.force else {})}
 
 

@@ -113,7 +113,7 @@ def _asked(config: StudyConfig, cell: Cell) -> dict[str, Any]:
     }
     del asked["row.seeds"]
     if row.arm != MEAN_MASK:
-        asked |= {**flatten(config.segmenter, "segmenter."), "precision": config.precision}
+        asked |= {**flatten(config.segmenter, "segmenter."), "precision": config.precision, "clean": config.clean}
     if row.learns_real:
         asked["learned"] = [one.name for one, _ in real_part(config, "train")]
     for name in row.sets:
@@ -139,7 +139,8 @@ def _trained(
     )
     network = train_arm(arm, learned, progress=lambda done, total: progress(cell.label, done, total))
     predictions = folder / f"predictions-{config.part}"
-    scored = score(network, [(image, masks[0]) for image, masks in tests], predictions=predictions)
+    pairs = [(image, masks[0]) for image, masks in tests]
+    scored = score(network, pairs, predictions=predictions, clean=config.clean)
     return scored, deciding(arm, learned)
 
 

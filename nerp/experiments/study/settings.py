@@ -68,6 +68,7 @@ class StudyConfig(Settings):
         seeds:       trainings of each row.
         seed:        the first of them, and that of every set.
         only:        cells to make, such as `physics:0` or `vrr:squeezenet`, with commas between; none: all.
+        clean:       keep the one or two largest parts of what a network outlines, closed and filled.
         device:      `auto` takes a GPU where there is one.
         precision:   of the networks while they learn.
         segmenter:   the network, and the steps of every row.
@@ -97,6 +98,7 @@ class StudyConfig(Settings):
     seeds: int = number(2, 1, 1000)
     seed: int = number(0, 0, 2**31)
     only: str = ""
+    clean: bool = True
     device: str = choice("auto", "cpu", "cuda")
     precision: str = choice("32-true", "bf16-mixed")
     segmenter: ArmSettings = section(ArmSettings)
