@@ -73,7 +73,7 @@ def test_the_page_of_a_study_shows_all_that_is_there(study):
         assert expected in unescape(text), expected
     assert str(study.parent) not in text
     pictures = list(filter(None, page.alts))  # masks lie over them, and are told with them
-    assert len(pictures) == 5 + 2 * 3  # an image in five pictures; two views of both sets, and real ones
+    assert len(pictures) == 5 + 2 * 3 + 2  # an image in five pictures; two views of both sets, real ones, masks
     assert sum("with the outline of" in one for one in pictures) == 4  # the mean mask left none
 
 

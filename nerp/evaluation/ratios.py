@@ -64,4 +64,5 @@ def _interval(value: float, later: Any, earlier: Any, name: str) -> tuple[float,
     if not later or not earlier or later["blocks"] != earlier["blocks"] or min(earlier[name]) <= 0.0:
         return None
     statistics = [above / below for above, below in zip(later[name], earlier[name], strict=True)]
-    return interval_of(value, statistics, later["sizes"])
+    ends = interval_of(value, statistics, later["sizes"])
+    return ends if ends is None or name != "fid" else (max(ends[0], 0.0), ends[1])

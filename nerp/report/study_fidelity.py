@@ -123,12 +123,18 @@ def _side_by_side(folder: Path, settings: Mapping[str, Any], most: int) -> list[
     parts: list[Part] = []
     for place, key in enumerate(chosen):
         shown = {name: of[key]() for name, of in views.items()}
-        pictures = [one.picture(f"view {place + 1}: {name}", name) for name, one in shown.items()]
+        pictures = [Picture(one.image, f"view {place + 1}: {name}", name) for name, one in shown.items()]
         parts.append(Gallery([*pictures, *real[place : place + 1]], name=f"view {place + 1}"))
+        if place == 0:
+            first = [one.picture(f"view 1 with its mask: {name}", f"{name}, its mask") for name, one in shown.items()]
+            parts.append(Gallery(first, name="view 1 with its masks"))
     return [Section("Side by side", [Text(_VIEWS), *parts])] if parts else []
 
 
-_VIEWS = "Each row is one view of one CT in every set, and at its end a real radiograph of somebody else."
+_VIEWS = (
+    "Each row is one view of one CT in every set, and at its end a real radiograph of somebody else; the first view is "
+    "shown again with its masks."
+)
 
 
 def _views(folder: Path) -> dict[tuple[str, int], partial[Found]]:

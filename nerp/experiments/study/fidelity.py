@@ -108,8 +108,10 @@ class Looks:
             scores = {key: value for key, value in scores.items() if key not in PER_PAIR}
         else:
             scores = self._fidelity(look, pairs, tick)
-        decided = {"pairs_sha256": sha256(pairs / RECORDS)}
-        kept = {"kind": "look", "look": look.label, "asked": self._asked(look), "decided": decided}
+        asked, decided = self._asked(look), {"pairs_sha256": sha256(pairs / RECORDS)}
+        if look.by != ALIGNMENT:
+            decided |= {"real_sha256": asked["real_sha256"], "extractor_sha256": scores["extractor"]["sha256"]}
+        kept = {"kind": "look", "look": look.label, "asked": asked, "decided": decided}
         write_bytes(look.file(self._config), json_bytes({**kept, "made_on": machine(), "scores": scores}))
 
     def _fidelity(self, look: Look, pairs: Path, tick: Callable[[int, int], None]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nerp.evaluation.ratios import RATIOS, ratio
@@ -62,13 +62,20 @@ def _told(name: str, found: Mapping[str, dict[str, Any]], baseline: str) -> dict
 
 def _doubts(config: StudyConfig, kept: Kept) -> list[str]:
     """What each set's scores are to be read with."""
-    by_text: dict[str, list[str]] = {}
+    by_text: dict[str, list[Look]] = {}
     for look, scores in kept.items():
         for text in scores["warnings"]:
-            by_text.setdefault(text, []).append(look.label)
+            by_text.setdefault(text, []).append(look)
     missing = [look.label for look in looks_of(config) if look not in kept]
     absent = [f"no look {', '.join(missing)} is there yet"] if missing else []
-    return [*(f"{', '.join(labels)}: {text}" for text, labels in by_text.items()), *absent]
+    return [*(f"{', '.join(_named(config, looks))}: {text}" for text, looks in by_text.items()), *absent]
+
+
+def _named(config: StudyConfig, looks: Sequence[Look]) -> Iterator[str]:
+    """Labels of looks; an extractor's name alone where it is all of its own."""
+    for by in dict.fromkeys(look.by for look in looks):
+        labels = [look.label for look in looks if look.by == by]
+        yield from [by] if len(labels) == len(config.fidelity) else labels
 
 
 def _unlike(extractors: Iterable[str], kept: Kept) -> list[str]:
