@@ -15,8 +15,8 @@ def report(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A RUN, a STUDY, a PAIRS folder, or one of saved results; several folders, of images too, are compared. "
-            "And settings, as key=value."
+            help="A RUN, a STUDY, a PAIRS folder, or one of saved results; several folders, of images too, are "
+            "compared. And settings, as key=value."
         ),
     ] = None,
     *,
