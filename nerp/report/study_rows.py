@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from nerp.report import figures
-from nerp.report.arm_scores import ARMS, DIFFERENCES, Scores, by_arm, difference_sections, key_name, score_chart
+from nerp.report.arm_scores import ARMS, DIFFERENCES, Key, Scores, by_arm, difference_sections, key_name, score_chart
 from nerp.report.parts import Chart, Charts, Folded, Part, Section, Table, Text, present
 from nerp.report.results import SavedResult, SavedScore
 from nerp.report.score_cells import short_cell
 from nerp.report.words import number
 
-DICE, HD95 = ("dice",), ("hd95",)
+DICE: Key = ("dice",)
+HD95: Key = ("hd95",)
 SHOWN = (DICE, HD95)
 """Scores that each row is told by; the others open on a click."""
 
@@ -40,12 +41,12 @@ def row_sections(result: SavedResult) -> list[Section]:
 _BARS = "Dots and 95 % intervals of the rows; small marks are single trainings."
 
 
-def _names(scores: Scores, result: SavedResult) -> dict[tuple[str, ...], str]:
+def _names(scores: Scores, result: SavedResult) -> dict[Key, str]:
     unit = str(result.values.get("distance_unit") or "")
     return {key: key_name(key, unit) for key in dict.fromkeys(key for of in scores.values() for key in of)}
 
 
-def _row(name: str, scores: Mapping[tuple[str, ...], SavedScore], result: SavedResult) -> tuple[str, ...]:
+def _row(name: str, scores: Mapping[Key, SavedScore], result: SavedResult) -> tuple[str, ...]:
     worst = _under(result, "worst_tenth", name).get("dice")
     cells = (short_cell(scores.get(key)) for key in SHOWN)
     return (name, _learned(_under(result, "rows", name)), *cells, str(len(scores[DICE].per_seed)), number(worst))
@@ -120,7 +121,7 @@ def contrast_sections(result: SavedResult) -> list[Part]:
         result: the study's table.
     """
     apart = by_arm(result.scores, DIFFERENCES)
-    shown = {name: {key: one for key, one in of.items() if key in SHOWN} for name, of in apart.items()}
+    shown: Scores = {name: {key: one for key, one in of.items() if key in SHOWN} for name, of in apart.items()}
     return difference_sections(shown, {key: name for key, name in _names(apart, result).items() if key in SHOWN})
 
 
