@@ -27,6 +27,7 @@ class Mode(str, Enum):
     drr = "drr"
     vrr = "vrr"
     physics = "physics"
+    emission = "emission"
 
 
 class Device(str, Enum):

@@ -97,6 +97,7 @@ MADE_AS = {
     "drr": "Line integrals of the CTs' attenuation (DRR)",
     "vrr": "Learned radiographs (VRR)",
     "physics": "Simulated physical radiographs",
+    "emission": "Emission and absorption in the CTs as they are",
 }
 
 

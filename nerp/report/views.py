@@ -14,7 +14,12 @@ from nerp.report.shelf import found_pair
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-NAMES = {"drr": "line integrals (DRR)", "physics": "physical radiograph", "vrr": "learned radiograph (VRR)"}
+NAMES = {
+    "drr": "line integrals (DRR)",
+    "physics": "physical radiograph",
+    "vrr": "learned radiograph (VRR)",
+    "emission": "emission and absorption in the CT as it is",
+}
 _LEAD = (
     "The CTs were found by their hashes and the recorded cameras rendered again. Other modes than the set's own have "
     "their default settings."

@@ -92,7 +92,7 @@ class ImageConfig(Settings):
         labels:  label map of the CT, or folder of maps.
         run:     RUN, for mode `vrr`.
         out:     folder to write.
-        mode:    `drr`, `physics` or `vrr`; none: `vrr` where a run is given, else `drr`.
+        mode:    `drr`, `physics`, `vrr` or `emission`; none: `vrr` where a run is given, else `drr`.
         shape:   rows, columns; none: the run's own, else 256 x 256.
         device:  `auto` takes a GPU where there is one.
         backend: of the projection.

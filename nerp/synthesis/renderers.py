@@ -13,13 +13,16 @@ from torch import Tensor
 
 from nerp.anatomy import BodyMap, map_body
 from nerp.camera import Camera
+from nerp.data.ct import window
+from nerp.data.settings import DataSettings
 from nerp.display import HIGH, LOW, display_image
 from nerp.errors import UsageError
+from nerp.networks.settings import MapperSettings, ViewerSettings
 from nerp.physics.film import film
 from nerp.physics.objects import ObjectImages
 from nerp.physics.simulate import Radiograph, Setup, Simulator
 from nerp.physics.truncation import truncation
-from nerp.projection import siddon
+from nerp.projection import march, siddon
 from nerp.projection.dispatch import choose_backend
 from nerp.synthesis.chance import NOTHING, Chance, draw_scales, draw_seed
 from nerp.synthesis.generator import TrainedGenerator
@@ -28,6 +31,10 @@ from nerp.synthesis.structures import structure_groups
 from nerp.volume import Fields, Volume, attenuation
 
 _log = logging.getLogger(__name__)
+
+WINDOW_HU = DataSettings().window_hu
+OPACITY_PER_MM = MapperSettings().opacity_max_per_mm
+EMISSION_SAMPLES = ViewerSettings().n_samples
 
 
 @dataclass(frozen=True)
@@ -194,6 +201,36 @@ class LearnedRenderer(_Percentile):
         return self._generator.view(self._fields, camera, backend=self.backend)
 
 
+class EmissionRenderer(_Percentile):
+    """Emission and absorption in the CT as it is: mode `emission`, what the paper calls DRR and compares itself with.
+
+    Matter is the CT in the default window of a training, opacity the same everywhere: the default bound of the mapper.
+
+    Args:
+        scene: its generator is not read.
+
+    Source: Huy & Quan, *Neural Radiance Projection*, 4.2.1: fixed matter, constant opacity; the numbers are ours.
+    """
+
+    def __init__(self, scene: Scene):
+        matter = window(scene.ct.values, WINDOW_HU).to(scene.device)
+        self._fields = Fields(matter, torch.full_like(matter, OPACITY_PER_MM), scene.ct.affine)
+        self.fields: Fields | None = self._fields
+        self.weights_sha256: str | None = None
+        self.config_sha256: str | None = None
+        self.backend = _backend_name(scene.backend, matter)
+
+    def render(self, camera: Camera, chance: Chance = NOTHING, objects: ObjectImages | None = None) -> Tensor:
+        """(1, 1, H, W) intensities, unitless.
+
+        Args:
+            camera:  a batch of one.
+            chance:  not read.
+            objects: none: they have no matter.
+        """
+        return march(self._fields, camera, EMISSION_SAMPLES, backend=self.backend)
+
+
 class PhysicalRenderer:
     """What a detector reads, and the film made of it: mode `physics`.
 
@@ -277,6 +314,7 @@ RENDERERS: dict[str, Callable[[Scene], Renderer]] = {
     "drr": DRRRenderer,
     "physics": PhysicalRenderer,
     "vrr": LearnedRenderer,
+    "emission": EmissionRenderer,
 }
 """Every mode with what renders it."""
 

@@ -26,6 +26,8 @@ LARGEST_SIDE = 4096
 """Pixels; the largest flat detectors have about as many."""
 OF_PHYSICS = ("beam", "detector", "film", "physics")
 """Settings of mode `physics`."""
+MARCHED = ("vrr", "emission")
+"""Modes whose rays march through fields."""
 OF_THE_CT = ("deformation", "insert")
 """Settings that vary the CT itself."""
 DEFAULTS: dict[str, Settings] = {"beam": Beam(), "detector": Detector(), "film": Film(), "physics": Physics()}
@@ -161,7 +163,7 @@ class PairSettings(Settings):
 
     Args:
         mode:        `drr`, line integrals of the attenuation; `physics`, what a detector reads; `vrr`, a trained run's
-            radiographs.
+            radiographs; `emission`, emission and absorption in the CT as it is.
         shape:       (H, W) pixels.
         camera:      the view, and the ranges that cameras are drawn from.
         mask:        labels and rule.
@@ -184,7 +186,7 @@ class PairSettings(Settings):
         UsageError: a value that cannot be.
     """
 
-    mode: str = choice("drr", "physics", "vrr")
+    mode: str = choice("drr", "physics", "vrr", "emission")
     shape: tuple[int, int] = number((256, 256), 1, LARGEST_SIDE)
     camera: ViewSettings = section(ViewSettings)
     mask: MaskSettings = section(MaskSettings)
@@ -208,9 +210,10 @@ class PairSettings(Settings):
         stated = [name for name in OF_PHYSICS if self.mode != "physics" and getattr(self, name) != DEFAULTS[name]]
         if stated:
             raise UsageError(f"{stated[0]} is stated for mode physics, but mode is {self.mode}; add --mode physics")
-        if self.objects.any and self.mode == "vrr":
-            raise UsageError("objects are drawn in modes drr and physics, but mode is vrr; leave out --objects")
-        if self.mask.rule is not None and self.mask.rule.name == "rendered" and self.mode != "vrr":
+        if self.objects.any and self.mode in MARCHED:
+            asked = f"but mode is {self.mode}; leave out --objects"
+            raise UsageError(f"objects are drawn in modes drr and physics, {asked}")
+        if self.mask.rule is not None and self.mask.rule.name == "rendered" and self.mode not in MARCHED:
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
 
     def as_json(self) -> dict[str, Any]:
