@@ -3,6 +3,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
 DEMO := runs/demo
+STUDIES := missing_annotations limited_annotations fidelity_table lambda_sweep
+STUDY_RUNS := runs/experiments
+# What all studies are told, such as STUDY_OPTIONS="--part test", once, at the end.
+STUDY_OPTIONS ?=
 DOCS := build/docs/html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV := $(VENV)/uv
@@ -13,10 +17,11 @@ STAMP := $(VENV)/.installed-$(if $(NEWEST),newest,locked)
 # Many small problems: one thread each and as many processes as cores, and waiting threads must not spin.
 TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help install lock demo docs test test-all lint format clean
+.PHONY: help install lock demo experiments $(STUDIES) docs test test-all lint format clean
 
 help:
 	@echo "make demo      phantoms, training, synthesis, scores and a report, from nothing"
+	@echo "make experiments  the paper's tables, small, in $(STUDY_RUNS); NERP_DATA names the data; again: goes on"
 	@echo "make docs      the documentation, in $(DOCS)/index.html"
 	@echo "make test      install if needed, lint, run the tests"
 	@echo "make test-all  the slow tests too"
@@ -50,6 +55,13 @@ lock: $(UV)
 
 demo: $(STAMP)
 	$(BIN)/python train/demo.py
+
+experiments: $(STUDIES)
+
+# A folder each, which a killed run continues, and its page.
+$(STUDIES): $(STAMP)
+	$(BIN)/nerp study $@ -o $(STUDY_RUNS)/$@ $(STUDY_OPTIONS)
+	$(BIN)/nerp report $(STUDY_RUNS)/$@
 
 # Pictures and the API reference are made from the code; a warning is an error.
 docs: $(STAMP)

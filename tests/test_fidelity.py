@@ -24,6 +24,7 @@ from nerp.evaluation.extractors import load_extractor
 from nerp.evaluation.features import extract
 from nerp.evaluation.fidelity import evaluate_fidelity
 from nerp.evaluation.floor import floor
+from nerp.evaluation.ratios import ratio
 from nerp.evaluation.sample import Sample
 from nerp.evaluation.settings import FidelityConfig
 
@@ -243,6 +244,45 @@ def test_two_extractors_of_one_name_both_stand(tmp_path):
     fake, real = write_images(tmp_path / "fake", 6), write_images(tmp_path / "real", 6, seed=1)
     result = evaluate_fidelity(fake, real, extractor=[means(), replace(means(), sha256="1" * 64)], settings=QUICK)
     assert list(result["extractors"]) == ["means", "means 11111111"]
+
+
+def test_real_images_may_lie_in_several_folders(tmp_path):
+    fake, *reals = (write_images(tmp_path / name, 6, seed=seed) for seed, name in enumerate(("fake", "a", "b")))
+    both = evaluate_fidelity(fake, reals, extractor=means(), settings=QUICK)
+    assert both["n_real"] == 12
+    again = evaluate_fidelity(fake, [*reals, reals[0]], extractor=means(), settings=QUICK)
+    assert again["fid"] == both["fid"]
+
+
+def ratios_of(later, earlier, real, **options):
+    results = [compare(sample, real, n_resamples=20, left_out=True, **options) for sample in (later, earlier)]
+    return results, {name: ratio(*results, name) for name in ("fid", "kid")}
+
+
+def test_a_set_is_as_far_as_itself_and_a_nearer_one_is_less_far():
+    groups = [f"CT {number // 4}" for number in range(40)]
+    near, far = (Sample(gaussians(40, mean=mean, seed=1), None, groups) for mean in (0.5, 1.0))
+    real = Sample(gaussians(60, seed=2))
+    _, same = ratios_of(far, far, real)
+    assert all(one["value"] == 1.0 and one["ci95"] == [1.0, 1.0] for one in same.values())
+    results, found = ratios_of(near, far, real)
+    for name, one in found.items():
+        low, high = one["ci95"]
+        assert one["value"] == results[0][name]["value"] / results[1][name]["value"] and low < one["value"] < high < 1
+        ends = [result[name]["ci95"] for result in results]
+        assert high - low < ends[0][1] / ends[1][0] - ends[0][0] / ends[1][1]  # narrower than of unrelated sets
+
+
+def test_a_ratio_without_interval_or_value_says_so():
+    groups = [f"CT {number // 4}" for number in range(40)]
+    one, other = Sample(gaussians(40, mean=1.0), None, groups), Sample(gaussians(40, mean=0.5), None, groups[::-1])
+    real = Sample(gaussians(60, seed=2))
+    _, found = ratios_of(one, other, real)
+    assert found["fid"]["value"] > 1 and found["fid"]["ci95"] is None  # not the same CTs in the same order
+    results, _ = ratios_of(one, Sample(gaussians(40, seed=3)), real)
+    results[1]["kid"]["value"] = -0.001
+    assert ratio(*results, "kid")["reason"] == "the KID that it is a part of is -0.001; expected one above 0"
+    assert "left_out" not in compare(one, real, n_resamples=4)
 
 
 def test_an_index_tells_patients(tmp_path):

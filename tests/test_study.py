@@ -2,27 +2,35 @@
 
 import csv
 import json
+import runpy
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from ellipses import write_pairs
+from fidelity_parts import Means, save_script
 from small_chests import write_chests
 
 from nerp.config import read_settings
-from nerp.config.reading import table_path
+from nerp.config.reading import as_yaml, table_path
+from nerp.data.pairs import RECORDS, read_records
 from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored
-from nerp.experiments.study import cells
+from nerp.experiments.study import cells, fidelity
 from nerp.experiments.study.pairs import fraction_of, real_part
+from nerp.experiments.study.results import results_of
 from nerp.experiments.study.run import run_study
-from nerp.experiments.study.settings import StudyConfig
+from nerp.experiments.study.settings import StudyConfig, study_settings
 from nerp.experiments.study.table import table_of
 from nerp.experiments.study.volumes import lay_out
 from nerp.label_maps import read_labels
+from nerp.training.config import Config
 
 SETS = {"drr": {"mode": "drr"}, "made": {"ct": "phantoms", "mode": "drr", "views": 1}}
 ROWS = {
@@ -94,6 +102,35 @@ def test_a_study_makes_sets_trains_rows_and_tells_contrasts(folders, tmp_path, m
     assert again == result
     partly = run_study(replace(config, only="drr:1"))
     assert partly["arms"] == result["arms"]
+
+
+def test_what_a_study_found_is_told_without_images_and_folders(folders, tmp_path, monkeypatch, capsys):
+    config = study_of(folders, tmp_path / "mine", rows={"drr": {"sets": ["drr"]}}, contrasts=[], scale="full")
+    table = run_study(config)
+    found = results_of(tmp_path / "mine")
+    assert found["study"] == "mine" and found["scale"] == "full" and found["seeds"] == {"drr": [0, 1]}
+    assert found["table"]["arms"] == table["arms"]
+    assert found["table"]["worst_tenth"]["drr"]["images"] == list(table["worst_tenth"]["drr"]["images"])
+    assert set(found["decided"]) == {"drr:0", "drr:1"} and found["decided"]["drr:0"]["synthetic_pairs"]
+    assert set(found["sets"]) == {"drr"} and set(found["weights"]) == {f"trainings/drr/seed-{n}" for n in (0, 1)}
+    assert found["made_on"] == [found["written_on"]] and found["made_on"][0]["cores"] >= 1
+    monkeypatch.setattr(sys, "argv", ["results.py", str(tmp_path / "mine"), str(tmp_path / "results.json")])
+    runpy.run_path(str(Path(__file__).parents[1] / "eval" / "results.py"), run_name="__main__")
+    written = (tmp_path / "results.json").read_text()
+    assert str(tmp_path) not in written and str(folders) not in written and "results.json" in capsys.readouterr().out
+    assert json.loads(written)["config"]["segmenter.steps"] == 4
+    with pytest.raises(DataError, match=r"no table.json in .*real; expected the folder of a study"):
+        results_of(folders / "real")
+
+
+@pytest.mark.parametrize("script", ["fidelity_table", "lambda_sweep", "missing_annotations", "limited_annotations"])
+def test_scripts_are_the_command(script, monkeypatch):
+    called = []
+    monkeypatch.setattr("nerp.cli.main", lambda arguments: called.append(arguments))
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--part", "test"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(__file__).parents[1] / "eval" / f"{script}.py"), run_name="__main__")
+    assert called == [["study", script, "--part", "test"]]
 
 
 def test_cells_may_be_made_alone_and_by_other_hands(folders, tmp_path):
@@ -210,3 +247,120 @@ def test_rows_and_contrasts_name_what_there_is(folders, tmp_path):
         study_of(folders, tmp_path, radiographs=[])
     with pytest.raises(ConfigError, match=r"contrast \['drr', 'x'\]; expected two of the rows"):
         study_of(folders, tmp_path, contrasts=[["drr", "x"]])
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    """Two networks of their own names, which see the mean of each quarter."""
+    paths = [tmp_path_factory.mktemp("eyes") / f"{name}.pt" for name in ("sharp", "dull")]
+    for path, network in zip(paths, (Means(), torch.nn.Sequential(Means(), torch.nn.Tanh())), strict=True):
+        save_script(network, path)
+    return [str(path) for path in paths]
+
+
+TINY_RUN = {
+    "data.size": 32,
+    "mapper.arch": "unet",
+    "mapper.channels": 2,
+    "viewer.n_samples": 8,
+    "viewer.shape": [32, 32],
+    "discriminator.depth": 3,
+    "discriminator.channels": 4,
+    "trainer.steps": 1,
+    "trainer.views_per_volume": 1,
+}
+
+
+def looking(folders, out, eyes, **more):
+    stated = {"rows": {}, "contrasts": [], "fidelity": ["drr", "physics"], "extractors": eyes, "runs": {"plain": {}}}
+    sets = {"drr": {"mode": "drr"}, "physics": {"mode": "physics"}, "vrr": {"run": "plain"}}
+    return study_of(folders, out, **{**stated, "sets": sets, "generator": TINY_RUN, **more})
+
+
+def test_sets_are_held_to_radiographs_by_every_extractor(folders, tmp_path, eyes, monkeypatch):
+    config = looking(folders, tmp_path, eyes)
+    result = run_study(config)
+    found = result["fidelity"]
+    assert found["baseline"] == "drr" and list(found["extractors"]) == ["sharp.pt", "dull.pt"]
+    assert list(found["alignment"]) == ["drr", "physics"] and result["arms"] == {}
+    for name, seen in found["extractors"].items():
+        assert seen["n_real"] == 4 and list(seen["sets"]) == ["drr", "physics"], name
+        drr, physics = seen["sets"].values()
+        assert "fid_ratio" not in drr and drr["fid"]["n"] == 4
+        assert physics["fid_ratio"]["value"] == pytest.approx(physics["fid"]["value"] / drr["fid"]["value"])
+        assert physics["fid_ratio"]["ci95"][0] <= physics["fid_ratio"]["value"]
+    kept = sorted(path.name for path in (tmp_path / "cells" / "fidelity").iterdir())
+    assert kept == sorted(f"{a}-{b}.json" for a in ("drr", "physics") for b in ("sharp.pt", "dull.pt", "alignment"))
+    assert len(list((tmp_path / "fidelity").glob("*.safetensors"))) == 2  # each network saw the real images once
+    assert str(tmp_path) not in (tmp_path / "table.json").read_text()
+
+    monkeypatch.setattr(fidelity, "evaluate_fidelity", None)  # nothing is scored twice
+    assert run_study(config) == result
+
+
+def test_a_look_may_be_made_alone_and_knows_what_it_is_of(folders, tmp_path, eyes):
+    config = looking(folders, tmp_path / "here", eyes, only="physics:dull.pt")
+    first = run_study(config)["fidelity"]
+    assert list(first["extractors"]) == ["dull.pt"] and first["alignment"] == {}
+    there = tmp_path / "there" / "cells" / "fidelity"
+    there.mkdir(parents=True)
+    (there / "physics-dull.pt.json").write_bytes(
+        (tmp_path / "here" / "cells" / "fidelity" / "physics-dull.pt.json").read_bytes()
+    )
+    more = replace(config, out=str(tmp_path / "there"), only="drr:alignment")
+    second = run_study(more)
+    assert second["fidelity"]["extractors"] == first["extractors"] and list(second["fidelity"]["alignment"]) == ["drr"]
+    assert any("no look physics:alignment, drr:sharp.pt" in text for text in second["warnings"])
+    with pytest.raises(UsageError, match="no cell is called 'drr:0'; expected ROW:SEED or SET:EXTRACTOR, such as drr:"):
+        run_study(replace(config, only="drr:0"))
+    with pytest.raises(CheckpointError, match=r"physics-dull.pt.json .*set.views \(2 in the run, 3 now\)"):
+        run_study(replace(config, common={**config.common, "views": 3}))
+    write_pairs(folders / "more", 1, seed=9)
+    with pytest.raises(CheckpointError, match=r"real \(4 in the run, 5 now\)"):
+        run_study(replace(config, radiographs=(*config.radiographs, str(folders / "more" / "images"))))
+
+
+def test_learned_radiographs_have_the_cameras_of_the_others(folders, tmp_path, eyes):
+    config = looking(folders, tmp_path, eyes[:1], only="vrr:alignment,drr:alignment")
+    config = replace(config, fidelity=("drr", "vrr"))
+    result = run_study(config)["fidelity"]
+    assert list(result["alignment"]) == ["drr", "vrr"]
+    drr, vrr = ([one.camera for one in read_records(tmp_path / "sets" / name / RECORDS)] for name in ("drr", "vrr"))
+    assert drr == vrr
+    asked = json.loads((tmp_path / "cells" / "fidelity" / "vrr-alignment.json").read_text())["asked"]
+    assert asked["set.run.trainer.steps"] == 1 and asked["set.run.data.size"] == 32
+
+
+def test_fidelity_names_what_there_is(folders, tmp_path, eyes):
+    with pytest.raises(ConfigError, match="fidelity is of set 'x'; expected some of drr, physics, vrr"):
+        looking(folders, tmp_path, eyes, fidelity=["x"])
+    with pytest.raises(ConfigError, match="fidelity needs radiographs to hold sets to"):
+        looking(folders, tmp_path, eyes, radiographs=[])
+    with pytest.raises(ConfigError, match="expected names that tell them apart"):
+        looking(folders, tmp_path, [eyes[0], eyes[0]])
+
+
+def test_a_fidelity_table_is_printed(nerp, folders, tmp_path, eyes):
+    given = as_yaml(looking(folders, tmp_path / "out", eyes[:1]))
+    (tmp_path / "study.yaml").write_text(given)
+    code, said, _ = nerp("study", str(tmp_path / "study.yaml"))
+    lines = said.splitlines()
+    assert code == 0 and lines[0] == "sharp.pt, against 4 radiographs; as a part of drr's:"
+    assert lines[2].startswith("  physics  fid ") and "kid" in lines[2] and lines[3] == "masks on their images:"
+    assert lines[4].startswith("  drr      alignment ")
+
+
+@pytest.mark.parametrize("name", ["fidelity_table", "lambda_sweep", "missing_annotations", "limited_annotations"])
+def test_presets_are_whole(name, monkeypatch):
+    monkeypatch.setenv("NERP_DATA", "/data")
+    small = read_settings(StudyConfig, name)
+    full = study_settings(name, options={"scale": "full"})
+    assert small.table.keys() == full.table.keys() and full.common["shape"] == [256, 256]
+    for run, given in small.runs.items():
+        for config in (small, full):
+            settings = {**config.generator, **given}
+            made = read_settings(Config, settings.pop("preset", None), options=settings)
+            assert made.loss.l1 == given.get("loss.l1", 5.0), run
+    assert [small.runs[one]["loss.l1"] for one in small.runs if "-" in one and "lambda" in one] == (
+        [0.05, 0.1, 0.5, 1.0, 5.0, 10.0] if name == "lambda_sweep" else []
+    )

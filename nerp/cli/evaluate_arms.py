@@ -54,7 +54,7 @@ def arms(
     options |= o.stated(spacing_mm=o.pixel_spacing(spacing_mm), skip_bad=skip_bad or None, device=device)
     options |= o.stated(unlabelled__folders=[str(folder) for folder in unlabelled] if unlabelled else None)
     asked = Asked(overrides, config, save, dry_run, as_json)
-    score(asked, ArmsConfig, options, evaluate=_arms, lines=_lines, task="steps")
+    score(asked, ArmsConfig, options, evaluate=_arms, lines=arm_lines, task="steps")
 
 
 def _arms(settings: ArmsConfig, tick: Progress) -> dict[str, Any]:
@@ -63,10 +63,11 @@ def _arms(settings: ArmsConfig, tick: Progress) -> dict[str, Any]:
     return evaluate_arms(settings, progress=tick)
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def arm_lines(result: dict[str, Any]) -> list[str]:
+    """Overlap scores of arms and of their differences for people, a line each."""
     unit = result["distance_unit"]
     rows = {**result["arms"], **result["differences"]}
-    width = max(map(len, rows))
+    width = max(map(len, rows), default=0)
     return [
         f"{name:{width}}  dice {score_line(scores['dice'], 'value')}  hd95 {score_line(scores['hd95'], 'value')} {unit}"
         for name, scores in rows.items()

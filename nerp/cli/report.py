@@ -15,8 +15,8 @@ def report(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A RUN, a PAIRS folder, or one of saved results; several folders, of images too, are compared. And "
-            "settings, as key=value."
+            help="A RUN, a STUDY, a PAIRS folder, or one of saved results; several folders, of images too, are "
+            "compared. And settings, as key=value."
         ),
     ] = None,
     *,
@@ -39,7 +39,7 @@ def report(
     config: o.ConfigFile = None,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Write one HTML page about a run, pairs or results, or compare several folders; it needs no network."""
+    """Write one HTML page about a run, a study, pairs or results, or compare several folders; it needs no network."""
     from nerp.config import read_settings
     from nerp.report import ReportConfig, write_report
 

@@ -23,6 +23,7 @@ from nerp.evaluation.distances import (
 )
 from nerp.evaluation.jackknife import Subsets, interval, leave_out, proportion_interval
 from nerp.evaluation.neighbours import METRICS, NEIGHBOURS, neighbour_scores
+from nerp.evaluation.ratios import told_left_out
 from nerp.evaluation.remarks import MOMENTS_ALONE, remarks
 from nerp.evaluation.sample import Sample
 from nerp.evaluation.score import Score
@@ -39,7 +40,9 @@ Scored = dict[str, Any]
 """`value`, `ci95` and `n`, and a `reason` where the value is None."""
 
 
-def compare(fake: Sample, real: Sample | Moments, *, seed: int = 0, n_resamples: int = 100) -> dict[str, Any]:
+def compare(
+    fake: Sample, real: Sample | Moments, *, seed: int = 0, n_resamples: int = 100, left_out: bool = False
+) -> dict[str, Any]:
     """All scores of two sets.
 
     Args:
@@ -48,25 +51,30 @@ def compare(fake: Sample, real: Sample | Moments, *, seed: int = 0, n_resamples:
         seed:        of the subsets of KID, of FID-infinity and of the intervals.
         n_resamples: subsets an interval: half of them leave fake images out, half real ones; 0 leaves the intervals
             out.
+        left_out:    tell FID and KID without each block, too, for `nerp.evaluation.ratios`.
 
     Returns:
         JSON-ready: `fid`, `kid`, `isc`, `precision`, `recall`, `density`, `coverage` and `fid_infinity`, each with
         `value`, `ci95` and `n`, the fake images, and a `reason` where the value is null; `primary`, the score to go
-        by; `n_fake`, `n_real`, `n_resamples`, `warnings`.
+        by; `n_fake`, `n_real`, `n_resamples`, `warnings`; where it is asked for, `left_out`, or null of moments.
     """
     n_blocks = max(2, (n_resamples + 1) // 2) if n_resamples else 0
     alone = leave_out([fake.labels], n_blocks, generator=stream(seed, 0, "blocks of fake"))
+    without = None
     if isinstance(real, Moments):
-        result = {"fid": _fid(fake, real, alone)} | _absent(fake, MOMENTS_ALONE, "kid", *METRICS)
+        result = {"fid": _fid(fake, real, alone)[0]} | _absent(fake, MOMENTS_ALONE, "kid", *METRICS)
     else:
         both = leave_out([fake.labels, real.labels], n_blocks, generator=stream(seed, 0, "blocks"))
-        result = {"fid": _fid(fake, real, both), "kid": _kid(fake, real, both, seed)} | _neighbours(fake, real, both)
+        (fid, fids), (kid, kids) = _fid(fake, real, both), _kid(fake, real, both, seed)
+        result = {"fid": fid, "kid": kid} | _neighbours(fake, real, both)
+        without = told_left_out({"fid": fids, "kid": kids}, both, (fake, real))
     result["isc"] = _isc(fake, alone)
     result["fid_infinity"] = _infinity(fake, real, result["fid"]["ci95"], seed)
     is_few = min(fake.n_images, real.n_images) < FEW_FOR_FID
     counts = {"n_fake": fake.n_images, "n_real": real.n_images, "n_resamples": n_resamples}
     primary = "kid" if is_few and result["kid"]["value"] is not None else "fid"
-    return result | {"primary": primary} | counts | {"warnings": remarks(fake, real, intervals=n_resamples > 0)}
+    told = {"primary": primary, **counts, "warnings": remarks(fake, real, intervals=n_resamples > 0)}
+    return result | told | ({"left_out": without} if left_out else {})
 
 
 def _absent(fake: Sample, reason: str, *names: str) -> dict[str, Scored]:
@@ -80,20 +88,20 @@ def _score(name: str, value: float, ends: tuple[float, float] | None, fake: Samp
     return Score(value, ends, fake.n_images).to_dict()
 
 
-def _fid(fake: Sample, real: Sample | Moments, subsets: Subsets) -> Scored:
+def _fid(fake: Sample, real: Sample | Moments, subsets: Subsets) -> tuple[Scored, list[float]]:
     whole = moments(fake.features)
     target = real if isinstance(real, Moments) else moments(real.features)
     values = [frechet(whole, target)]
     values += [frechet(moments(fake.features[~block]), target) for block in subsets.blocks[0]]
     if not isinstance(real, Moments):
         values += [frechet(whole, moments(real.features[~block])) for block in subsets.blocks[1]]
-    return _score("fid", values[0], interval(values[0], values, subsets), fake)
+    return _score("fid", values[0], interval(values[0], values, subsets), fake), values
 
 
-def _kid(fake: Sample, real: Sample, subsets: Subsets, seed: int) -> Scored:
+def _kid(fake: Sample, real: Sample, subsets: Subsets, seed: int) -> tuple[Scored, list[float]]:
     mmds = squared_mmd(fake.features, real.features, counts=[kept.double() for kept in subsets.kept]).tolist()
     value = kernel(fake.features, real.features, seed=seed)
-    return _score("kid", value, interval(value, mmds, subsets), fake)
+    return _score("kid", value, interval(value, mmds, subsets), fake), mmds
 
 
 def _neighbours(fake: Sample, real: Sample, subsets: Subsets) -> dict[str, Scored]:

@@ -58,7 +58,7 @@ class Side:
 
 def evaluate_fidelity(
     fake_dir: str | Path,
-    real_dir: str | Path,
+    real_dir: str | Path | Sequence[str | Path],
     *,
     extractor: Extractor | str | Sequence[Extractor] = "inception",
     settings: FidelityConfig | None = None,
@@ -68,7 +68,7 @@ def evaluate_fidelity(
 
     Args:
         fake_dir:  at least two images; see `find_radiographs`.
-        real_dir:  likewise; or a file of `save_statistics`.
+        real_dir:  likewise, or several folders, taken together; or a file of `save_statistics`.
         extractor: one or several, from `load_extractors`; or names that it knows: then they run on the CPU.
         settings:  how they are scored; folders, extractors and device that they name are passed over.
         progress:  called as progress(images done, images in all).
@@ -85,12 +85,13 @@ def evaluate_fidelity(
         UsageError: an unknown extractor, or statistics where images are expected.
     """
     settings = settings or FidelityConfig()
-    known = load_statistics(real_dir) if is_statistics(real_dir) else None
+    reals = [real_dir] if isinstance(real_dir, str | Path) else list(real_dir)
+    known = load_statistics(reals[0]) if len(reals) == 1 and is_statistics(reals[0]) else None
     if known is not None and settings.save_statistics:
-        raise UsageError(f"{real_dir} is a file of statistics; expected a folder of images to take them of")
+        raise UsageError(f"{reals[0]} is a file of statistics; expected a folder of images to take them of")
     if settings.save_statistics:
         _check_keep(settings.save_statistics)
-    sources = [fake_dir] if known else [fake_dir, real_dir]
+    sources = [[fake_dir]] if known else [[fake_dir], reals]
     found = [_images(source, skip_bad=settings.skip_bad) for source in sources]
     networks = _networks(extractor)
     targets = [known.of(one) for one in networks] if known else []
@@ -110,14 +111,16 @@ def _check_keep(path: str) -> None:
     check_file(path)
 
 
-def _images(source: str | Path, *, skip_bad: bool) -> tuple[list[Path], list[Bad]]:
-    """The images of a folder or set that can be read, and those that are left out."""
-    if is_statistics(source):
+def _images(sources: Sequence[str | Path], *, skip_bad: bool) -> tuple[list[Path], list[Bad]]:
+    """The images of folders or sets that can be read, each once, and those that are left out."""
+    statistics = next(filter(is_statistics, sources), None)
+    if statistics is not None:
         raise UsageError(
-            f"{source} is a file of statistics; expected a folder of generated images before the real ones"
+            f"{statistics} is a file of statistics; expected a folder of generated images before the real ones"
         )
-    files, bad = check_inputs(find_radiographs(source), check_radiograph, what="images", skip_bad=skip_bad)
-    _check_count(source, files)
+    found = {path.resolve(): path for source in sources for path in find_radiographs(source)}
+    files, bad = check_inputs(found.values(), check_radiograph, what="images", skip_bad=skip_bad)
+    _check_count(sources[0], files)
     return files, bad
 
 
@@ -167,7 +170,8 @@ def _keep(settings: FidelityConfig, networks: Sequence[Extractor], real: Side) -
 
 
 def _result(extractor: Extractor, fake: Sample, real: Sample | Moments, settings: FidelityConfig) -> dict[str, Any]:
-    scores = compare(fake, real, seed=settings.seed, n_resamples=settings.n_resamples)
+    how: dict[str, Any] = {"seed": settings.seed, "n_resamples": settings.n_resamples, "left_out": settings.left_out}
+    scores = compare(fake, real, **how)
     under = floor(real, settings.floor_splits, seed=settings.seed) if isinstance(real, Sample) else None
     has_floor = under is not None and settings.floor_splits > 0
     identity = {"name": extractor.name, "sha256": extractor.sha256, "resize": extractor.resize}

@@ -38,6 +38,11 @@ class Subsets:
         """Whether the share of every set in the spread of a score can be told."""
         return all(len(of_set) for of_set in self.blocks)
 
+    @property
+    def sizes(self) -> list[list[int]]:
+        """Images in each block of each set."""
+        return [of_set.sum(1).tolist() for of_set in self.blocks]
+
     def fewest(self) -> int:
         """Images in the smallest subset of any set."""
         return min(int(of_set.sum(1).min()) for of_set in self.kept)
@@ -103,14 +108,32 @@ def interval(value: float, statistics: Sequence[float], subsets: Subsets) -> tup
 
     Source: Welch 1947 (the degrees of freedom of a sum of variances).
     """
+    return interval_of(value, statistics, subsets.sizes)
+
+
+def interval_of(
+    value: float, statistics: Sequence[float], sizes: Sequence[Sequence[int]]
+) -> tuple[float, float] | None:
+    """Likewise, of the sizes of the blocks alone.
+
+    Args:
+        value:      the score.
+        statistics: (R,) of all images first, then without each block of the first set, and so on.
+        sizes:      images in each block of each set.
+
+    Returns:
+        None where a set has no blocks.
+
+    Source: Welch 1947, as `interval`.
+    """
     from scipy.stats import t
 
-    if not subsets.has_interval:
+    if not all(sizes):
         return None
     shares, start = [], 1
-    for of_set in subsets.blocks:
+    for of_set in sizes:
         end = start + len(of_set)
-        shares.append((variance(statistics[0], statistics[start:end], of_set.sum(1).tolist()), len(of_set)))
+        shares.append((variance(statistics[0], statistics[start:end], of_set), len(of_set)))
         start = end
     total = sum(share for share, _ in shares)
     if total == 0.0:

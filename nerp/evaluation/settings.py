@@ -25,6 +25,7 @@ class FidelityConfig(Settings):
         n_resamples:  subsets an interval: half of them leave fake images out, half real ones; 0 leaves the intervals
             out.
         floor_splits: random halvings of the real images that are scored against each other; 0 leaves them out.
+        left_out:     tell FID and KID without each block of images, too, by which ratios of two results have intervals.
         save_statistics: safetensors file that receives what is needed of the real images to score others.
         statistics_features: keep every image's features in it; otherwise mean and covariance, which serve FID alone.
         device:       where features are extracted; `auto` takes a GPU where there is one.
@@ -40,6 +41,7 @@ class FidelityConfig(Settings):
     seed: int = number(0, 0, 2**32 - 1)
     n_resamples: int = number(100, 0, 100_000)
     floor_splits: int = number(5, 0, 1000)
+    left_out: bool = False
     save_statistics: str | None = None
     statistics_features: bool = True
     device: str = choice("auto", "cpu", "cuda")

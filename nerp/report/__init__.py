@@ -25,9 +25,9 @@ def write_report(what: str | Path | ReportConfig, *, progress: Progress | None =
 
     Args:
         what:     a folder, whose page is FOLDER/report.html, or all that a report can be told. A folder is RUN, as
-            `nerp train` or the training of a segmenter leaves it, PAIRS, or one of saved results. Results lying in a
-            folder as `evaluation*.json` or `scores.json` are shown with it. Several folders, of images too, are
-            compared.
+            `nerp train` or the training of a segmenter or classifier leaves it, STUDY, PAIRS, or one of saved results.
+            Results lying in a folder as `evaluation*.json` or `scores.json` are shown with it. Several folders, of
+            images too, are compared.
         progress: called as progress(views done, views in all) while views are rendered again.
 
     Returns:
@@ -72,13 +72,21 @@ def _page(folder: Path, config: ReportConfig, progress: Progress | None) -> Page
         from nerp.report.of_pairs import pairs_page
 
         return pairs_page(folder, config, progress)
-    from nerp.report.arm_runs import is_arms_folder
+    from nerp.report import kinds
 
-    if run.config.is_file() and not is_arms_folder(run):
+    kind = kinds.kind_of(run)
+    if kind == kinds.MAPPER:
         from nerp.report.of_run import run_page
-        from nerp.report.of_segmenter import is_segmenters, segmenter_page
 
-        return segmenter_page(folder, config) if is_segmenters(run) else run_page(folder, config)
+        return run_page(folder, config)
+    if kind in (kinds.SEGMENTER, kinds.CLASSIFIER):
+        from nerp.report.of_learner import learner_page
+
+        return learner_page(folder, config)
+    if kind == kinds.STUDY:
+        from nerp.report.of_study import study_page
+
+        return study_page(folder, config)
     from nerp.report.of_experiment import experiment_page
 
     page = experiment_page(folder, config)

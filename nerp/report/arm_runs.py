@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from nerp.report.examples import examples
-from nerp.report.of_segmenter import settings_of, tests_of
+from nerp.report.kinds import is_arms_folder, settings_of
+from nerp.report.of_learner import tests_of
 from nerp.report.parts import Part, Section, Table, Text
 from nerp.report.results import SavedResult, read_result
 from nerp.report.run_parts import hash_section
@@ -19,16 +19,6 @@ SEED_FOLDERS = "seed-*"
 """The runs of an arm in its folder."""
 
 _EXAMPLES = "Of each arm's first seed: the images that it outlines worst, and some of those that it outlines best."
-
-
-def is_arms_folder(run: RunFolder) -> bool:
-    """Whether a folder is one of several arms: its result tells scores of each."""
-    if not run.scores.is_file():
-        return False
-    try:
-        return isinstance(json.loads(run.scores.read_bytes()).get("arms"), dict)
-    except (ValueError, AttributeError):
-        return False
 
 
 def arm_sections(folder: Path, worst: int) -> list[Section]:

@@ -56,16 +56,16 @@ def arm_parts(result: SavedResult) -> list[Part]:
 
 
 def _block(scores: Sequence[SavedScore], unit: str) -> list[Part]:
-    arms, apart = _sorted(scores, ARMS), _sorted(scores, DIFFERENCES)
+    arms, apart = by_arm(scores, ARMS), by_arm(scores, DIFFERENCES)
     keys = list(dict.fromkeys(key for known in arms.values() for key in known))
     names = {key: key_name(key, unit) for key in keys}
-    charts = {key: chart for key in keys if (chart := _chart(names[key], _of(arms, key))) is not None}
+    charts = {key: chart for key in keys if (chart := score_chart(names[key], _of(arms, key))) is not None}
     return present(
         Text(_CHARTS if charts else ""),
         *_folded(charts, "Charts of all scores", MOST_CHARTS),
         _table(names, arms),
         *_seeds(arms, names),
-        *_differences(apart, names),
+        *difference_sections(apart, names),
     )
 
 
@@ -94,7 +94,13 @@ def _table(names: Mapping[Key, str], arms: Scores) -> Table:
     return Table(told, (*head, "how it is read"), "Arms")
 
 
-def _sorted(scores: Iterable[SavedScore], group: str) -> Scores:
+def by_arm(scores: Iterable[SavedScore], group: str) -> Scores:
+    """Each arm's or difference's scores, by what leads to them.
+
+    Args:
+        scores: of a result.
+        group:  `arms` or `differences`.
+    """
     found: Scores = {}
     for score in scores:
         if group in score.group:
@@ -122,8 +128,14 @@ def key_name(key: Key, unit: str) -> str:
     return " / ".join(words)
 
 
-def _chart(name: str, scores: Mapping[str, SavedScore], *, zero: bool = False) -> Chart | None:
-    """The values of one score with their intervals and, as small marks, those of each seed; None of fewer than one."""
+def score_chart(name: str, scores: Mapping[str, SavedScore], *, zero: bool = False) -> Chart | None:
+    """The values of one score with their intervals and, as small marks, those of each seed; None where there are none.
+
+    Args:
+        name:   of the score, in words.
+        scores: by what has it.
+        zero:   draw a line at 0.
+    """
     known = {label: one for label, one in scores.items() if one.value is not None}
     values = [float(one.value) for one in known.values() if one.value is not None]
     if not values:
@@ -150,14 +162,20 @@ def _seeds(arms: Scores, names: Mapping[Key, str]) -> list[Part]:
     return [Folded(f"Each of {most} seeds", [Table(rows, head, name="Seeds")])]
 
 
-def _differences(apart: Scores, names: Mapping[Key, str]) -> list[Part]:
+def difference_sections(apart: Scores, names: Mapping[Key, str]) -> list[Part]:
+    """What differences say, in words and charts; nothing where there are none.
+
+    Args:
+        apart: the scores of each difference.
+        names: of the scores that are told.
+    """
     keys = [key for key in names if any(key in known for known in apart.values())]
     if not keys:
         return []
     rows = {key: [_difference(label, key, one, names[key]) for label, one in _of(apart, key).items()] for key in keys}
     head = ("difference", "score", "value", "95 % interval", "what it says")
     whole = Table([row for key in keys for row in rows[key]], head, "Differences")
-    known = {key: _chart(f"{names[key]}, difference", _of(apart, key), zero=True) for key in keys}
+    known = {key: score_chart(f"{names[key]}, difference", _of(apart, key), zero=True) for key in keys}
     charts = {key: chart for key, chart in known.items() if chart is not None}
     if len(whole.rows) <= MOST_ROWS:
         inner = present(whole, Charts(list(charts.values())))

@@ -100,6 +100,29 @@ def intervals(
     return _svg(figure)
 
 
+def over(
+    series: Mapping[str, Sequence[tuple[float, float, tuple[float, float] | None]]], places: Sequence[float]
+) -> str:
+    """Numbers with their 95 % intervals over a quantity on a logarithmic axis, one line a name, as SVG; six at most.
+
+    Args:
+        series: by name, of each point the abscissa, above 0, the ordinate, and low and high of its interval or None.
+        places: that the axis names.
+    """
+    figure, panel = _panel(height=2.6)
+    logs = np.log(np.asarray(places, dtype=float))
+    room = 0.01 * float(np.ptp(logs))  # so that intervals of lines that meet stand side by side
+    for number, (colour, points) in enumerate(zip(SERIES, series.values(), strict=False)):
+        x = [float(np.log(place)) + room * (number - (len(series) - 1) / 2) for place, _, _ in points]
+        panel.plot(x, [value for _, value, _ in points], "o-", color=colour, linewidth=1.4, markersize=3.5)
+        for at, (_, _, ends) in zip(x, points, strict=True):
+            if ends is not None:
+                panel.plot([at, at], ends, color=colour, linewidth=1.0)
+    panel.set_xticks(logs, [f"{place:g}" for place in places])
+    panel.grid(axis="y", color=LINE, linewidth=0.6)
+    return _svg(figure)
+
+
 def smoothed(values: np.ndarray, fraction: float = 0.05) -> np.ndarray:
     """The centred running mean of a series.
 

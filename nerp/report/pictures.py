@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from nerp.data.images import png_bytes
+from nerp.evaluation.overlap import outline
 from nerp.report.parts import Outline, Picture
 
 MASK_COLOURS = ((255, 176, 0), (86, 180, 233), (230, 120, 190), (0, 190, 140), (240, 228, 66), (213, 94, 0))
@@ -84,20 +85,6 @@ def shrunk_mask(inside: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return (F.interpolate(plane, size=shape, mode="bilinear", antialias=True)[0, 0] > 0.5).numpy()
 
 
-def inner_edge(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a mask that have a neighbour outside it.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W) bool.
-    """
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
-
-
 def overlay(outlines: Sequence[Outline]) -> np.ndarray:
     """Masks as a layer: edges opaque, insides faint, the rest clear.
 
@@ -108,7 +95,7 @@ def overlay(outlines: Sequence[Outline]) -> np.ndarray:
         (H, W, 4) uint8, red, green, blue and opacity.
     """
     layer = np.zeros((*outlines[0].inside.shape, 4), np.uint8)
-    edges = [inner_edge(one.inside) for one in outlines]
+    edges = [outline(one.inside) for one in outlines]
     for part, alpha in (([one.inside for one in outlines], FILL), (edges, 255)):
         for one, pixels in zip(outlines, part, strict=True):
             layer[pixels] = (*MASK_COLOURS[one.colour % len(MASK_COLOURS)], alpha)

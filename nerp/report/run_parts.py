@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from nerp.files import sha256
 from nerp.report import figures
 from nerp.report.parts import Chart, Charts, Gallery, Part, Picture, Section, Table, Text, present
 from nerp.report.pictures import evenly
+from nerp.report.results import is_number
 from nerp.report.shelf import read_coloured
 from nerp.runs import RunFolder
 
@@ -68,10 +68,10 @@ def _step(path: Path) -> str:
 
 def curve_sections(metrics: list[dict[str, Any]]) -> list[Section]:
     """A chart of every metric that varies, and a line on those that do not."""
-    names = sorted({key for line in metrics for key, value in line.items() if _is_number(value)} - {"step"})
+    names = sorted({key for line in metrics for key, value in line.items() if is_number(value)} - {"step"})
     charts, constant = [], []
     for name in names:
-        points = [(line["step"], line[name]) for line in metrics if _is_number(line.get(name))]
+        points = [(line["step"], line[name]) for line in metrics if is_number(line.get(name))]
         steps, values = zip(*points, strict=True)
         if len(set(values)) == 1:
             constant.append(f"{name} {values[0]:.4g}")
@@ -94,7 +94,3 @@ def hash_section(*paths: Path) -> list[Section]:
     rows = [(f"SHA-256 of {path.name}", sha256(path)) for path in paths if path.is_file()]
     parts: list[Part] = [Table(rows, name="Hashes")]
     return [Section("Hashes", parts)] if rows else []
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

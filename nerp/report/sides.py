@@ -12,6 +12,7 @@ from nerp.data.folders import find_pairs, find_radiographs
 from nerp.data.pairs import DATASET, RECORDS, read_dataset, read_records
 from nerp.errors import DataError, NerpError
 from nerp.files import sha256
+from nerp.report.kinds import MAPPER, WORDS, kind_of, settings_of
 from nerp.report.of_pairs import check_whole, count, lead
 from nerp.report.parts import Picture
 from nerp.report.pictures import evenly
@@ -143,14 +144,12 @@ def _of_pairs(name: str, folder: Path, results: list[SavedResult]) -> Side:
 
 
 def _of_run(name: str, folder: Path, results: list[SavedResult]) -> Side:
-    from nerp.report.of_segmenter import is_segmenters, settings_of
     from nerp.training.config import load_config
 
     run = RunFolder(folder)
-    is_segmenter = is_segmenters(run)
-    shown = settings_shown(settings_of(run) if is_segmenter else flatten(load_config(run.config, warn=False)))
-    facts = {"what": "training of a segmenter" if is_segmenter else "training of a mapper"}
-    facts["SHA-256 of config.yaml"] = sha256(run.config)[:16]
+    kind = kind_of(run)
+    shown = settings_shown(flatten(load_config(run.config, warn=False)) if kind == MAPPER else settings_of(run))
+    facts = {"what": WORDS[kind], "SHA-256 of config.yaml": sha256(run.config)[:16]}
     readers = [(path.stem, partial(found_image, path)) for path in sample_paths(run)]
     return Side(name, folder, facts, shown, readers, results, is_run=True)
 

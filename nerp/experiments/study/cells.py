@@ -9,9 +9,9 @@ from typing import Any
 
 from nerp.data.images import read_mask
 from nerp.data.structures import Outlined
-from nerp.errors import UsageError
 from nerp.evaluation.overlap import overlap
 from nerp.evaluation.segmentation import Scored, score
+from nerp.experiments.study.machine import machine
 from nerp.experiments.study.pairs import StudyPairs, real_part
 from nerp.experiments.study.sets import recipe_of
 from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
@@ -47,18 +47,9 @@ class Cell:
 
 
 def cells_of(config: StudyConfig) -> list[Cell]:
-    """All cells, or those that `only` names; first seeds first, so that a table is whole early.
-
-    Raises:
-        UsageError: a cell that is none.
-    """
+    """All cells; first seeds first, so that a table is whole early."""
     every = [(number, name) for name, row in config.table.items() for number in range(seeds_of(row, config))]
-    cells = [Cell(name, config.seed + number) for number, name in sorted(every, key=lambda one: one[0])]
-    asked = [text.strip() for text in config.only.split(",") if text.strip()]
-    unknown = [text for text in asked if text not in {cell.label for cell in cells}]
-    if unknown:
-        raise UsageError(f"no cell is called {unknown[0]!r}; expected ROW:SEED, such as {cells[0].label}")
-    return [cell for cell in cells if not asked or cell.label in asked]
+    return [Cell(name, config.seed + number) for number, name in sorted(every, key=lambda one: one[0])]
 
 
 def seeds_of(row: Row, config: StudyConfig) -> int:
@@ -109,7 +100,7 @@ def make_cell(config: StudyConfig, cell: Cell, pairs: StudyPairs, *, progress: B
     else:
         scored, decided = _trained(config, cell, learned, tests, progress)
     result = {"kind": "cell", "cell": cell.label, "asked": _asked(config, cell), "decided": decided}
-    write_bytes(cell.file(config), json_bytes({**result, "scored": vars(scored)}))
+    write_bytes(cell.file(config), json_bytes({**result, "made_on": machine(), "scored": vars(scored)}))
 
 
 def _asked(config: StudyConfig, cell: Cell) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _run_settings(config: StudyConfig, name: str) -> dict[str, Any]:
     if name not in config.runs:
         known = ", ".join(config.runs) or "none, as the study names none"
         raise ConfigError(f"a set is of run {name!r}; expected one of the study's runs: {known}")
-    return {"seed": config.seed, **(config.runs[name] or {})}
+    return {"seed": config.seed, **config.generator, **(config.runs[name] or {})}
 
 
 def make_run(config: StudyConfig, name: str, *, progress: Bars) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from nerp.errors import ConfigError
@@ -15,6 +17,9 @@ from nerp.training.unlabelled_settings import UnlabelledSettings
 MEAN_MASK = "mean-mask"
 """The arm that learns nothing: the mean of the real masks, whatever the image."""
 
+
+ALIGNMENT = "alignment"
+"""Stands where a set is not seen by an extractor, but its masks are held to its images."""
 
 _SETS = {True: "sets: names of sets of pairs", False: "none, since it learns from real images alone"}
 
@@ -62,7 +67,7 @@ class StudyConfig(Settings):
         out:         folder that keeps everything, and continues it.
         seeds:       trainings of each row.
         seed:        the first of them, and that of every set.
-        only:        cells to make, such as `physics:0`, with commas between; none: all, and the table.
+        only:        cells to make, such as `physics:0` or `vrr:squeezenet`, with commas between; none: all.
         clean:       keep the one or two largest parts of what a network outlines, closed and filled.
         device:      `auto` takes a GPU where there is one.
         precision:   of the networks while they learn.
@@ -73,10 +78,14 @@ class StudyConfig(Settings):
         findings:    of the phantoms.
         common:      settings of all sets, as `nerp synthesize` reads them.
         sets:        by name, settings that differ from these.
-        runs:        by name, a preset (`preset`) and settings of `nerp train` that differ from it.
+        generator:   settings of all runs, as `nerp train` reads them, and what they differ from (`preset`).
+        runs:        by name, settings that differ from these.
         rows:        by name, see `Row`.
         contrasts:   couples of rows, later minus earlier.
-        full:        dotted keys and values that `--scale full` takes instead.
+        fidelity:    sets that are held to `radiographs`, the first being what the others are compared with.
+        extractors:  that look at these sets, see `nerp evaluate fidelity`; how masks lie on images is told beside.
+        scale:       `small` for two CPU cores, `full` for a GPU, which takes `full` (by `study_settings`).
+        full:        dotted keys and values that the scale `full` takes instead.
     """
 
     volumes: str | None = None
@@ -99,9 +108,13 @@ class StudyConfig(Settings):
     findings: str = "none"
     common: dict[str, Any] = field(default_factory=dict)
     sets: dict[str, Any] = field(default_factory=dict)
+    generator: dict[str, Any] = field(default_factory=dict)
     runs: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Any] = field(default_factory=dict)
     contrasts: Any = ()
+    fidelity: tuple[str, ...] = ()
+    extractors: tuple[str, ...] = ("efficientnet-lite0", "squeezenet")
+    scale: str = choice("small", "full")
     full: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,6 +136,19 @@ class StudyConfig(Settings):
             if unknown or len(couple) != 2:
                 raise ConfigError(f"contrast {list(couple)}; expected two of the rows {', '.join(self.rows)}")
 
+        self._check_fidelity()
+
+    def _check_fidelity(self) -> None:
+        unknown = [one for one in self.fidelity if one not in self.sets]
+        if unknown:
+            known = ", ".join(self.sets) or "none, as the study names none"
+            raise ConfigError(f"fidelity is of set {unknown[0]!r}; expected some of {known}")
+        if self.fidelity and not (self.radiographs and self.extractors):
+            raise ConfigError("fidelity needs radiographs to hold sets to, and extractors; give folders and names")
+        names = [ALIGNMENT, *(Path(one).name for one in self.extractors)]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"extractors are called {', '.join(names[1:])}; expected names that tell them apart")
+
     @property
     def table(self) -> dict[str, Row]:
         """The rows by name.
@@ -134,3 +160,22 @@ class StudyConfig(Settings):
 
         rows = {name: given or {} for name, given in self.rows.items()}
         return {name: read_settings(Row, options=given) for name, given in rows.items()}
+
+
+def study_settings(source: str, overrides: Sequence[str] = (), *, options: Mapping[str, Any]) -> StudyConfig:
+    """The settings of a study, those of its scale.
+
+    Args:
+        source:    a YAML file, or the name of a preset.
+        overrides: such as `["seeds=5"]`.
+        options:   dotted keys and values that a command's options state.
+
+    Raises:
+        ConfigError: see `read_settings`, and what a study cannot be.
+    """
+    from nerp.config import read_settings
+
+    settings = read_settings(StudyConfig, source, overrides, options=options)
+    if settings.scale == "small":
+        return settings
+    return read_settings(StudyConfig, source, overrides, options={**settings.full, **options})

@@ -12,7 +12,7 @@ import torch
 from nerp.evaluation.crossed import crossed_draws
 from nerp.evaluation.segmentation import Scored
 from nerp.experiments.overlap_table import Values, apart, told, values_of
-from nerp.experiments.study.settings import MEAN_MASK, StudyConfig
+from nerp.experiments.study.settings import MEAN_MASK, Row, StudyConfig
 
 WORST = 0.1
 """The part of the images that is named as the worst."""
@@ -30,8 +30,8 @@ def table_of(config: StudyConfig, scored: Mapping[str, Runs]) -> dict[str, Any]:
 
     Returns:
         JSON-ready, of kind `arms`: for each of `arms`, the rows, and of `differences`, the contrasts, for each metric a
-        dict of value, ci95, n, per_seed; `worst_tenth` of each row: mean Dice, and the images; `distance_unit`, `part`;
-        `warnings`; `skipped`.
+        dict of value, ci95, n, per_seed; `rows`, what each learned from; `worst_tenth` of each row: mean Dice, and the
+        images; `distance_unit`, `part`; `warnings`; `skipped`.
     """
     there = {name: runs for name, runs in scored.items() if runs}
     couples = {f"{later} minus {earlier}": (later, earlier) for later, earlier in config.contrasts}
@@ -40,12 +40,17 @@ def table_of(config: StudyConfig, scored: Mapping[str, Runs]) -> dict[str, Any]:
         "kind": "arms",
         "arms": {name: _told(values_of(list(runs.values())), config) for name, runs in there.items()},
         "differences": {name: _told(apart(*both), config) for name, both in shared.items() if both is not None},
+        "rows": {name: _learned(config.table[name]) for name in there},
         "worst_tenth": {name: _worst(list(runs.values())) for name, runs in there.items()},
         "distance_unit": "px",
         "part": config.part,
         "warnings": _doubts(config, scored),
         "skipped": [],
     }
+
+
+def _learned(row: Row) -> dict[str, Any]:
+    return {"arm": row.arm, "sets": list(row.sets), "fraction": row.fraction if row.learns_real else None}
 
 
 def _shared(config: StudyConfig, there: Mapping[str, Runs], later: str, earlier: str) -> tuple[Values, Values] | None:

@@ -1,4 +1,4 @@
-"""The report of a segmenter's run."""
+"""The report of a run of what learns from images that people or CTs labelled: a segmenter, a classifier."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nerp.errors import DataError, NerpError
+from nerp.errors import NerpError
 from nerp.report.examples import result_sections
+from nerp.report.kinds import CLASSIFIER, SEGMENTER, kind_of, settings_of
 from nerp.report.parts import Facts, Page, Part, Section, Table, present
 from nerp.report.run_parts import curve_sections, hash_section, read_metrics, sample_sections
 from nerp.report.settings import ReportConfig
@@ -17,19 +16,20 @@ from nerp.report.shelf import Shelf, Shelves
 from nerp.report.words import settings_shown
 from nerp.runs import RunFolder
 
-_LEAD = "A U-Net learns from labelled pairs to outline a structure in radiographs."
-_SAMPLES = "training images, their masks, and what the network sees"
+_ABOUT = {
+    SEGMENTER: (
+        "A U-Net learns from labelled pairs to outline a structure in radiographs.",
+        "training images, their masks, and what the network sees",
+    ),
+    CLASSIFIER: ("A network learns which findings a radiograph shows.", "training images, as the network sees them"),
+}
+"""What each learns, and what its pictures show."""
 
 _log = logging.getLogger(__name__)
 
 
-def is_segmenters(run: RunFolder) -> bool:
-    """Whether a run folder's settings are a segmenter's."""
-    return "segmenter" in settings_of(run)
-
-
-def segmenter_page(folder: Path, report: ReportConfig) -> Page:
-    """The report of a segmenter's run; files of its settings are shown by name alone.
+def learner_page(folder: Path, report: ReportConfig) -> Page:
+    """The report of a segmenter's or a classifier's run; files of its settings are shown by name alone.
 
     Args:
         folder: the run.
@@ -39,19 +39,24 @@ def segmenter_page(folder: Path, report: ReportConfig) -> Page:
         DataError: the settings or the metrics cannot be read.
     """
     run = RunFolder(folder)
-    settings, metrics = settings_of(run), read_metrics(run.metrics)
+    settings, metrics, kind = settings_of(run), read_metrics(run.metrics), kind_of(run)
     steps = max((line["step"] for line in metrics), default=0)
-    pace = settings["segmenter"]
-    facts = {"steps": str(steps), "pixels": f"{pace['side']} × {pace['side']}", "pairs a step": str(pace["batch_size"])}
+    pace = settings[kind]
+    facts = {
+        "steps": str(steps),
+        "pixels": f"{pace['side']} × {pace['side']}",
+        "images a step": str(pace["batch_size"]),
+    }
+    lead, samples = _ABOUT[kind]
     parts: list[Part] = [
         Facts(facts),
         *result_sections(folder, Shelves(tests_of(settings, run.predictions), report.images), report.worst),
-        *sample_sections(run, _SAMPLES),
+        *sample_sections(run, samples),
         *curve_sections(metrics),
         Section("Settings", [Table(list(settings_shown(settings).items()), name="Settings")]),
-        *hash_section(run.segmenter, run.config),
+        *hash_section(run.segmenter if kind == SEGMENTER else run.classifier, run.config),
     ]
-    return Page(f"Training of a segmenter, {steps} steps", _LEAD, present(*parts))
+    return Page(f"Training of a {kind}, {steps} steps", lead, present(*parts))
 
 
 def tests_of(settings: dict[str, Any], predictions: Path) -> Shelf:
@@ -72,16 +77,3 @@ def tests_of(settings: dict[str, Any], predictions: Path) -> Shelf:
     except NerpError as error:
         _log.warning("the images of the scores are not shown: %s", error)
         return shelf
-
-
-def settings_of(run: RunFolder) -> dict[str, Any]:
-    """What a run's config.yaml holds.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{run.config} cannot be read ({' '.join(str(error).split())}); train again") from error
-    return settings if isinstance(settings, dict) else {}
