@@ -10,7 +10,6 @@ from small_chests import changed, contents, write_chests
 
 from nerp.data.images import read_grey
 from nerp.data.pairs import read_records
-from nerp.errors import UsageError
 from nerp.physics.settings import Physics
 from nerp.synthesis import render, replay, synthesize
 from nerp.synthesis.chance import ObjectSettings
@@ -223,8 +222,3 @@ def test_doubtful_exposures_are_told(nerp, chests, tmp_path, caplog):
     assert nerp("render", ct, "-o", tmp_path / "out", *stated)[0] == 0
     told = caplog.text
     assert "the panel saturates behind the body on" in told and "there are no labels; give --labels" in told
-
-
-def test_a_trained_generator_knows_no_objects():
-    with pytest.raises(UsageError, match="objects are drawn in modes drr and physics, but mode is vrr"):
-        changed(mode="vrr", objects=ObjectSettings(kinds=("port",)))

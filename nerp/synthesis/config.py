@@ -99,7 +99,7 @@ class ImageConfig(Settings):
         camera:  the view, and the ranges of the cameras.
         mask:    labels and rule.
         inputs:  how CTs and labels are read, and what is done about bad ones.
-        objects: what lies on and in the patient, for modes `drr` and `physics`.
+        objects: what lies on and in the patient.
         deformation: how body and breath differ from the CT's.
         insert:  findings drawn into the lungs.
         beam, detector, film, physics: of mode `physics`.

@@ -28,7 +28,7 @@ from nerp.synthesis.chance import NOTHING, Chance, draw_scales, draw_seed
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.structures import structure_groups
-from nerp.volume import Fields, Volume, attenuation
+from nerp.volume import WATER_PER_MM, Fields, Volume, attenuation
 
 _log = logging.getLogger(__name__)
 
@@ -196,9 +196,10 @@ class LearnedRenderer(_Percentile):
         Args:
             camera:  a batch of one.
             chance:  not read.
-            objects: none: a trained generator knows none.
+            objects: matter of 1 before the body: see `_before`.
         """
-        return self._generator.view(self._fields, camera, backend=self.backend)
+        bound = self._generator.config.mapper.opacity_max_per_mm, self._generator.config.data.window_hu
+        return _before(objects, self._generator.view(self._fields, camera, backend=self.backend), *bound)
 
 
 class EmissionRenderer(_Percentile):
@@ -226,9 +227,31 @@ class EmissionRenderer(_Percentile):
         Args:
             camera:  a batch of one.
             chance:  not read.
-            objects: none: they have no matter.
+            objects: matter of 1 before the body: see `_before`.
         """
-        return march(self._fields, camera, EMISSION_SAMPLES, backend=self.backend)
+        image = march(self._fields, camera, EMISSION_SAMPLES, backend=self.backend)
+        return _before(objects, image, OPACITY_PER_MM, WINDOW_HU)
+
+
+def _before(
+    objects: ObjectImages | None, image: Tensor, opacity_per_mm: float, window_hu: tuple[float, float]
+) -> Tensor:
+    """An image by emission and absorption, with objects between body and eye: I' = 1 - (1 - I) exp(-t).
+
+    Their matter is 1, the most there is. Their optical depth t is their attenuation as a part of that of what stands at
+    the window's upper end, which has the most opacity there is.
+
+    Args:
+        objects:        or none.
+        image:          (1, 1, H, W) intensities, 0 to 1.
+        opacity_per_mm: the most there is, 1/mm.
+        window_hu:      HU carried to 0 and to 1.
+    """
+    if objects is None:
+        return image
+    densest_per_mm = WATER_PER_MM * (1.0 + window_hu[1] / 1000.0)
+    depth = objects.attenuation().to(image) * (opacity_per_mm / densest_per_mm)
+    return 1.0 - (1.0 - image) * torch.exp(-depth)
 
 
 class PhysicalRenderer:

@@ -210,9 +210,6 @@ class PairSettings(Settings):
         stated = [name for name in OF_PHYSICS if self.mode != "physics" and getattr(self, name) != DEFAULTS[name]]
         if stated:
             raise UsageError(f"{stated[0]} is stated for mode physics, but mode is {self.mode}; add --mode physics")
-        if self.objects.any and self.mode in MARCHED:
-            asked = f"but mode is {self.mode}; leave out --objects"
-            raise UsageError(f"objects are drawn in modes drr and physics, {asked}")
         if self.mask.rule is not None and self.mask.rule.name == "rendered" and self.mode not in MARCHED:
             raise UsageError(f"mask rule 'rendered' needs the fields of mode vrr, but mode is {self.mode}")
 
