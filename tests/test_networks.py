@@ -1,11 +1,15 @@
 """Mapper, viewer and discriminator."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nerp.camera import chest_camera
 from nerp.errors import ConfigError, GeometryError
 from nerp.networks import Discriminator, Mapper, Viewer
+from nerp.synthesis import load_generator
+from nerp.training.config import load_config
 from nerp.volume import Fields, Volume
 
 AFFINE = torch.diag(torch.tensor([10.0, 10.0, 10.0, 1.0]))
@@ -171,3 +175,84 @@ def test_checkpointing_changes_memory_and_nothing_else():
     assert kept[1] < 0.3 * kept[0]
     with torch.no_grad():
         assert torch.equal(plain(windowed_ct(), AFFINE).matter, thrifty(windowed_ct(), AFFINE).matter)
+
+
+def fine_of(ct, factor):
+    """A CT in blocks on a grid so many times finer, in the same place, and its affine."""
+    fine = ct
+    for dim in (2, 3, 4):
+        fine = fine.repeat_interleave(factor, dim)
+    affine = AFFINE.double().clone()
+    affine[:3, :3] /= factor
+    affine[:3, 3] -= affine[:3, :3] @ torch.full((3,), (factor - 1) / 2, dtype=torch.float64)
+    return fine, affine
+
+
+def test_an_untrained_mapper_keeps_the_finer_cts_own_resolution():
+    ct = windowed_ct()
+    fine, affine = fine_of(ct, 2)
+    fine = (fine + 0.1 * torch.rand(fine.shape, generator=torch.Generator().manual_seed(3))).clamp(0.01, 0.99)
+    fields = Mapper("unet", channels=4).fine_fields(ct, AFFINE, fine, affine)
+    assert (fields.matter - fine[:, 0]).abs().max() < 1e-5 and torch.equal(fields.affine, affine)
+    assert (fields.opacity - 0.0143 * fine[:, 0]).abs().max() < 1e-6
+
+
+def test_on_its_own_grid_fine_fields_are_the_mappers_own():
+    mapper, ct = _learned(Mapper("unet", channels=4)), windowed_ct()
+    own, same = mapper(ct, AFFINE), mapper.fine_fields(ct, AFFINE, ct, AFFINE.double())
+    assert (own.matter - ct[:, 0]).abs().max() > 0.01
+    torch.testing.assert_close(same.matter, own.matter, atol=1e-5, rtol=0)
+    torch.testing.assert_close(same.opacity, own.opacity, atol=1e-7, rtol=0)
+
+
+def test_a_learned_change_is_interpolated_where_the_finer_voxels_lie():
+    """A change that grows evenly along each axis is met exactly, between the outermost voxels."""
+
+    class Slope(torch.nn.Module):
+        def forward(self, ct):
+            axes = [torch.arange(n, dtype=torch.float32).view([-1 if a == k else 1 for a in range(3)]) for k, n in AXES]
+            return (0.1 * axes[0] - 0.05 * axes[1] + 0.02 * axes[2]).expand(1, 2, *ct.shape[2:])
+
+    ct = windowed_ct()
+    AXES = list(enumerate(ct.shape[2:]))
+    mapper = Mapper("unet", channels=4)
+    mapper.network = Slope()
+    fine, affine = fine_of(ct, 3)
+    place = (torch.arange(48, dtype=torch.float32) - 1) / 3
+    slope = 0.1 * place[:, None, None] - 0.05 * place[:, None] + 0.02 * place
+    expected = torch.sigmoid(torch.logit(fine[:, 0].clamp(1e-3, 1 - 1e-3)) + slope)
+    inner = (slice(None), *(slice(2, -2),) * 3)
+    found = mapper.fine_fields(ct, AFFINE.double(), fine, affine).matter
+    torch.testing.assert_close(found[inner], expected[inner], atol=1e-4, rtol=0)
+
+
+def _learned(mapper):
+    """A mapper whose last layer is not 0."""
+    torch.manual_seed(1)
+    torch.nn.init.normal_(list(mapper.parameters())[-2], std=0.5)
+    return mapper
+
+
+def test_a_plain_mapper_has_no_change_to_put_on_a_finer_grid():
+    ct = windowed_ct()
+    with pytest.raises(ConfigError, match="viewer.fine_size needs mapper.residual=true"):
+        Mapper("unet", residual=False).fine_fields(ct, AFFINE, ct, AFFINE)
+    with pytest.raises(ConfigError, match="viewer.fine_size needs mapper.residual=true"):
+        load_config(None, ["viewer.fine_size=64", "mapper.residual=false"])
+    with pytest.raises(ConfigError, match="viewer.fine_size is 60; expected a multiple of 16"):
+        load_config(None, ["viewer.fine_size=60"])
+
+
+def test_a_run_renders_on_the_finer_grid_where_it_says_so(run):
+    """Fields of the finer grid, more samples on each ray, and another hash; without it the hash is as it was."""
+    own = load_generator(run)
+    fine = replace(own, config=replace(own.config, viewer=replace(own.config.viewer, fine_size=64)))
+    ct = Volume(torch.full((1, 20, 24, 24), -500.0), torch.diag(torch.tensor([12.0, 12.0, 12.0, 1.0]).double()), "hu")
+    coarse_fields, fine_fields = (one.fields(ct, torch.device("cpu")) for one in (own, fine))
+    assert max(fine_fields.matter.shape) == 64 > max(coarse_fields.matter.shape)
+    images = [
+        one.view(fields, chest_camera(ct, shape=(9, 9)), backend="reference")
+        for one, fields in ((own, coarse_fields), (fine, fine_fields))
+    ]
+    torch.testing.assert_close(*(image[..., 2:7, 2:7] for image in images), atol=0.01, rtol=0.05)
+    assert own.config_sha256 != fine.config_sha256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nerp.errors import ConfigError, GeometryError
 from nerp.networks.adaptation import remove_dropout, replace_batch_norm
-from nerp.volume import Fields
+from nerp.volume import Fields, as_affine
 
 ARCHITECTURES = ("vnet", "unet")
 _DARKEST = 1e-3
@@ -86,6 +87,30 @@ class Mapper(nn.Module):
         matter, opacity = torch.sigmoid(logits).unbind(dim=1)
         return matter, opacity * self.opacity_max_per_mm
 
+    def fine_fields(self, windowed_ct: Tensor, affine: Tensor, fine: Tensor, fine_affine: Tensor) -> Fields:
+        """The fields of a CT on a finer grid: what the network changes is interpolated, the CT keeps its resolution.
+
+        Args:
+            windowed_ct: (B, 1, D, H, W), what the network sees, as for `forward`.
+            affine:      (4, 4) of its grid.
+            fine:        (B, 1, D', H', W) the same CT, windowed, on another grid within the same place.
+            fine_affine: (4, 4) of that grid.
+
+        Returns:
+            `Fields` on the other grid, as of `forward`. Differentiable in the weights and in both CTs.
+
+        Raises:
+            ConfigError:   the network learns no change of the CT (`residual`).
+            GeometryError: as `forward`.
+        """
+        if not self.residual:
+            raise ConfigError("viewer.fine_size needs mapper.residual=true: else there is no change to put on its grid")
+        self._check(windowed_ct)
+        change = _interpolated(self.network(windowed_ct).float(), affine, fine.shape[2:], fine_affine)
+        logits = change + torch.logit(fine.float().clamp(_DARKEST, 1.0 - _DARKEST))
+        matter, opacity = torch.sigmoid(logits).unbind(dim=1)
+        return Fields(matter, opacity * self.opacity_max_per_mm, fine_affine)
+
     def _check(self, windowed_ct: Tensor) -> None:
         found, multiple = tuple(windowed_ct.shape), self.side_multiple
         if windowed_ct.ndim != 5 or found[1] != 1:
@@ -95,6 +120,28 @@ class Mapper(nn.Module):
             raise GeometryError(
                 f"mapper got a CT of {found[2:]} voxels; expected sides that are multiples of {multiple}: pad to {fits}"
             )
+
+
+def _interpolated(values: Tensor, affine: Tensor, shape: Sequence[int], onto: Tensor) -> Tensor:
+    """Values (B, C, D, H, W) at the voxels of another grid, trilinear, held constant beyond the outermost voxels.
+
+    Args:
+        values: on the grid of `affine`.
+        affine: (4, 4) float64.
+        shape:  of the other grid, (D', H', W').
+        onto:   (4, 4) float64 of the other grid.
+    """
+    index = torch.linalg.inv(as_affine(affine)) @ as_affine(onto)
+    size = torch.tensor(values.shape[2:], dtype=torch.float64, device="cpu")
+    others = torch.tensor(list(shape), dtype=torch.float64, device="cpu")
+    # both grids in -1 to 1 from face to face, in the order (w, h, d) of functional.affine_grid
+    scale = index[:3, :3] * others / size[:, None]
+    middle = (index[:3, :3] @ ((others - 1) / 2) + index[:3, 3] + 0.5) * 2 / size - 1
+    theta = torch.cat([scale.flip(0, 1), middle.flip(0)[:, None]], dim=1).to(values)
+    grid = functional.affine_grid(
+        theta.expand(len(values), 3, 4), [len(values), values.shape[1], *shape], align_corners=False
+    )
+    return functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _vnet() -> tuple[nn.Module, nn.Conv3d]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nerp.errors import ConfigError
 from nerp.settings import Settings, choice, limits, number
 
 
@@ -37,6 +38,8 @@ class ViewerSettings(Settings):
         n_samples: along each ray.
         shape:     rows, columns of every image.
         opacity:   `extinction` per mm, or `per_sample`, the original bare alpha of each sample.
+        fine_size: of a trained run's images: voxels along the CT's longest side, a multiple of 16, of a finer grid that
+                   takes the learned change and keeps the CT's own resolution; none: the grid of the training.
     """
 
     SECTION: ClassVar[str] = "viewer"
@@ -44,6 +47,12 @@ class ViewerSettings(Settings):
     n_samples: int = number(512, 2, 8192)
     shape: tuple[int, int] = number((256, 256), 8, 4096)
     opacity: str = choice("extinction", "per_sample")
+    fine_size: int | None = number(None, 16, 1024)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fine_size is not None and self.fine_size % 16:
+            raise ConfigError(f"viewer.fine_size is {self.fine_size}; expected a multiple of 16, such as 256")
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class TrainedGenerator:
     def config_sha256(self) -> str:
         """Hash of the settings that decide what is rendered; a longer training or another folder changes nothing."""
         data, viewer = self.config.data, {**asdict(self.config.viewer), "shape": list(self.config.viewer.shape)}
+        if viewer["fine_size"] is None:
+            del viewer["fine_size"]
         grid = [data.size, data.spacing_mm, list(data.window_hu)]
         mapper = asdict(self.config.mapper)
         del mapper["checkpointing"]  # decides how much memory training takes, and nothing else
@@ -49,7 +51,7 @@ class TrainedGenerator:
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def fields(self, ct: Volume, device: torch.device) -> Fields:
-        """What the mapper makes of a CT, on the mapper's own grid: matter and opacity (1, D, H, W).
+        """What the mapper makes of a CT: matter and opacity (1, D, H, W), on its own grid or on that of `fine_size`.
 
         Args:
             ct:     `(1, D, H, W)` HU on any grid.
@@ -59,7 +61,12 @@ class TrainedGenerator:
         longer = extended(ct, data.extend_mm)
         grid = mapper_grid(longer, size=None if data.spacing_mm else data.size, spacing_mm=data.spacing_mm)
         windowed_ct = window(grid.values, data.window_hu)[None].to(device)
-        return self.mapper.to(device)(windowed_ct, grid.affine)
+        mapper, fine_size = self.mapper.to(device), self.config.viewer.fine_size
+        if fine_size is None:
+            return mapper(windowed_ct, grid.affine)
+        fine = mapper_grid(longer, size=fine_size)
+        finely_windowed = window(fine.values, data.window_hu)[None].to(device)
+        return mapper.fine_fields(windowed_ct, grid.affine, finely_windowed, fine.affine)
 
     def view(self, fields: Fields, camera: Camera, *, backend: str) -> Tensor:
         """(B, 1, H, W) radiographs, not scaled for display.
@@ -70,7 +77,8 @@ class TrainedGenerator:
             backend: of the projection.
         """
         viewer = self.config.viewer
-        return Viewer(viewer.n_samples, viewer.opacity, backend)(fields, camera)
+        finer = 1 if viewer.fine_size is None else viewer.fine_size / self.config.data.size
+        return Viewer(round(viewer.n_samples * max(1, finer)), viewer.opacity, backend)(fields, camera)
 
 
 def load_generator(folder: str | Path) -> TrainedGenerator:

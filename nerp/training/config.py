@@ -14,6 +14,7 @@ from pathlib import Path
 from nerp.camera import ViewSettings
 from nerp.config.reading import read_settings
 from nerp.data.settings import DataSettings
+from nerp.errors import ConfigError
 from nerp.networks.settings import DiscriminatorSettings, MapperSettings, ViewerSettings
 from nerp.phantom.settings import PhantomSettings
 from nerp.settings import Settings, choice, number, section
@@ -51,6 +52,11 @@ class Config(Settings):
     loss: LossSettings = section(LossSettings)
     optimizer: OptimizerSettings = section(OptimizerSettings)
     trainer: TrainerSettings = section(TrainerSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.viewer.fine_size is not None and not self.mapper.residual:
+            raise ConfigError("viewer.fine_size needs mapper.residual=true: else there is no change to put on its grid")
 
 
 def load_config(source: str | Path | None = None, overrides: Sequence[str] = (), *, warn: bool = True) -> Config:
