@@ -340,6 +340,8 @@ RENDERERS: dict[str, Callable[[Scene], Renderer]] = {
     "emission": EmissionRenderer,
 }
 """Every mode with what renders it."""
+BASELINE = "emission"
+"""What others are compared with, and nothing is made of besides."""
 
 NEARLY_FULL = 0.9
 """Signals above this part of what the panel can hold are taken for open beam."""
