@@ -160,6 +160,7 @@ def close_or_between(project, expected_project, rays, shape, terms):
     assert (around.amin(dim=0) - slack <= found).all() and (found <= around.amax(dim=0) + slack).all()
 
 
+@pytest.mark.slow
 @of_every_kind
 @few
 @given(data=st.data(), dtype=precisions)
@@ -179,6 +180,7 @@ def test_siddon_before_every_kind_of_geometry(kind, data, dtype):
     agree(found, expected, smooth, terms)
 
 
+@pytest.mark.slow
 @of_every_kind
 @few
 @given(data=st.data(), dtype=precisions, n_samples=st.integers(1, 9), per_sample=st.booleans())
@@ -199,6 +201,7 @@ def test_march_before_every_kind_of_geometry(kind, data, dtype, n_samples, per_s
     agree(found, expected, smooth, terms)
 
 
+@pytest.mark.slow
 @of_every_kind
 @few
 @given(data=st.data())

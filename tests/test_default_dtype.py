@@ -131,7 +131,7 @@ def test_nothing_else_depends_on_the_default_dtype(expected, scene, default_dtyp
     same(prepared(scene), expected["prepared"])
 
 
-@pytest.mark.parametrize("name", ["float64", "float16"])
+@pytest.mark.parametrize("name", ["float64", pytest.param("float16", marks=pytest.mark.slow)])
 def test_the_projection_tests_pass_under_another_default(name):
     files = [ROOT / "tests" / file for file in ("test_projection.py", "test_geometries.py", "test_marching.py")]
     environment = {**os.environ, "NERP_TEST_DTYPE": name, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

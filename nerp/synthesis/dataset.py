@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from nerp import __version__
+from nerp.camera import Camera
 from nerp.config.reading import as_yaml
 from nerp.data.checking import listing
 from nerp.data.pair_facts import facts_of
@@ -182,13 +183,14 @@ class _Work:
             if number == 0:
                 check_scan(scan, synthesiser, settings.inputs)
             self._tell(synthesiser.remarks())
-            for record, pair in self._views_of(synthesiser, case, some):
+            base = scan.base_camera(synthesiser.ct, settings)
+            for record, pair in self._views_of(synthesiser, base, case, some):
                 yield replace(record, variation=varied), pair
 
     def _views_of(
-        self, synthesiser: Synthesiser, case: Case, views: Iterable[int]
+        self, synthesiser: Synthesiser, base: Camera, case: Case, views: Iterable[int]
     ) -> Iterator[tuple[PairRecord, Pair]]:
-        settings, base = self.settings, self.settings.base_camera(synthesiser.ct)
+        settings = self.settings
         for view in views:
             camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
             pair = synthesiser.pair(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nerp.camera import Camera
 from nerp.errors import DataError
 from nerp.label_maps import LabelMap, check_labels_on_ct, check_references
 from nerp.physics.truncation import truncation
@@ -34,12 +35,23 @@ class Scan:
         label_source: the labels', or None.
         ct:           `(1, D, H, W)` HU.
         labels:       on the same grid, or None.
+        camera:       that views are drawn around, where it is known already.
     """
 
     source: str | Path
     label_source: str | Path | None
     ct: Volume
     labels: LabelMap | None
+    camera: Camera | None = None
+
+    def base_camera(self, ct: Volume, settings: PairSettings) -> Camera:
+        """The camera that views of a CT are drawn around; it is found once for the CT as it was read.
+
+        Args:
+            ct:       as it is rendered.
+            settings: of the pairs.
+        """
+        return settings.base_camera(ct) if self.camera is None or ct is not self.ct else self.camera
 
 
 def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings) -> Scan:
@@ -54,9 +66,10 @@ def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings)
         VolumeError, DataError: see `read_volume`, `read_label_map`.
     """
     volume = open_ct(ct, settings.inputs)
-    if settings.mode == "physics" and (cut := truncation(volume, settings.base_camera(volume)).warning):
+    camera = settings.base_camera(volume) if settings.mode == "physics" else None
+    if camera is not None and (cut := truncation(volume, camera).warning):
         _log.warning("%s: %s", ct, cut)
-    return Scan(ct, labels, volume, None if labels is None else open_labels(labels, volume, settings.inputs))
+    return Scan(ct, labels, volume, None if labels is None else open_labels(labels, volume, settings.inputs), camera)
 
 
 def ready(

@@ -75,7 +75,7 @@ def render(
     scan, source = open_scan(ct, labels, settings), SourceFile.of(ct, settings.inputs.series)
     synthesiser, varied = ready(scan, settings, generator, drawn_variation(settings, seed or 0, source.sha256))
     check_scan(scan, synthesiser, settings.inputs)
-    camera = settings.base_camera(synthesiser.ct)
+    camera = scan.base_camera(synthesiser.ct, settings)
     if seed is not None:
         camera = settings.camera.sample(camera, 1, pair_generator(seed, source.sha256, 0))
     pair = synthesiser.pair(camera, synthesiser.draw(camera, chance_generator(seed or 0, source.sha256, 0)))
