@@ -48,7 +48,7 @@ class Scan:
         """The camera that views of a CT are drawn around; it is found once for the CT as it was read.
 
         Args:
-            ct:       as it is rendered.
+            ct:       `(1, D, H, W)` HU, as it is rendered.
             settings: of the pairs.
         """
         return settings.base_camera(ct) if self.camera is None or ct is not self.ct else self.camera
