@@ -7,7 +7,7 @@ Python, YAML files and `key=value`. Values are plain: numbers, text, truth value
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Real
 from typing import Any, ClassVar
@@ -95,6 +95,22 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
         value, name = getattr(settings, item.name), f"{prefix}{item.name}"
         plain = list(value) if isinstance(value, tuple) else value
         flat.update(flatten(value, f"{name}.") if is_dataclass(value) else {name: plain})
+    return flat
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "", *, whole: Collection[str] = ()) -> dict[str, Any]:
+    """The same of nested dictionaries: every leaf under its dotted name.
+
+    Args:
+        values: by name, values and dictionaries of such.
+        prefix: what stands before each name.
+        whole:  names whose dictionaries are leaves.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        is_leaf = key in whole or not isinstance(value, Mapping)
+        flat.update({name: value} if is_leaf else dotted(value, f"{name}.", whole=whole))
     return flat
 
 

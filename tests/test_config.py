@@ -11,10 +11,10 @@ from nerp.config import reading as reading_module
 from nerp.config import save_settings
 from nerp.errors import ConfigError
 from nerp.physics.beam import Beam
-from nerp.settings import flatten
+from nerp.settings import dotted, flatten
 from nerp.training.config import Config, load_config
 
-PRESETS = ("chest", "code", "demo", "paper", "real_cpu")
+PRESETS = ("chest", "code", "demo", "light", "paper", "real_cpu")
 
 
 def test_defaults_are_the_dataclasses():
@@ -40,17 +40,9 @@ def test_saved_config_loads_again(tmp_path):
 def test_presets_load_by_name_and_state_only_differences(name, monkeypatch):
     monkeypatch.setenv("NERP_DATA", "/data")
     config, defaults = flatten(load_config(name)), flatten(Config())
-    stated = flatten_dict(reading_module.read_layer(reading_module.preset_path(name))[1])
+    stated = dotted(reading_module.read_layer(reading_module.preset_path(name))[1])
     assert load_config(f"configs/{name}.yaml") == load_config(name) == load_config(f"{name}.yaml")
     assert {key for key in stated if config[key] == defaults[key]} == set()
-
-
-def flatten_dict(content, prefix=""):
-    flat = {}
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        flat.update(flatten_dict(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return flat
 
 
 def test_presets_are_found_in_a_plain_install(tmp_path, monkeypatch):

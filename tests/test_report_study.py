@@ -5,14 +5,12 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
-from ellipses import write_pairs
 from fidelity_parts import Means, save_script
 from finding_images import write_findings
 from pages import check_page
-from small_chests import write_chests
+from small_study import study_of, write_study
 from test_report import words
 from test_report_results import saved, score
-from test_study import study_of
 
 from nerp.config import save_settings
 from nerp.errors import DataError
@@ -38,15 +36,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
-    write_chests(root)
-    rows = [f'{name},ct/{name}.nii.gz,labels/{name}.nii.gz,"10,11"' for name in ("anna", "bert")]
-    (root / "cts.csv").write_text("\n".join(["name,ct,labels,lungs", *rows]) + "\n")
-    write_pairs(root / "real", 8)
-    names = sorted(path.name for path in (root / "real" / "images").iterdir())
-    parts = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
-    (root / "split.csv").write_text("file,part\n" + "".join(f"{n},{p}\n" for n, p in zip(names, parts, strict=True)))
-    write_pairs(root / "films", 4, seed=5)
+    root = write_study(tmp_path_factory.mktemp("study"))
     save_script(Means(), root / "eyes.pt")
     seen = {"fidelity": ["drr", "physics"], "extractors": [str(root / "eyes.pt")]}
     sets = {"drr": {"mode": "drr"}, "physics": {"mode": "physics"}}

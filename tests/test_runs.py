@@ -293,7 +293,7 @@ def test_missing_folder_is_named(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["paper", "code", "chest", "demo"])
+@pytest.mark.parametrize("preset", ["paper", "code", "chest", "demo", "light"])
 def test_presets_train_at_a_reduced_size(tmp_path, training_data, preset):
     reduced = ["data.size=32", "viewer.shape=[32,32]", "viewer.n_samples=32", "trainer.steps=2", "loss.r1_every=1"]
     if preset == "chest":

@@ -14,8 +14,9 @@ import torch
 import yaml
 from ellipses import write_pairs
 from fidelity_parts import Means, save_script
-from small_chests import write_chests
+from small_study import ROWS, study_of, write_study
 
+from nerp.camera import ViewSettings
 from nerp.config import read_settings
 from nerp.config.reading import as_yaml, table_path
 from nerp.data.pairs import RECORDS, read_records
@@ -26,60 +27,17 @@ from nerp.experiments.study import cells, fidelity
 from nerp.experiments.study.pairs import fraction_of, real_part
 from nerp.experiments.study.results import results_of
 from nerp.experiments.study.run import run_study
+from nerp.experiments.study.sets import recipe_of
 from nerp.experiments.study.settings import StudyConfig, study_settings
 from nerp.experiments.study.table import table_of
 from nerp.experiments.study.volumes import lay_out
 from nerp.label_maps import read_labels
 from nerp.training.config import Config
 
-SETS = {"drr": {"mode": "drr"}, "made": {"ct": "phantoms", "mode": "drr", "views": 1}}
-ROWS = {
-    "mean-mask": {"arm": "mean-mask"},
-    "drr": {"sets": ["drr"]},
-    "both": {"sets": ["drr", "made"], "seeds": 1},
-    "some-real": {"arm": "real", "fraction": 0.5, "seeds": 1},
-    "self-trained": {"arm": "self-trained", "sets": ["drr"], "seeds": 1},
-}
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
-    write_chests(root)
-    rows = [f'{name},ct/{name}.nii.gz,labels/{name}.nii.gz,"10,11"' for name in ("anna", "bert")]
-    (root / "cts.csv").write_text("\n".join(["name,ct,labels,lungs", *rows]) + "\n")
-    write_pairs(root / "real", 8)
-    names = sorted(path.name for path in (root / "real" / "images").iterdir())
-    parts = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
-    (root / "split.csv").write_text("file,part\n" + "".join(f"{n},{p}\n" for n, p in zip(names, parts, strict=True)))
-    write_pairs(root / "films", 4, seed=5)
-    return root
-
-
-def study_of(root, out, **more):
-    stated = {
-        "volumes": str(root / "cts.csv"),
-        "real": str(root / "real"),
-        "split": str(root / "split.csv"),
-        "radiographs": [str(root / "films" / "images")],
-        "out": str(out),
-        "phantoms": 2,
-        "phantom_mm": 10.0,
-        "segmenter.side": 32,
-        "segmenter.steps": 4,
-        "segmenter.batch_size": 2,
-        "segmenter.encoder": "tu-resnet10t",
-        "unlabelled.steps": 1,
-        "unlabelled.agreement": 0.0,
-        "unlabelled.area": [0.0, 1.0],
-        "unlabelled.balance": 0.0,
-        "common": {"shape": [32, 32], "views": 2, "mask.rule": "any"},
-        "sets": SETS,
-        "rows": ROWS,
-        "contrasts": [["both", "drr"], ["drr", "mean-mask"]],
-        "device": "cpu",
-    }
-    return read_settings(StudyConfig, options={**stated, **more})
+    return write_study(tmp_path_factory.mktemp("study"))
 
 
 def test_a_study_makes_sets_trains_rows_and_tells_contrasts(folders, tmp_path, monkeypatch):
@@ -364,3 +322,19 @@ def test_presets_are_whole(name, monkeypatch):
     assert [small.runs[one]["loss.l1"] for one in small.runs if "-" in one and "lambda" in one] == (
         [0.05, 0.1, 0.5, 1.0, 5.0, 10.0] if name == "lambda_sweep" else []
     )
+
+
+def test_a_default_that_changes_is_met_in_what_is_kept(folders, tmp_path, monkeypatch):
+    """What a study leaves to defaults decides its cells all the same."""
+    config = study_of(folders, tmp_path, rows={"drr": {"sets": ["drr"], "seeds": 1}}, contrasts=[])
+    recipe = recipe_of(config, "drr")
+    assert recipe["camera.yaw_deg"] and recipe["mask.rule.name"] == "any" and "device" not in recipe
+    run_study(config)
+    monkeypatch.setattr(ViewSettings, "__init__", wider(ViewSettings.__init__))
+    with pytest.raises(CheckpointError, match=r"sets\.drr\.camera\.yaw_deg"):
+        run_study(config)
+
+
+def wider(init):
+    """Another default of the cameras."""
+    return lambda self, *given, **stated: init(self, *given, **{"yaw_deg": (-3.0, 3.0), **stated})

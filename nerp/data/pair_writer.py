@@ -13,6 +13,7 @@ from nerp.data.pairs import DATASET, FOLDERS, OBJECTS, RECORDS, file_paths, read
 from nerp.data.records import PairRecord
 from nerp.errors import DataError
 from nerp.files import check_folder, json_bytes, locked, remove_partial, write_bytes
+from nerp.settings import dotted
 
 
 def canonical_order(record: PairRecord) -> tuple[str, int]:
@@ -138,7 +139,8 @@ class PairWriter:
                 f"{self.folder} holds pairs chosen from another set, to which none can be added; synthesize into a new "
                 "folder"
             )
-        there, here = (_dotted(settings) for settings in (dataset["settings"], self.settings))
+        both = (dataset["settings"], self.settings)
+        there, here = (dotted(settings, whole=("rule", "cameras")) for settings in both)
         keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if keys:
             if "cameras" in there:
@@ -160,15 +162,6 @@ class PairWriter:
         for path in reversed(self._made):
             with suppress(OSError):
                 path.rmdir() if path.is_dir() else path.unlink()
-
-
-def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested JSON values under dotted keys; a rule stays whole."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        is_section = isinstance(value, dict) and key not in ("rule", "cameras")
-        flat.update(_dotted(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}": value})
-    return flat
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from nerp.settings import dotted
+
 KINDS = {
     "fidelity": ("Fidelity", "How close the generated images are, as a set, to the real ones, in an extractor's eyes."),
     "alignment": ("Alignment", "Whether the masks' borders fall on edges of the images."),
@@ -121,17 +123,10 @@ def setting(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def settings_shown(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def settings_shown(values: Mapping[str, object]) -> dict[str, str]:
     """Settings by dotted key, as texts without folders.
 
     Args:
         values: plain values, and dictionaries of such.
-        prefix: stands before each key.
     """
-    shown: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            shown |= settings_shown(value, f"{prefix}{key}.")
-        else:
-            shown[f"{prefix}{key}"] = without_folders(setting(value))
-    return shown
+    return {key: without_folders(setting(value)) for key, value in dotted(values).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,7 @@ def _asked(config: StudyConfig, cell: Cell) -> dict[str, Any]:
     for name in row.sets:
         asked |= {f"sets.{name}.{key}": value for key, value in recipe_of(config, name).items()}
     if row.arm == SELF_TRAINED:
-        asked |= flatten(config.unlabelled, "unlabelled.")
-    asked.pop("unlabelled.folders", None)
+        asked |= flatten(replace(config.unlabelled, folders=()), "unlabelled.")
     return json.loads(json.dumps(asked))
 
 

@@ -11,6 +11,7 @@ from nerp.errors import ConfigError
 from nerp.experiments.study.settings import StudyConfig
 from nerp.experiments.study.volumes import COLUMNS, hold, lay_out, listed
 from nerp.phantom import write_phantoms
+from nerp.settings import dotted, flatten
 from nerp.synthesis import synthesize
 from nerp.synthesis.config import SynthesisConfig, load_image_config
 from nerp.training.adversarial import train
@@ -19,25 +20,35 @@ from nerp.training.loop import Bars
 
 PHANTOMS = "phantoms"
 """What a set says of `ct` that is of phantoms."""
+OF_THE_MACHINE = ("device", "backend", "devices", "nodes")
 
 
 def recipe_of(config: StudyConfig, name: str) -> dict[str, Any]:
-    """All that a study says of a set, as dotted keys and JSON values: no path, and nothing of the machine.
+    """All that decides a set, what is left to defaults too, as dotted keys and JSON values: no path, no machine.
 
     Args:
         config: the study.
         name:   of one of its sets.
 
     Raises:
-        ConfigError: no list of CTs, or no such run.
+        ConfigError: settings that cannot be, no list of CTs, or no such run.
     """
-    recipe = {"seed": config.seed, **config.common, **(config.sets[name] or {})}
-    if recipe.get("ct") == PHANTOMS:
+    stated = {"seed": config.seed, **config.common, **(config.sets[name] or {}), "mask.labels": "1"}
+    source, run = stated.pop("ct", None), stated.pop("run", None)
+    recipe: dict[str, Any] = {} if run is None else {"run": run, **dotted(_run_recipe(config, run), "run.")}
+    stated.setdefault("mode", "drr" if run is None else "vrr")
+    settings = load_image_config(SynthesisConfig, None, [], stated).set_settings().as_json()
+    recipe |= {key: value for key, value in dotted(settings).items() if key not in OF_THE_MACHINE}
+    if source == PHANTOMS:
         return recipe | {name: getattr(config, name) for name in ("phantoms", "phantom_mm", "findings")}
-    recipe |= {f"volumes.{row['name']}": [row[key] for key in COLUMNS[1:]] for row in listed(_list(config))}
-    if recipe.get("run") is not None:
-        recipe |= {f"run.{key}": value for key, value in _run_settings(config, recipe["run"]).items()}
-    return recipe
+    return recipe | {f"volumes.{row['name']}": [row[key] for key in COLUMNS[1:]] for row in listed(_list(config))}
+
+
+def _run_recipe(config: StudyConfig, name: str) -> dict[str, Any]:
+    """All settings of a run but where it lies and what it is computed on."""
+    options = _run_settings(config, name)
+    settings = flatten(read_settings(Config, options.pop("preset", None), options=options))
+    return {key: value for key, value in settings.items() if key not in OF_THE_MACHINE and not key.endswith("_dir")}
 
 
 def make_set(config: StudyConfig, name: str, *, progress: Bars) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,6 @@ from nerp.training.unlabelled_settings import UnlabelledSettings
 
 MEAN_MASK = "mean-mask"
 """The arm that learns nothing: the mean of the real masks, whatever the image."""
-
 
 ALIGNMENT = "alignment"
 """Stands where a set is not seen by an extractor, but its masks are held to its images."""
@@ -135,7 +135,6 @@ class StudyConfig(Settings):
             unknown = [one for one in couple if one not in self.rows]
             if unknown or len(couple) != 2:
                 raise ConfigError(f"contrast {list(couple)}; expected two of the rows {', '.join(self.rows)}")
-
         self._check_fidelity()
 
     def _check_fidelity(self) -> None:
@@ -149,7 +148,7 @@ class StudyConfig(Settings):
         if len(set(names)) < len(names):
             raise ConfigError(f"extractors are called {', '.join(names[1:])}; expected names that tell them apart")
 
-    @property
+    @cached_property
     def table(self) -> dict[str, Row]:
         """The rows by name.
 
