@@ -65,11 +65,13 @@ def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings)
     Raises:
         VolumeError, DataError: see `read_volume`, `read_label_map`.
     """
-    volume = open_ct(ct, settings.inputs)
+    compact = settings.mode == "drr" and not settings.varies
+    volume = open_ct(ct, settings.inputs, compact=compact)
     camera = settings.base_camera(volume) if settings.mode == "physics" else None
     if camera is not None and (cut := truncation(volume, camera).warning):
         _log.warning("%s: %s", ct, cut)
-    return Scan(ct, labels, volume, None if labels is None else open_labels(labels, volume, settings.inputs), camera)
+    found = None if labels is None else open_labels(labels, volume, settings.inputs, compact=compact)
+    return Scan(ct, labels, volume, found, camera)
 
 
 def ready(
