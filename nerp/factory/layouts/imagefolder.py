@@ -22,13 +22,25 @@ class ImageFolder:
     """PART/IMAGE/{images,masks}/ID.png with metadata.jsonl, dataset.json and settings.yaml: each a folder of pairs."""
 
     def write(self, sample: Sample, folder: Path, shard: int) -> None:
-        """Write a pair's files; see `Layout`."""
+        """Write a pair's files.
+
+        Args:
+            sample: the pair.
+            folder: that becomes the set's, for one shard.
+            shard:  its number.
+        """
         home = folder / sample.volume.part / sample.image
         for name, data in sample.files:
             write_bytes(home / name, data)
 
     def finish(self, rows: Sequence[dict[str, Any]], config: FactoryConfig, folder: Path) -> None:
-        """Write the records, and what each folder is; see `Layout`."""
+        """Write the records, and what each folder is.
+
+        Args:
+            rows:   of all pairs, see `Sample.row`.
+            config: the plan's settings.
+            folder: the set's.
+        """
         for part, image in sorted({(row["part"], row["image"]) for row in rows}):
             home, settings = folder / part / image, config.image_settings[image].set_settings()
             told = [row["record"] for row in rows if (row["part"], row["image"]) == (part, image)]
