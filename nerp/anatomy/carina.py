@@ -93,7 +93,7 @@ def _followed(sections: list[list[np.ndarray]], height_mm: float) -> tuple[list[
         middles = [piece.mean(axis=0) for piece in pieces]
         if len(middles) < 2:
             break
-        nearest = [min(range(len(middles)), key=lambda n, end=end: _apart(middles[n], end)) for end in ends]
+        nearest = [int(np.argmin([_apart(middle, end) for middle in middles])) for end in ends]
         ended = any(len(pieces[number]) < few for number, few in zip(nearest, least, strict=True))
         if ended or nearest[0] == nearest[1]:
             break
