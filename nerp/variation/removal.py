@@ -31,7 +31,7 @@ def without_finding(
     Where the CT before is known (a phantom, a finding that was inserted), its values take the place of the finding and
     of the voxels within `RIM_VOXELS` of it. Else the finding's voxels become as dense as the median of what lies within
     `SHELL_MM` of it: of the lungs where a tenth of that is lung, else of all of it. That is an approximation: it knows
-    nothing of the vessels that ran there, of a lung that a finding pressed together, or of an organ that it pushed away.
+    nothing of the vessels that ran there, of a lung that a finding pressed together, of an organ that it pushed away.
 
     Args:
         ct:     `(1, D, H, W)` HU.
