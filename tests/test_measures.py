@@ -225,7 +225,7 @@ def test_a_lateral_film_has_no_cardiothoracic_ratio():
 
 @pytest.fixture(scope="module", params=[(), ("large_heart",), ("pneumothorax", "effusion")], ids=str)
 def phantom(request):
-    return request.param, thorax(5, spacing_mm=4.0, findings=request.param)
+    return request.param, thorax(5, spacing_mm=5.0, findings=request.param)
 
 
 def test_phantoms_measure_as_adults_do(phantom):

@@ -30,12 +30,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def phantom():
-    return thorax(5, spacing_mm=4.0)
+    return thorax(5, spacing_mm=5.0)
 
 
 @pytest.fixture(scope="module")
 def camera(phantom):
-    return chest_camera(phantom.ct, shape=160)
+    return chest_camera(phantom.ct, shape=128)
 
 
 def with_balls(made, *balls, hu=0.0):
@@ -102,12 +102,12 @@ def test_several_nodules_are_as_visible_as_the_most_visible(phantom, camera):
 
 @pytest.fixture(scope="module")
 def ill():
-    return thorax(2, spacing_mm=4.0, findings=("effusion", "pneumothorax")), thorax(2, spacing_mm=4.0)
+    return thorax(2, spacing_mm=6.0, findings=("effusion", "pneumothorax")), thorax(2, spacing_mm=6.0)
 
 
 def test_fluid_and_air_of_phantoms_are_seen(ill):
     made, well = ill
-    camera = chest_camera(made.ct, shape=160)
+    camera = chest_camera(made.ct, shape=128)
     known = {one["name"]: one for one in told(made.ct, made.labels, camera, before=well.ct)}
     guessed = {one["name"]: one for one in told(made.ct, made.labels, camera)}
     assert known.keys() == {"effusion", "pneumothorax"} and all(one["visible"] for one in known.values())
@@ -175,6 +175,9 @@ def test_records_of_inserted_findings_tell_whether_they_show(tmp_path):
         assert one["contrast"] > 0 and one["visibility"] > 0 and 0 < one["fraction"] < 1
     assert records[0]["findings"] != records[1]["findings"]
     assert facts["settings"]["findings"] == {"visibility": True, "labels": None, "threshold": 5.0}
+    assert facts["findings"] == {
+        "effusion": {"pairs": 2, "visible": sum(one["findings"][0]["visible"] for one in records)}
+    }
     again = replay(out / "metadata.jsonl", 1, ct=ct, labels=labels, out=tmp_path / "again")
     assert again["identical"]
     assert json.loads((tmp_path / "again" / "record.json").read_text())["findings"] == records[1]["findings"]

@@ -82,11 +82,11 @@ def eye_filter(image: Tensor, pixel_mm: tuple[float, float]) -> Tensor:
     """The eye's response to the spatial frequencies of an image, from 0, up to its greatest.
 
     Args:
-        image:    (h, w), whose shape, dtype and device it takes.
+        image:    (H, W), whose shape, dtype and device it takes.
         pixel_mm: between rows, between columns, of the film as it is looked at.
 
     Returns:
-        (h, w // 2 + 1), as `torch.fft.rfft2` orders frequencies.
+        (H, W // 2 + 1), unitless, as `torch.fft.rfft2` orders frequencies.
 
     Source: greatest at 4 cycles per degree, Burgess 1994, J Opt Soc Am A 11:1237; E(f) = f^1.3 exp(-c f^2) of cycles
     per degree, with c so that it is, Richard & Siewerdsen 2008, Med Phys 35:5043.
