@@ -170,17 +170,19 @@ def test_records_of_inserted_findings_tell_whether_they_show(tmp_path):
     facts = synthesize(ct, labels, out=out, settings=SMALL)
     records = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
     for record in records:
-        (one,) = record["findings"]
+        (one,) = record["shown_findings"]
         assert one["name"] == "effusion" and one["label"] == record["variation"]["findings"][0]["label"]
         assert one["contrast"] > 0 and one["visibility"] > 0 and 0 < one["fraction"] < 1
-    assert records[0]["findings"] != records[1]["findings"]
+    assert records[0]["shown_findings"] != records[1]["shown_findings"]
     assert facts["settings"]["findings"] == {"visibility": True, "labels": None, "threshold": 5.0}
-    assert facts["findings"] == {
-        "effusion": {"pairs": 2, "visible": sum(one["findings"][0]["visible"] for one in records)}
+    assert facts["shown_findings"] == {
+        "effusion": {"pairs": 2, "visible": sum(one["shown_findings"][0]["visible"] for one in records)}
     }
     again = replay(out / "metadata.jsonl", 1, ct=ct, labels=labels, out=tmp_path / "again")
     assert again["identical"]
-    assert json.loads((tmp_path / "again" / "record.json").read_text())["findings"] == records[1]["findings"]
+    assert (
+        json.loads((tmp_path / "again" / "record.json").read_text())["shown_findings"] == records[1]["shown_findings"]
+    )
 
 
 def test_pictures_do_not_change_by_being_judged(tmp_path):
@@ -188,8 +190,7 @@ def test_pictures_do_not_change_by_being_judged(tmp_path):
     single = {"ct": ct / "anna.nii.gz", "labels": labels / "anna.nii.gz"}
     judged = render(**single, out=tmp_path / "judged", settings=SMALL)
     plain = render(**single, out=tmp_path / "plain", settings=replace(SMALL, findings=FindingSettings()))
-    assert judged.hashes == plain.hashes and judged.findings and not plain.findings
-    assert "findings" not in plain.to_dict() or plain.to_dict()["findings"] == []
+    assert judged.hashes == plain.hashes and judged.shown_findings and not plain.shown_findings
 
 
 def test_command_takes_the_settings(tmp_path):
@@ -200,12 +201,25 @@ def test_command_takes_the_settings(tmp_path):
     command += ["findings.visibility=true", "findings.labels=group:nodules", "findings.threshold=2.5"]
     assert main(command) == 0
     (record,) = (json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines())
-    assert [one["name"] for one in record["findings"]] == ["lung nodule"]
+    assert [one["name"] for one in record["shown_findings"]] == ["lung nodule"]
     restated = load_image_config(SynthesisConfig, tmp_path / "out" / "settings.yaml", [], {})
     assert restated.findings == FindingSettings(True, "group:nodules", 2.5)
 
 
 def test_records_of_before_tell_of_no_findings():
     values = pair_record("a0").to_dict()
-    del values["findings"]
-    assert PairRecord.from_dict({**values, "schema": 5}, where="here").findings == []
+    del values["shown_findings"]
+    assert PairRecord.from_dict({**values, "schema": 5}, where="here").shown_findings == []
+
+
+def test_a_ct_kept_as_it_is_stored_is_judged_as_any(phantom, camera):
+    ct, labels = with_balls(phantom, (OPEN, 20.0))
+    small = Volume(ct.values.round().to(torch.int16), ct.affine, "hu"), labels.values.to(torch.uint8)
+    (kept,) = told(small[0], Volume(small[1], ct.affine, "label"), camera)
+    (plain,) = told(Volume(ct.values.round(), ct.affine, "hu"), labels, camera)
+    assert kept["visibility"] == pytest.approx(plain["visibility"], rel=0.01)
+    assert {key: kept[key] for key in ("area_px", "parts", "name")} == {
+        "area_px": plain["area_px"],
+        "parts": 1,
+        "name": "nodule",
+    }

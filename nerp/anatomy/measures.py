@@ -124,10 +124,13 @@ def voxels_of(labels: Volume, values: Sequence[int]) -> np.ndarray:
         labels: `(M, D, H, W)` in 'label'.
         values: of the structure.
     """
-    found = labels.values.cpu().numpy().astype(np.int32)
-    chosen = np.zeros(max(int(found.max()), 0, *values) + 1, bool)
+    chosen = np.zeros(max(values, default=0) + 2, bool)
     chosen[list(values)] = True
-    return np.asarray(chosen[found].any(axis=0))
+    found = np.zeros(labels.shape, bool)
+    for one in labels.values.cpu().numpy():
+        for number, plane in enumerate(one):  # whole numbers of all planes at once would take several times the memory
+            found[number] |= chosen[np.minimum(plane, len(chosen) - 1).astype(np.int32)]
+    return found
 
 
 def places_mm(labels: Volume, chosen: np.ndarray) -> np.ndarray:

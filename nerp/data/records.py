@@ -63,7 +63,7 @@ NEW_IN_3 = (
 )
 NEW_IN_4 = ("physics", "objects")
 NEW_IN_5 = ("joined_labels", "variation")
-NEW_IN_6 = ("findings",)
+NEW_IN_6 = ("shown_findings",)
 OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4, *NEW_IN_5, *NEW_IN_6}
 """Keys that records of former schemas lack."""
 
@@ -145,7 +145,7 @@ class PairRecord:
         objects:               what lies on and in the patient: each one's shapes, and its mask's file, hash, fraction.
         joined_labels:         label values that belong to a lung where they touch one, under the rule `visible`.
         variation:             how the CT was deformed, and which findings were inserted; empty where it was not.
-        findings:              of each labelled finding, whether the film shows it; empty where it was not asked for.
+        shown_findings:        of each labelled finding, whether the film shows it; empty where it was not asked for.
         schema:                of the keys; a record of a former schema is brought to this one when it is read.
 
     What `mask_…`, `rule`, `lung_labels`, `obscuring_labels` and `joined_labels` say is of the first mask; `masks` has
@@ -192,7 +192,7 @@ class PairRecord:
     objects: list[dict[str, Any]] = field(default_factory=list)
     joined_labels: list[int] = field(default_factory=list)
     variation: dict[str, Any] = field(default_factory=dict)
-    findings: list[dict[str, Any]] = field(default_factory=list)
+    shown_findings: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -255,7 +255,7 @@ class PairRecord:
         if missing:
             raise DataError(f"{where} lacks {', '.join(missing)}; give a record that nerp wrote")
         kinds = {"mask_labels": list, "rule": dict, "physics": dict, "objects": list, "variation": dict}
-        kinds |= {"findings": list}
+        kinds |= {"shown_findings": list}
         damaged = [name for name, kind in kinds.items() if not isinstance(values.get(name, kind()), kind)]
         if damaged or not all(_is_object(one) for one in values.get("objects", ())):
             raise DataError(f"{where} is damaged: {' or '.join(damaged) or 'objects'} holds no such thing; restore it")

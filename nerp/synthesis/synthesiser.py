@@ -184,7 +184,7 @@ class Synthesiser:
             self._record(camera, image_png, facts),
             objects=placed,
             physics=self._physics(camera, chance),
-            findings=findings,
+            shown_findings=findings,
         )
         raw_image, shown_image = (one[0, 0].float().cpu().numpy() for one in (raw, shown))
         return Pair(raw_image, shown_image, image, masks, image_png, mask_pngs, object_pngs, record)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nerp.camera import Camera
 from nerp.display import display_limits
+from nerp.label_maps import present_labels
 from nerp.physics.film import LEAST_SIGNAL
 from nerp.physics.objects import ObjectImages
 from nerp.projection import project_labels
@@ -73,7 +74,7 @@ class FindingWatch:
         if labels is None:
             return {}
         labels = labels.to("cpu")
-        there = set(labels.values.unique().long().tolist())
+        there = present_labels(labels)
         lungs = sorted(lung_values(scene.ct, labels, scene.label_names) & there)
         render, made = RENDERERS[scene.settings.mode], {}
         for value in (value for value in self._values if value in there):

@@ -60,7 +60,7 @@ def without_finding(
         part[rim] = before.values[0][box].to(hu)[rim]
         return Volume(hu, ct.affine, "hu")
     lung = voxels_of(labels, lungs)[box] if lungs else np.zeros_like(inside)
-    part[torch.from_numpy(inside).to(hu.device)] = _tissue_hu(part.cpu().numpy(), inside, lung, ct.spacing_mm)
+    part[torch.from_numpy(inside).to(hu.device)] = round(_tissue_hu(part.cpu().numpy(), inside, lung, ct.spacing_mm))
     return Volume(hu, ct.affine, "hu")
 
 
