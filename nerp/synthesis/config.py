@@ -19,6 +19,7 @@ from nerp.projection import MaskRule
 from nerp.runs import RunFolder
 from nerp.settings import Settings, choice, flatten, number, section
 from nerp.synthesis.chance import ObjectSettings
+from nerp.synthesis.finding_settings import FindingSettings
 from nerp.synthesis.settings import LARGEST_SIDE, OF_PHYSICS, OF_SETS, TERMS, InputSettings, MaskSettings, PairSettings
 from nerp.training.config import load_config
 from nerp.variation import DeformationSettings, InsertSettings
@@ -102,6 +103,7 @@ class ImageConfig(Settings):
         objects: what lies on and in the patient.
         deformation: how body and breath differ from the CT's.
         insert:  findings drawn into the lungs.
+        findings: whether records tell which findings the films show.
         beam, detector, film, physics: of mode `physics`.
     """
 
@@ -119,6 +121,7 @@ class ImageConfig(Settings):
     objects: ObjectSettings = section(ObjectSettings)
     deformation: DeformationSettings = section(DeformationSettings)
     insert: InsertSettings = section(InsertSettings)
+    findings: FindingSettings = section(FindingSettings)
     beam: Beam = section(Beam)
     detector: Detector = section(Detector)
     film: Film = section(Film)
@@ -142,6 +145,7 @@ class ImageConfig(Settings):
             objects=self.objects,
             deformation=self.deformation,
             insert=self.insert,
+            findings=self.findings,
             **physics,
             **shape,
             **more,

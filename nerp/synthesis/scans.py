@@ -99,7 +99,9 @@ def ready(
         if varied.labels is None:
             return Synthesiser(varied.ct, **common), varied.record
         labels, names = varied.labels.volume, varied.labels.names
-        return Synthesiser(varied.ct, labels, label_names=names, **common), varied.record
+        made = Synthesiser(varied.ct, labels, label_names=names, **common)
+        made.before = varied.before
+        return made, varied.record
     except DataError as error:
         raise DataError(f"{scan.label_source or scan.source}: {error}") from error
 

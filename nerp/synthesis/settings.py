@@ -19,6 +19,7 @@ from nerp.physics.settings import Physics
 from nerp.projection import RULES, MaskRule
 from nerp.settings import Settings, choice, number, section
 from nerp.synthesis.chance import ObjectSettings
+from nerp.synthesis.finding_settings import FindingSettings
 from nerp.variation import DeformationSettings, InsertSettings
 from nerp.volume import MAX_LABEL, MAX_VOXELS, Volume
 
@@ -171,6 +172,7 @@ class PairSettings(Settings):
         objects:     what lies on and in the patient; not with `vrr`.
         deformation: how body and breath differ from the CT's.
         insert:      findings drawn into the lungs.
+        findings:    whether records tell which findings the films show.
         beam:        of mode `physics`, as the next three.
         detector:    panel, dose.
         film:        how the signal is developed.
@@ -194,6 +196,7 @@ class PairSettings(Settings):
     objects: ObjectSettings = section(ObjectSettings)
     deformation: DeformationSettings = section(DeformationSettings)
     insert: InsertSettings = section(InsertSettings)
+    findings: FindingSettings = section(FindingSettings)
     beam: Beam = section(Beam)
     detector: Detector = section(Detector)
     film: Film = section(Film)
@@ -224,6 +227,7 @@ class PairSettings(Settings):
         stated = {"inputs": self.inputs.as_json()} if self.inputs.as_json() else {}
         stated |= {"objects": asdict(self.objects)} if self.objects.any else {}
         stated |= {name: asdict(getattr(self, name)) for name in OF_THE_CT if self.varies}
+        stated |= {"findings": asdict(self.findings)} if self.findings.visibility else {}
         stated |= self.physics_json() if self.mode == "physics" else {}
         mask = self.mask.as_json()
         return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": mask, **stated}))
@@ -265,6 +269,7 @@ def restated(settings: PairSettings) -> dict[str, Any]:
     inputs = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings.inputs).items()}
     parts = [*(OF_PHYSICS if settings.mode == "physics" else ()), *(("objects",) if settings.objects.any else ())]
     made = {name: asdict(getattr(settings, name)) for name in (*parts, *(OF_THE_CT if settings.varies else ()))}
+    made |= {"findings": asdict(settings.findings)} if settings.findings.visibility else {}
     del inputs["series"]  # its UID, or what it is called, may tell of a patient
     return {
         **values,

@@ -181,7 +181,8 @@ def replay(
         place = here(synthesiser.device, synthesiser.renderer.backend)
     files, index = record.file_names, record.view_index
     made = named(pair.record, files=files, ct=source, labels=label_source, seed=record.seed, view_index=index)
-    told: dict[str, Any] = {name: getattr(record, name) for name in ("ct_reading", "labels_on_ct_grid", "variation")}
+    kept = ("ct_reading", "labels_on_ct_grid", "variation", "shown_findings")
+    told: dict[str, Any] = {name: getattr(record, name) for name in kept}
     made = replace(made, **told)
     write_single(out, pair, replace(made, label_names=record.label_names))
     identical = made.hashes == record.hashes
