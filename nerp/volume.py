@@ -191,7 +191,23 @@ def read_volume(
     """
     path = Path(path)
     stored, own = _read(path, series=series, max_voxels=max_voxels)
-    place = _told(path, own, stored.shape, orientation, spacing_mm)
+    return volume_of(path, stored, _told(path, own, stored.shape, orientation, spacing_mm))
+
+
+def volume_of(path: Path, stored: np.ndarray, place: Place) -> Volume:
+    """A CT of numbers that were read: what surely is no HU is refused, padding made air, doubts warned of.
+
+    Args:
+        path:   as messages name it.
+        stored: (D, H, W) HU of any type.
+        place:  of the grid.
+
+    Returns:
+        `(1, D, H, W)` float32 HU.
+
+    Raises:
+        VolumeError: NaN or infinite, not HU, or a place that cannot be.
+    """
     values = np.ascontiguousarray(stored, dtype=np.float32)
     check_finite(path, values)
     for doubt in check_hounsfield(path, values):

@@ -8,6 +8,7 @@ import torch
 from nerp.arguments import image_shape
 from nerp.camera.perspective import Camera
 from nerp.errors import UsageError
+from nerp.headers.place import letter
 from nerp.volume import Volume
 
 SOURCE_ISOCENTRE_MM = 1000.0
@@ -17,6 +18,10 @@ SHIFT_MM = 300.0
 PIXEL_MM = float(np.float32(0.51))
 """In that plane, of 512 pixels; the tool keeps it in single precision."""
 PIXELS = 512
+
+ASKEW = 1e-3
+"""How far a direction may be from an axis, in any part."""
+_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64, device="cpu"))
 
 ITK_VIEWS = {"ap": (1, 1.0, 0), "lateral": (0, -1.0, 1)}
 """Index axis of the beam, its sense, and index axis of the columns."""
@@ -65,6 +70,22 @@ def itk_camera(volume: Volume, view: str = "ap", *, shape: tuple[int, int] | int
         shape=(shape[0], shape[1]),
         pixel_mm=torch.full((1, 2), pixel_mm, dtype=torch.float64, device="cpu"),
         isocentre=middle[None],
+    )
+
+
+def ignored_directions(volume: Volume) -> str | None:
+    """A clause for a warning where a CT's axes are not those that the tool takes them for; None where they are.
+
+    Args:
+        volume: `(C, D, H, W)`; its grid alone counts.
+    """
+    directions = volume.affine[:3, :3] / volume.affine[:3, :3].norm(dim=0)
+    if torch.allclose(directions, _LPS, rtol=0.0, atol=ASKEW):
+        return None
+    found = "".join(letter(column) for column in directions.numpy().T)
+    return (
+        f"its axes run towards {found}, and ITK's tool takes them for LPS without looking: the image is flipped, "
+        "turned or askew, as the tool's is; other modes keep the orientation"
     )
 
 

@@ -18,7 +18,12 @@ from nerp.camera.itk import SHIFT_MM, SOURCE_ISOCENTRE_MM
 
 _TILT = -90.0 * float(np.float32(math.pi / 180.0))
 """The turn from ITK's axes to those of a camera; its factor from degrees is single."""
-_TO_BEAM = {1: (0.0, float.fromhex("0x1.a2168c4p-27"), -1.0), 0: (0.0, float.fromhex("-0x1.00000011a6265p-26"), 1 + 2**-52)}
+TILT = {1: math.cos(_TILT), 0: 2.0**-26}
+"""How far its rays sink for each mm along the beam: by this it tells crossings apart that coincide."""
+_TO_BEAM = {
+    1: (0.0, float.fromhex("0x1.a2168c4p-27"), -1.0),
+    0: (0.0, float.fromhex("-0x1.00000011a6265p-26"), 1 + 2**-52),
+}
 """The row of the inverse rotation that belongs to the beam's axis, as ITK's singular value decomposition rounds it."""
 
 

@@ -17,7 +17,7 @@ from nerp.camera.itk import SOURCE_ISOCENTRE_MM
 from nerp.errors import VolumeError
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.integrals import as_images
-from nerp.projection.itk_rounding import Entry, entry, source_mm
+from nerp.projection.itk_rounding import TILT, Entry, entry, source_mm
 from nerp.volume import Volume
 
 THRESHOLD_HU = -100.0
@@ -28,9 +28,7 @@ STRAIGHT_MM = 1e-6
 WHITE = 255.0
 
 
-def siddon_jacobs(
-    ct: Volume, camera: Camera, *, threshold_hu: float = THRESHOLD_HU, backend: str = "auto"
-) -> Tensor:
+def siddon_jacobs(ct: Volume, camera: Camera, *, threshold_hu: float = THRESHOLD_HU, backend: str = "auto") -> Tensor:
     """What ITK's `SiddonJacobsRayCastInterpolateImageFunction` gives for each pixel, as whole numbers.
 
     Args:
@@ -115,7 +113,7 @@ def grey_levels(images: Tensor) -> Tensor:
     images = images.double()
     low, high = (getattr(images.flatten(1), name)(dim=1).view(-1, 1, 1, 1) for name in ("amin", "amax"))
     span = torch.where(low != high, high - low, high)
-    factor = torch.where(span != 0, WHITE / span, 0.0)
+    factor = torch.where(span != 0, torch.full_like(span, WHITE) / span, 0.0)  # a number by a tensor rounds twice
     return (images * factor - low * factor).clamp(0.0, WHITE).trunc()
 
 
@@ -135,7 +133,7 @@ def _as_seen(volume: Volume, camera: Camera) -> _Seen:
     values = volume.values.roll(-1, dims=axis + 1) if entered.one_on else volume.values
     if entered.one_on:
         values.select(axis + 1, count - 1).zero_()
-    affine = volume.affine @ _stretched(entered, axis, count, spacing_mm)
+    affine = volume.affine @ _misplaced(entered, axis, volume, source, rises)
     return _Seen(Volume(values, affine, volume.unit), entered.skip_first)
 
 
@@ -173,10 +171,14 @@ def _spacing_mm(volume: Volume) -> list[float]:
     return torch.where(straight, columns.amax(dim=0), columns.norm(dim=0)).tolist()
 
 
-def _stretched(entered: Entry, axis: int, count: int, spacing_mm: float) -> Tensor:
-    """(4, 4) from the index of a grid between other faces to the index between its own."""
+def _misplaced(entered: Entry, axis: int, volume: Volume, source: float, rises: bool) -> Tensor:
+    """(4, 4) from the index of the grid where the tool has it to the index of the grid where it is."""
+    spacing_mm, count = _spacing_mm(volume), volume.shape[axis]
     step = (entered.high_mm - entered.low_mm) / count
+    first = entered.low_mm + step / 2
     matrix = torch.eye(4, dtype=torch.float64, device="cpu")
-    matrix[axis, axis] = step / spacing_mm
-    matrix[axis, 3] = (entered.low_mm + step / 2) / spacing_mm - 0.5
+    matrix[axis, axis], matrix[axis, 3] = step / spacing_mm[axis], first / spacing_mm[axis] - 0.5
+    if axis in TILT:
+        tilt = (TILT[axis] if rises else -TILT[axis]) / spacing_mm[2]
+        matrix[2, axis], matrix[2, 3] = tilt * step, tilt * (first - source)
     return matrix
