@@ -1,7 +1,10 @@
 """CT-RATE as published: names, tables, and volumes whose spacing and rescaling stand in a table."""
 
 import csv
+import gzip
 import logging
+import math
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -11,12 +14,12 @@ from nerp.data.ct_rate import CTRateName, read_ct_rate_table
 from nerp.data.ct_rate_volume import read_ct_rate_volume
 from nerp.errors import DataError, VolumeError
 
-SPACING_MM = (0.7, 0.7, 1.5)
+SPACING_MM = (4.7, 4.7, 6.5)
 NAMES = ("train_1_a_1", "train_1_a_2", "train_1_b_1", "train_10_a_1", "train_2_a_1", "valid_1_a_1")
 ROW = {
     "Manufacturer": "Philips",
-    "XYSpacing": "[0.7, 0.7]",
-    "ZSpacing": "1.5",
+    "XYSpacing": "[4.7, 4.7]",
+    "ZSpacing": "6.5",
     "RescaleSlope": "1",
     "RescaleIntercept": "-1024",
     "ImagePositionPatient": "[-30, 9, 56.25]",
@@ -44,10 +47,9 @@ def write(path, numbers, affine=None, scaling=None):
     """A NIfTI file as CT-RATE's are: 1 mm along each axis where nothing is told."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(numbers, np.diag([-1.0, -1, 1, 1]) if affine is None else affine)
-    if scaling:
-        image.header.set_slope_inter(*scaling)
-        image = nib.Nifti1Image(numbers * scaling[0] + scaling[1], image.affine, image.header)
-    nib.save(image, path)
+    data = bytearray(image.to_bytes())
+    data[112:120] = struct.pack("<ff", *(scaling or (math.nan, math.nan)))
+    path.write_bytes(gzip.compress(data, 1))
 
 
 def table(path, rows):
@@ -83,8 +85,8 @@ def read(tree, **more):
 
 def changed(tree, **cells):
     """The first volume, of which the metadata says something else."""
-    path = table(tree / "changed.csv", {NAMES[0]: {**ROW, **cells}})
-    return read_ct_rate_table(place(tree / "dataset", NAMES[0]).parent / "..", [path])[0]
+    rows = dict.fromkeys(NAMES, ROW) | {NAMES[0]: {**ROW, **cells}}
+    return read_ct_rate_table(tree / "dataset", table(tree / "changed.csv", rows))[0]
 
 
 def test_names_tell_split_patient_scan_and_reconstruction():
@@ -114,7 +116,7 @@ def test_a_published_volume_is_read_in_hounsfield_units_at_its_place(tree, caplo
     volume = read_ct_rate_volume(read(tree)[0])
     assert np.array_equal(volume.values[0].numpy(), hounsfield())
     assert volume.spacing_mm == pytest.approx(SPACING_MM)
-    expected = np.diag([-0.7, -0.7, 1.5, 1.0])
+    expected = np.diag([-4.7, -4.7, 6.5, 1.0])
     expected[:3, 3] = (30, -9, 56.25)
     np.testing.assert_allclose(volume.affine.numpy(), expected)
     assert not caplog.records
@@ -131,7 +133,7 @@ def test_without_a_place_in_the_table_the_headers_axes_are_kept(tree):
 @pytest.mark.parametrize("scaling", [None, (1.0, -1024.0)])
 def test_what_the_file_has_already_is_not_applied_twice(tree, caplog, scaling):
     """The corrected release: HU and the true place; or a header that rescales as the table does."""
-    one, affine = read(tree)[0], np.diag([-0.7, -0.7, 1.5, 1.0])
+    one, affine = read(tree)[0], np.diag([-4.7, -4.7, 6.5, 1.0])
     affine[:3, 3] = (7.0, 8.0, 9.0)
     write(one.path, hounsfield() + (1024 if scaling else 0), affine, scaling)
     volume = read_ct_rate_volume(one)
@@ -143,7 +145,7 @@ def test_what_the_file_has_already_is_not_applied_twice(tree, caplog, scaling):
 
 
 def test_contradictions_are_warned_of_and_the_table_counts(tree, caplog):
-    one, affine = read(tree)[0], np.diag([-0.9, -0.9, 2.0, 1.0])
+    one, affine = read(tree)[0], np.diag([-5.9, -5.9, 7.0, 1.0])
     write(one.path, hounsfield() + 1024, affine, (1.0, -1000.0))
     with caplog.at_level(logging.WARNING):
         volume = read_ct_rate_volume(one)
@@ -152,12 +154,12 @@ def test_contradictions_are_warned_of_and_the_table_counts(tree, caplog):
     said = [record.message for record in caplog.records]
     assert len(said) == 2
     assert "its header rescales by 1 and -1000, its metadata by 1 and -1024; the metadata counts" in said[0]
-    assert "voxels of 0.9 x 0.9 x 2 mm, its metadata 0.7 x 0.7 x 1.5 mm; the metadata counts" in said[1]
+    assert "voxels of 5.9 x 5.9 x 7 mm, its metadata 4.7 x 4.7 x 6.5 mm; the metadata counts" in said[1]
 
 
 def test_axes_that_contradict_the_table_are_warned_of(tree, caplog):
     one = read(tree)[0]
-    write(one.path, hounsfield() + 1024, np.diag([0.7, -0.7, 1.5, 1.0]))
+    write(one.path, hounsfield() + 1024, np.diag([4.7, -4.7, 6.5, 1.0]))
     assert read_ct_rate_volume(one).affine[0, 0] < 0
     assert "its axes run towards RPS, by its metadata LPS; the metadata counts" in caplog.records[0].message
 

@@ -15,7 +15,7 @@ from nerp.volume import Volume, volume_of
 
 AIR_HU = (-1100.0, -850.0)
 AIR_FRACTION = 0.01
-"""Chest CTs hold far more air than this; numbers of another scale have next to none of these values."""
+"""Chest CTs hold far more air than this."""
 EVERY = 4
 """Voxels along each axis of which one is looked at."""
 NO_SCALING = (1.0, 0.0)
@@ -67,7 +67,9 @@ def _in_hounsfield(volume: CTRateVolume, stored: np.ndarray) -> tuple[np.ndarray
             "the metadata counts"
         ]
     seen = stored[::EVERY, ::EVERY, ::EVERY].astype(np.float32)
-    if _air(seen) >= AIR_FRACTION > _air(_rescaled(seen, told)):
+    thinner = (_rescaled(seen, told) < AIR_HU[0]) & (seen >= AIR_HU[0])  # than air: what no rescaling may make
+    is_air = (seen >= AIR_HU[0]) & (seen <= AIR_HU[1])
+    if min(thinner.mean(), is_air.mean()) >= AIR_FRACTION:
         return stored, [f"its numbers are HU already; the metadata's {told[0]:g} and {told[1]:g} are not applied again"]
     return _rescaled(stored, told), []
 
@@ -77,10 +79,6 @@ def _rescaled(numbers: np.ndarray, told: tuple[float, float]) -> np.ndarray:
     values *= told[0]
     values += told[1]
     return values
-
-
-def _air(hu: np.ndarray) -> float:
-    return float(((hu >= AIR_HU[0]) & (hu <= AIR_HU[1])).mean())
 
 
 def _place(volume: CTRateVolume, own: Place, shape: tuple[int, ...]) -> tuple[Place, list[str]]:
