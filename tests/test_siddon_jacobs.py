@@ -17,6 +17,7 @@ from nerp.config import reading as reading_module
 from nerp.errors import UsageError, VolumeError
 from nerp.physics.objects import ObjectImages
 from nerp.projection import available_backends
+from nerp.projection.backends.cpu import library
 from nerp.projection.itk_rounding import entry, source_mm
 from nerp.projection.siddon_jacobs import above, grey_levels, line_sums, siddon_jacobs, whole
 from nerp.settings import dotted, flatten
@@ -85,6 +86,21 @@ def test_each_path_counts_for_the_voxel_after_it(backend):
     found = line_sums(above(ct), camera, backend=backend)[0, 0].numpy()
     assert expected.max() > 30
     np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="the compiled kernels are not built")
+def test_every_instruction_set_finds_the_same():
+    ct, before = above(speckled()), library.instruction_set()
+    images = {}
+    try:
+        for name in ("baseline", "avx2", "avx512"):
+            if library.choose_instruction_set(name):
+                images[name] = line_sums(ct, itk_camera(ct, shape=(32, 32)), backend="cpu")
+    finally:
+        library.choose_instruction_set(before)
+    assert "baseline" in images
+    for image in images.values():
+        torch.testing.assert_close(image, images["baseline"], atol=2e-4, rtol=0.0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
