@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NIFTI, ITK = (".nii", ".nii.gz"), (".nrrd", ".nhdr", ".mha", ".mhd")
 WRITABLE = (*NIFTI, ".nrrd", ".mha")
+TOGETHER = 32
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Grid: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -82,6 +83,23 @@ def read_place(path: Path) -> Place:
     """
     header = read_header(path)
     return header.place if header.place is not None else _itk_place(path, header, itk_reader(path))
+
+
+def in_c_order(values: np.ndarray, dtype: type) -> np.ndarray:
+    """A copy with the last axis fastest; of arrays as NIfTI files hold them several times as fast as NumPy's own.
+
+    Args:
+        values: (I, J, K).
+        dtype:  of the copy.
+    """
+    ordered: np.ndarray = np.empty(values.shape, dtype)
+    if values.flags.c_contiguous:
+        np.copyto(ordered, values, casting="unsafe")
+        return ordered
+    for row in range(values.shape[1]):  # small enough blocks that what is read together stays in the cache
+        for first in range(0, values.shape[2], TOGETHER):
+            ordered[:, row, first : first + TOGETHER] = values[:, row, first : first + TOGETHER]
+    return ordered
 
 
 def check_grid(path: Path, *, max_voxels: int = MAX_VOXELS) -> None:

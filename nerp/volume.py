@@ -14,13 +14,15 @@ from torch import Tensor
 
 from nerp.arguments import tensor_of
 from nerp.errors import GeometryError, VolumeError
-from nerp.formats import ITK, MAX_VOXELS, NIFTI, check_grid, extension, read_placed, write_grid
+from nerp.formats import ITK, MAX_VOXELS, NIFTI, check_grid, extension, in_c_order, read_placed, write_grid
 from nerp.headers.place import Place, check_spacing, extent_doubt, stated
 from nerp.hounsfield import PADDING_BELOW_HU, check_finite, check_hounsfield
 
 _log = logging.getLogger(__name__)
 
 UNITS = ("hu", "1/mm", "label")
+COMPACT = {"hu": torch.int16, "label": torch.uint8}
+"""Types in which values may be kept as a file stores them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Volume:
     """Values on a regular grid, with the affine that places it in the patient.
 
     Args:
-        values: (C, D, H, W) tensor or array, floating point; HU, 1/mm, or integer-valued labels.
+        values: (C, D, H, W) tensor or array; HU, 1/mm, or integer-valued labels. Floating point, but that tensors of
+                int16 HU and of uint8 labels stay so: see `read_volume`, which says who takes them.
         affine: (4, 4) float64, from voxel index (d, h, w) to world RAS+ mm.
         unit:   `hu`, `1/mm` or `label`.
 
@@ -41,7 +44,8 @@ class Volume:
     unit: str = "1/mm"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tensor_of("volume values", self.values))
+        if not (isinstance(self.values, Tensor) and self.values.dtype == COMPACT.get(self.unit)):
+            object.__setattr__(self, "values", tensor_of("volume values", self.values))
         if self.values.ndim != 4:
             found = tuple(self.values.shape)
             raise GeometryError(f"volume values have shape {found}; expected (C, D, H, W): add the missing axis")
@@ -69,6 +73,18 @@ class Volume:
         """(8, 3) float64 world mm of the grid's corners, half a voxel outside the outer voxel centres."""
         ends = [torch.tensor([-0.5, count - 0.5], dtype=torch.float64, device="cpu") for count in self.shape]
         return self.to_world(torch.cartesian_prod(*ends))
+
+    def thinned(self, working_mm: float) -> Volume:
+        """Every n-th voxel along each axis, `(C, d, h, w)`: about `working_mm` apart, and no finer than they are."""
+        steps = [max(1, round(working_mm / side)) for side in self.spacing_mm] if working_mm > 0 else [1, 1, 1]
+        if steps == [1, 1, 1]:
+            return self
+        d, h, w = first = [min(step // 2, count - 1) for step, count in zip(steps, self.shape, strict=True)]
+        affine = self.affine.clone()
+        affine[:3, :3] *= torch.tensor(steps, dtype=torch.float64, device="cpu")
+        affine[:3, 3] = self.to_world(torch.tensor(first, dtype=torch.float64, device="cpu"))
+        values = self.values[:, d :: steps[0], h :: steps[1], w :: steps[2]]
+        return Volume(values.contiguous(), affine, self.unit)
 
     def to(self, *args: Any, **kwargs: Any) -> Volume:
         """The same volume with its values (C, D, H, W) moved or cast; the affine stays float64 on the CPU.
@@ -146,7 +162,8 @@ def attenuation(volume: Volume) -> Volume:
     """
     if volume.unit != "hu":
         raise VolumeError(f"attenuation() needs a volume in 'hu', found {volume.unit!r}; read it with read_volume")
-    values = (volume.values.clamp(min=AIR_HU) / 1000.0 + 1.0) * WATER_PER_MM
+    hu = volume.values if volume.values.is_floating_point() else volume.values.float()
+    values = (hu.clamp(min=AIR_HU) / 1000.0 + 1.0) * WATER_PER_MM
     return Volume(values, volume.affine, "1/mm")
 
 
@@ -164,6 +181,7 @@ def read_volume(
     max_voxels: int = MAX_VOXELS,
     orientation: str | None = None,
     spacing_mm: Sequence[float] | None = None,
+    compact: bool = False,
 ) -> Volume:
     """Read a CT in Hounsfield units; its affine keeps flips, obliques and offsets.
 
@@ -175,9 +193,11 @@ def read_volume(
         orientation: replaces the file's directions: three letters such as `LPS`, each the direction in which
                      the index of that axis grows, as nibabel's `aff2axcodes` gives them.
         spacing_mm:  replaces the file's voxel sizes: distances along the three index axes, mm.
+        compact:     keep int16 as int16, half the memory: for `siddon_of_ct`, and all that finds a body or compares
+                     values; what calculates with HU needs floating point.
 
     Returns:
-        `(1, D, H, W)` float32 HU on the file's own axes. Values below -1100 HU, which scanners fill in
+        `(1, D, H, W)` float32 HU, or int16, on the file's own axes. Values below -1100 HU, which scanners fill in
         outside their field of view, become -1024; all others stay as stored (resampled CTs reach
         -1030 or 3080 HU).
 
@@ -191,30 +211,31 @@ def read_volume(
     """
     path = Path(path)
     stored, own = _read(path, series=series, max_voxels=max_voxels)
-    return volume_of(path, stored, _told(path, own, stored.shape, orientation, spacing_mm))
+    return volume_of(path, stored, _told(path, own, stored.shape, orientation, spacing_mm), compact=compact)
 
 
-def volume_of(path: Path, stored: np.ndarray, place: Place) -> Volume:
+def volume_of(path: Path, stored: np.ndarray, place: Place, *, compact: bool = False) -> Volume:
     """A CT of numbers that were read: what surely is no HU is refused, padding made air, doubts warned of.
 
     Args:
-        path:   as messages name it.
-        stored: (D, H, W) HU of any type.
-        place:  of the grid.
+        path:    as messages name it.
+        stored:  (D, H, W) HU of any type.
+        place:   of the grid.
+        compact: keep int16 as int16.
 
     Returns:
-        `(1, D, H, W)` float32 HU.
+        `(1, D, H, W)` float32 HU, or int16.
 
     Raises:
         VolumeError: NaN or infinite, not HU, or a place that cannot be.
     """
-    values = np.ascontiguousarray(stored, dtype=np.float32)
+    is_kept = compact and stored.dtype.kind == "i" and stored.dtype.itemsize == 2
+    values = in_c_order(stored, np.int16 if is_kept else np.float32)
     check_finite(path, values)
     for doubt in check_hounsfield(path, values):
         _log.warning("%s: %s", path, doubt)
-    if np.may_share_memory(values, stored):
-        values = values.copy()
-    values[values < PADDING_BELOW_HU] = PADDING_HU
+    if values.min() < PADDING_BELOW_HU:
+        values[values < PADDING_BELOW_HU] = PADDING_HU
     return Volume(torch.from_numpy(values)[None], _placed(path, place.affine), "hu")
 
 

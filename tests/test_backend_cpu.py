@@ -336,11 +336,11 @@ def test_operators_are_well_formed():
     values = fields.opacity.clone().requires_grad_()
     joined = [part.flatten(0, 1)[None].detach().requires_grad_() for part in lines]
     utilities = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
-    torch.library.opcheck(integrals.siddon, (values, *lines, shape), test_utils=utilities)
+    torch.library.opcheck(torch.ops.nerp.siddon_cpu.default, (values, *lines, shape), test_utils=utilities)
     fields = values, values.detach() + 0.1
-    torch.library.opcheck(operators.march, (*fields, *joined, shape, 9, False), test_utils=utilities)
+    torch.library.opcheck(torch.ops.nerp.march_cpu.default, (*fields, *joined, shape, 9, False), test_utils=utilities)
     maps, plain = values.detach().round(), [part.detach() for part in lines]
-    torch.library.opcheck(operators.label_lengths, (maps, [0, 1], *plain, shape), test_utils=utilities)
+    torch.library.opcheck(torch.ops.nerp.label_lengths_cpu.default, (maps, [0, 1], *plain, shape), test_utils=utilities)
 
 
 def test_compiled_programs_keep_the_kernels_in_one_graph():

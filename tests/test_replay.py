@@ -16,7 +16,7 @@ from nerp.data.pairs import read_dataset, read_records
 from nerp.errors import CheckpointError, DataError, UsageError, VolumeError
 from nerp.evaluation.pair_settings import Limits, QualityConfig
 from nerp.evaluation.quality import evaluate_quality
-from nerp.projection import MaskRule, siddon
+from nerp.projection import MaskRule, siddon_of_ct
 from nerp.report import write_report
 from nerp.synthesis import render, replay, single, synthesize
 from nerp.volume import attenuation, write_volume
@@ -193,9 +193,9 @@ def test_the_recorded_threads_are_used_and_restored(pairs, chests, tmp_path, mon
 
     def watched(*args, **kwargs):
         used.append(torch.get_num_threads())
-        return siddon(*args, **kwargs)
+        return siddon_of_ct(*args, **kwargs)
 
-    monkeypatch.setattr(module, "siddon", watched)
+    monkeypatch.setattr(module, "siddon_of_ct", watched)
     replay(altered(pairs, tmp_path, threads=before + 1), ct=chests[0], labels=chests[1], out=tmp_path / "out")
     assert used == [before + 1]
     assert torch.get_num_threads() == before

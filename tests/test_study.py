@@ -24,6 +24,7 @@ from nerp.errors import CheckpointError, ConfigError, DataError, UsageError
 from nerp.evaluation.overlap import METRICS
 from nerp.evaluation.segmentation import Scored
 from nerp.experiments.study import cells, fidelity
+from nerp.experiments.study.cells import Cell, kept_scores
 from nerp.experiments.study.pairs import fraction_of, real_part
 from nerp.experiments.study.results import results_of
 from nerp.experiments.study.run import run_study
@@ -32,6 +33,7 @@ from nerp.experiments.study.settings import StudyConfig, study_settings
 from nerp.experiments.study.table import table_of
 from nerp.experiments.study.volumes import lay_out
 from nerp.label_maps import read_labels
+from nerp.runs import RunFolder
 from nerp.training.config import Config
 
 
@@ -338,3 +340,16 @@ def test_a_default_that_changes_is_met_in_what_is_kept(folders, tmp_path, monkey
 def wider(init):
     """Another default of the cameras."""
     return lambda self, *given, **stated: init(self, *given, **{"yaw_deg": (-3.0, 3.0), **stated})
+
+
+def test_a_row_may_state_its_steps(folders, tmp_path):
+    config = study_of(folders, tmp_path, only="self-trained:0")
+    run_study(config)
+    rows = {**ROWS, "self-trained": {**ROWS["self-trained"], "steps": 7}}
+    assert kept_scores(replace(config, rows={**ROWS, "drr": {"sets": ["drr"], "steps": 7}}), Cell("self-trained", 0))
+    with pytest.raises(CheckpointError, match=r"segmenter\.steps"):
+        kept_scores(replace(config, rows=rows), Cell("self-trained", 0))
+    longer = study_of(folders, tmp_path / "longer", only="self-trained:0", rows=rows)
+    run_study(longer)
+    state = RunFolder(tmp_path / "longer" / "trainings" / "self-trained" / "seed-0")
+    assert json.loads(state.metrics.read_text().splitlines()[-1])["step"] == 7

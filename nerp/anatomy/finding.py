@@ -81,10 +81,9 @@ def find_anatomy(volume: Volume) -> Anatomy:
     Returns:
         The anatomy; of a volume in another unit, or without a body, the grid's box alone.
     """
-    values = _as_hu(volume)
-    if values is None:
+    if volume.unit not in ("hu", "1/mm"):
         return _box(volume)
-    hu, places = _coarse(values, volume)
+    hu, places = _coarse(volume)
     inside = ~_outside_air(hu)
     body = _largest((hu > BODY_HU) & inside, opening=1)
     if not body.any():
@@ -101,14 +100,11 @@ def _box(volume: Volume) -> Anatomy:
     return Anatomy(body, None, float(corners[:, 0].mean()), 0.0)
 
 
-def _as_hu(volume: Volume) -> Tensor | None:
-    values = volume.values[0].detach().float().cpu()
-    if volume.unit == "hu":
-        return values
-    return (values / WATER_PER_MM - 1.0) * 1000.0 if volume.unit == "1/mm" else None
+def _as_hu(values: Tensor, unit: str) -> Tensor:
+    return values if unit == "hu" else (values / WATER_PER_MM - 1.0) * 1000.0
 
 
-def _coarse(values: Tensor, volume: Volume) -> tuple[np.ndarray, list[Tensor]]:
+def _coarse(volume: Volume) -> tuple[np.ndarray, list[Tensor]]:
     """HU on a grid along the world's axes, centred on the CT, and its coordinates: inferior to superior, y, x.
 
     Each voxel is the mean of a fixed number of trilinear samples; towards the CT's faces they fade into air, so
@@ -119,11 +115,60 @@ def _coarse(values: Tensor, volume: Volume) -> tuple[np.ndarray, list[Tensor]]:
     fine = [_centres(float(low[axis]), float(high[axis]), SAMPLES) for axis in (2, 1, 0)]
     step = COARSE_MM / SAMPLES
     index_from_world = torch.linalg.inv(volume.affine)
-    counts = torch.tensor(volume.shape, dtype=torch.float64, device="cpu")
-    faces_mm = volume.affine[:3, :3].norm(dim=0)
-    planes = [_sampled(values, fine, z, index_from_world, counts, faces_mm / step) for z in fine[0].tolist()]
-    hu = F.avg_pool3d(torch.stack(planes)[None, None], SAMPLES)[0, 0]
+    axes = _axes_along(index_from_world)
+    if axes is None:
+        samples = _sampled_obliquely(volume, fine, index_from_world, step)
+    else:
+        samples = _sampled_along(volume, fine, index_from_world, axes, step)
+    hu = F.avg_pool3d(samples[None, None], SAMPLES)[0, 0]
     return hu.numpy(), [part.view(-1, SAMPLES).mean(1) for part in fine]
+
+
+def _axes_along(index_from_world: Tensor) -> list[int] | None:
+    """The index axes that run along z, y and x; None where one runs along none of them."""
+    lies = index_from_world[:3, :3].abs() > 1e-9 * index_from_world[:3, :3].abs().max()
+    if not ((lies.sum(0) == 1).all() and (lies.sum(1) == 1).all()):
+        return None
+    return [int(lies[:, column].int().argmax()) for column in (2, 1, 0)]
+
+
+def _sampled_along(
+    volume: Volume, fine: list[Tensor], index_from_world: Tensor, axes: list[int], step: float
+) -> Tensor:
+    """(Z, Y, X) HU at samples, axis by axis, faded into air within a sample of the CT's faces."""
+    found, inside = volume.values[0].detach().cpu(), torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
+    for number, axis in sorted(enumerate(axes), key=lambda both: both[1]):  # what lies far apart is thinned first
+        count, side_mm, column = volume.shape[axis], volume.spacing_mm[axis], 2 - number
+        index = fine[number] * index_from_world[axis, column] + index_from_world[axis, 3]
+        depth = torch.minimum(index + 0.5, count - 0.5 - index) * side_mm / step
+        inside = torch.minimum(inside, _turned(depth.clamp(0.0, 1.0).float(), number))
+        found = _interpolated(found, index.clamp(0, count - 1), axis)
+    found = _as_hu(found.permute(axes), volume.unit)
+    return AIR_HU + (found - AIR_HU) * inside
+
+
+def _turned(values: Tensor, axis: int) -> Tensor:
+    """Numbers along one of three axes."""
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    return values.view(shape)
+
+
+def _interpolated(values: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Values at places along one axis, linear between voxel centres."""
+    low = index.floor().long().clamp(max=max(values.shape[axis] - 2, 0))
+    high = (low + 1).clamp(max=values.shape[axis] - 1)
+    weight = _turned((index - low).float(), axis)
+    return torch.lerp(values.index_select(axis, low).float(), values.index_select(axis, high).float(), weight)
+
+
+def _sampled_obliquely(volume: Volume, fine: list[Tensor], index_from_world: Tensor, step: float) -> Tensor:
+    """(Z, Y, X) HU at samples of a CT that stands askew in the world, faded as above."""
+    values = _as_hu(volume.values[0].detach().float().cpu(), volume.unit)
+    counts = torch.tensor(volume.shape, dtype=torch.float64, device="cpu")
+    steps = volume.affine[:3, :3].norm(dim=0) / step
+    planes = [_sampled(values, fine, z, index_from_world, counts, steps) for z in fine[0].tolist()]
+    return torch.stack(planes)
 
 
 def _centres(low: float, high: float, samples: int) -> Tensor:

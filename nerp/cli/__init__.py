@@ -15,6 +15,7 @@ from nerp.cli import (
     evaluate_classification,
     evaluate_pairs,
     evaluate_sets,
+    factory,
     images,
     report,
     runs,
@@ -40,6 +41,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     runs.train: "nerp train demo trainer.steps=100",
     images.synthesize: "nerp synthesize runs/demo --ct ct/ --labels labels/ --label-names labels.csv --mask 'lung_*' "
     "-o /tmp/pairs",
+    factory.factory: "nerp factory plan.yaml -o /tmp/set --workers 2",
     images.replay: "nerp replay /tmp/pairs/metadata.jsonl --index 1 --ct ct/ --labels labels/ -o /tmp/again",
     data.data: "nerp data ~/datasets",
     report.report: "nerp report runs/demo",

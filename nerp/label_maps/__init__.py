@@ -4,6 +4,7 @@ from nerp.label_maps.checks import check_labels_on_ct
 from nerp.label_maps.folder import is_structure_folder, label_files
 from nerp.label_maps.reading import LabelMap, check_label_map, read_label_map, read_labels
 from nerp.label_maps.references import check_references
+from nerp.label_maps.values import label_counts, present_labels, where_labelled
 
 __all__ = [
     "LabelMap",
@@ -11,7 +12,10 @@ __all__ = [
     "check_labels_on_ct",
     "check_references",
     "is_structure_folder",
+    "label_counts",
     "label_files",
+    "present_labels",
     "read_label_map",
     "read_labels",
+    "where_labelled",
 ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
+from nerp.label_maps.values import present_labels, where_labelled
 from nerp.label_names import is_lung
 from nerp.volume import Volume
 
@@ -43,26 +42,11 @@ def check_labels_on_ct(
         One line for each finding: a value that no voxel has, lungs without air, a mask outside the CT.
     """
     names = names or {}
-    found = set(np.unique(_numbers(labels)[:, _where(labels, values)]).tolist()) if values else set()
+    found = present_labels(labels) if values else set()
     absent = [value for value in values if value not in found]
     findings = [f"no voxel of the CT has the label {_listed(absent, names)}; check --mask"] if absent else []
     present = [value for value in values if value not in absent]
     return findings + _outside(present, names, outside or {}) + _air(ct, labels, present, names)
-
-
-def _numbers(labels: Volume) -> np.ndarray:
-    return labels.values.detach().cpu().numpy()
-
-
-def _where(labels: Volume, values: Sequence[int]) -> np.ndarray:
-    """(D, H, W) bool: where any map holds one of the values; slab by slab, for whole numbers take more memory."""
-    chosen = np.zeros(max(values, default=0) + 2, bool)
-    chosen[list(values)] = True
-    is_there = np.zeros(labels.shape, bool)
-    for one in _numbers(labels):
-        for slab, plane in enumerate(one):
-            is_there[slab] |= chosen[np.clip(plane, 0, len(chosen) - 1).astype(np.int64)]
-    return is_there
 
 
 def _listed(values: Sequence[int], names: Mapping[int, str], most: int = 8) -> str:
@@ -108,7 +92,7 @@ def air_share(ct: Volume, labels: Volume, values: Sequence[int]) -> float:
         labels: (M, D, H, W) on the same grid.
         values: of the labels.
     """
-    inside = ct.values[0].detach().cpu().numpy()[_where(labels, values)]
+    inside = ct.values[0].detach().cpu().numpy()[where_labelled(labels, values)]
     if not len(inside):
         return 0.0
     low, high = AIR_HU

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from nerp.errors import VolumeError
-from nerp.formats import ITK, MAX_VOXELS, NIFTI, checked_shape, extension, read_place
+from nerp.formats import ITK, MAX_VOXELS, NIFTI, checked_shape, extension, in_c_order, read_place
 from nerp.headers.checking import read_header
 from nerp.label_maps.dicom_kind import dicom_kind
 from nerp.label_maps.dicom_seg import check_dicom_seg, read_dicom_seg
@@ -43,7 +44,12 @@ class LabelMap:
 
 
 def read_label_map(
-    path: str | Path, like: Volume | None = None, *, on_ct_grid: bool = False, max_voxels: int = MAX_VOXELS
+    path: str | Path,
+    like: Volume | None = None,
+    *,
+    on_ct_grid: bool = False,
+    max_voxels: int = MAX_VOXELS,
+    compact: bool = False,
 ) -> LabelMap:
     """Read labels with their names, carried onto a CT's grid when one is given.
 
@@ -54,9 +60,10 @@ def read_label_map(
                     through both affines, 0 outside the label map.
         on_ct_grid: the labels' voxels are the CT's, whatever their own affine says.
         max_voxels: a header that promises more is refused before its data is read.
+        compact:    keep labels below 256 in uint8, a quarter of the memory.
 
     Returns:
-        Whole numbers in float32, (M, D, H, W), with the names that the file tells.
+        Whole numbers in float32 or uint8, (M, D, H, W), with the names that the file tells.
 
     Raises:
         VolumeError: not readable, not whole numbers >= 0, no label at all, none inside `like`, or the shape of
@@ -73,7 +80,7 @@ def read_label_map(
     else:
         stored = StoredMaps(stored.maps, placed(path, stored.affine), stored.names, stored.is_on_like)
     if like is None or is_same_grid(path, stored, like):
-        values = np.stack([np.asarray(one, dtype=np.float32) for one in stored.maps])
+        values = np.stack([in_c_order(one, _kept_as(stored.maps, compact)) for one in stored.maps])
         affine = as_affine(stored.affine)
         return LabelMap(Volume(torch.from_numpy(values), affine, "label"), stored.names)
     check_voxels(path, (*like.shape, len(stored.maps)), max_voxels)
@@ -81,8 +88,13 @@ def read_label_map(
     values = on_grid_of(stored, like)
     if not values.any():
         raise refuse_outside(path, stored, like)
+    values = values.astype(_kept_as([values], compact), copy=False)
     volume = Volume(torch.from_numpy(values), like.affine, "label")
     return LabelMap(volume, stored.names, shares_outside(stored, like))
+
+
+def _kept_as(maps: Sequence[np.ndarray], compact: bool) -> type:
+    return np.uint8 if compact and max(one.max(initial=0) for one in maps) < 256 else np.float32
 
 
 def _tell_place(path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from nerp.display import display_image
 from nerp.projection.dispatch import available_backends
-from nerp.projection.integrals import march, siddon
+from nerp.projection.integrals import march, siddon, siddon_of_ct
 from nerp.projection.labels import march_labels, project_labels
 from nerp.projection.marching import composite, emission_weights, transmittance
-from nerp.projection.masks import RULES, MaskRule, Structure, closing_mm, project_mask, project_masks
+from nerp.projection.masks import RULES, MaskRule, Structure, closing_mm, grid_mm, project_mask, project_masks
 from nerp.projection.obscuring import obscuring_tissue
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "composite",
     "display_image",
     "emission_weights",
+    "grid_mm",
     "march",
     "march_labels",
     "obscuring_tissue",
@@ -24,5 +25,6 @@ __all__ = [
     "project_mask",
     "project_masks",
     "siddon",
+    "siddon_of_ct",
     "transmittance",
 ]

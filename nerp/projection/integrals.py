@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nerp.camera import Camera
 from nerp.errors import GeometryError, UsageError
+from nerp.projection.backends import cpu
 from nerp.projection.dispatch import choose_backend
 from nerp.projection.marching import check_opacity
-from nerp.volume import Fields, Volume
+from nerp.volume import WATER_PER_MM, Fields, Volume, attenuation
 
 
 def siddon(volume: Volume, camera: Camera, *, backend: str = "auto") -> Tensor:
@@ -36,6 +38,28 @@ def siddon(volume: Volume, camera: Camera, *, backend: str = "auto") -> Tensor:
     kernels = choose_backend(backend, volume.values)
     rays = kernels.cast_rays(camera, volume.affine, volume.shape)
     return as_images(kernels.siddon(volume.values, rays), camera)
+
+
+def siddon_of_ct(ct: Volume, camera: Camera, *, backend: str = "auto") -> Tensor:
+    """`siddon` of a CT's attenuation, of which no copy is made where the CT is stored in whole HU.
+
+    Args:
+        ct:      `(1, D, H, W)` HU; int16, or floating point.
+        camera:  B views of (H, W) pixels.
+        backend: `auto`, `reference`, `cpu` or `cuda`.
+
+    Returns:
+        (B, 1, H, W) integrals, unitless, float32, to the bit those of `siddon(attenuation(ct), camera)`. No gradient
+        where the CT is int16.
+
+    Raises:
+        VolumeError: the volume is not in HU.
+    """
+    kernels = choose_backend(backend, ct.values)
+    if ct.unit != "hu" or ct.values.dtype != torch.int16 or kernels is not cpu or not cpu.holds(ct.values):
+        return siddon(attenuation(ct), camera, backend=backend)
+    rays = kernels.cast_rays(camera, ct.affine, ct.shape)
+    return as_images(kernels.siddon_hu(ct.values[0].contiguous(), rays, WATER_PER_MM), camera)
 
 
 def march(

@@ -29,13 +29,14 @@ RULES: dict[str, dict[str, float]] = {
         "smooth_mm": 2.5,
         "part_mm": 10.0,
         "close_mm": 15.0,
+        "grid_mm": 2.0,
     },
     "rendered": {"fraction": 0.1},
 }
 """Every rule with its default numbers; `visible` is tuned to how people outline lung fields."""
 
-UNTOLD = {"close_mm": 0.0, "apex_obscured": 1.0}
-"""What records of `visible` mean that do not tell of closing, or of apices."""
+UNTOLD = {"close_mm": 0.0, "apex_obscured": 1.0, "grid_mm": 0.0}
+"""What records of `visible` mean that do not tell of closing, of apices, or of a grid of its own."""
 
 TOUCHED_MM = 1e-3
 """Less path than this is no part of a structure, even where `part_mm` is 0."""
@@ -56,7 +57,8 @@ class MaskRule:
       more than `obscured_mm + obscured_per_lung * lung` of what obscures it (heart, mediastinum, organs
       below the diaphragm); the outline is smoothed by `smooth_mm` on the detector, as a hand draws it.
       Lung is the whole field: each lung closed by `close_mm` over its disease, see `closed_lungs`; 0 takes the
-      labels as they are.
+      labels as they are. It is told on voxels about `grid_mm` apart, where the labels are finer: outlines are
+      smoother than that; 0 takes every voxel.
       Of a part of the lungs, such as a lobe: where the lungs are seen and at least `part_mm` of it is crossed.
     * `rendered`: the label gives at least `fraction` of the emission weights of `march`.
 
@@ -135,16 +137,19 @@ def project_masks(
     fields: Fields | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """The masks of several structures, on the rays of the image from the same camera, by one traversal of the labels.
+    """The masks of several structures, on the rays of the image from the same camera.
+
+    The labels are traversed once, or twice where the rule `visible` is told on a grid of its own.
 
     Args:
         structures:   S of them; they may share labels.
         label_volume: `(M, D, H, W)` in 'label'.
         camera:       B views of (H, W) pixels.
-        obscuring:    of `visible`: what obscures the lungs, from `obscuring_tissue`, which is called with the lungs
-                      of the first such structure where nothing is given; make it once for many views.
-        closed:       of `visible`: the lungs, closed, from `closed_lungs`, which is called with the lungs of all such
-                      structures where nothing is given and the rule has a `close_mm`; make it once for many views.
+        obscuring:    of `visible`: what obscures the lungs, from `obscuring_tissue` of the labels, thinned to the
+                      rule's `grid_mm`, which is called with the lungs of the first such structure where nothing is
+                      given; make it once for many views.
+        closed:       of `visible`: the lungs, closed, from `closed_lungs` of the same, which is called with the lungs
+                      of all such structures where nothing is given and the rule has a `close_mm`.
         fields:       of `rendered`: the fields that the image is marched through.
         backend:      `auto`, `reference`, `cpu` or `cuda`.
 
@@ -157,25 +162,18 @@ def project_masks(
         GeometryError: `obscuring` or `closed` lies on another grid than the labels.
     """
     visible = [structure for structure in structures if structure.rule.name == "visible"]
-    lungs = sorted({label for one in visible for label in (*one.labels, *one.all_lungs())})
-    if visible and closed is None and (close_mm := closing_mm(visible)):
-        closed = closed_lungs(label_volume, lungs, close_mm=close_mm)
-    if visible and obscuring is None:
-        obscuring = obscuring_tissue(label_volume, visible[0].all_lungs(), closed=closed)
     labels = sorted({label for one in structures for label in (*one.labels, *one.all_lungs())})
-    source = label_volume
-    if visible and obscuring is not None:
-        if all(one.rule.numbers["apex_obscured"] == 1 for one in visible):
-            obscuring = Volume(obscuring.values.clamp_min(OBSCURING), obscuring.affine, "label")
-        labels, source = [*labels, OBSCURING, *APICAL], _stacked(label_volume, obscuring, closed)
-        labels += [] if closed is None else [_closed(label) for label in lungs]
-    lengths = project_labels(source, camera, labels, backend=backend)
-    lengths_mm = dict(zip(labels, lengths.unbind(1), strict=True))
+    thin, seen_mm = label_volume.thinned(grid_mm(visible)), dict[int, Tensor]()
+    if visible:
+        fields_of_lungs, more = _lung_fields(visible, thin, obscuring, closed)
+        seen_mm = _lengths_of(fields_of_lungs, camera, [*labels, *more], backend)
+    is_all = bool(visible) and thin is label_volume
+    lengths_mm = seen_mm if is_all else _lengths_of(label_volume, camera, labels, backend)
     crossed = [_of(structure.labels, lengths_mm) > 0 for structure in structures]
     masks = [
         _rendered(structure, label_volume, camera, fields, backend)
         if structure.rule.name == "rendered"
-        else _by_lengths(structure, lengths_mm, camera)
+        else _by_lengths(structure, seen_mm if structure.rule.name == "visible" else lengths_mm, camera)
         for structure in structures
     ]
     return torch.cat(masks, dim=1), torch.cat(crossed, dim=1)
@@ -215,16 +213,51 @@ def project_mask(
     return project_masks([structure], label_volume, camera, obscuring=obscuring, fields=fields, backend=backend)[0]
 
 
+def _lung_fields(
+    visible: Sequence[Structure], label_volume: Volume, obscuring: Volume | None, closed: Volume | None
+) -> tuple[Volume, list[int]]:
+    """The labels with what obscures lung and the closed lungs as one more map, and the labels of that map."""
+    lungs = sorted({label for one in visible for label in (*one.labels, *one.all_lungs())})
+    if closed is None and (close_mm := closing_mm(visible)):
+        closed = closed_lungs(label_volume, lungs, close_mm=close_mm)
+    if obscuring is None:
+        obscuring = obscuring_tissue(label_volume, visible[0].all_lungs(), closed=closed)
+    if all(one.rule.numbers["apex_obscured"] == 1 for one in visible):
+        obscuring = Volume(obscuring.values.clamp_min(OBSCURING), obscuring.affine, "label")
+    more = [OBSCURING, *APICAL, *([] if closed is None else [_closed(label) for label in lungs])]
+    return _stacked(label_volume, obscuring, closed), more
+
+
+def _lengths_of(source: Volume, camera: Camera, labels: Sequence[int], backend: str) -> dict[int, Tensor]:
+    """(B, H, W) mm through each label."""
+    lengths = project_labels(source, camera, labels, backend=backend)
+    return dict(zip(labels, lengths.unbind(1), strict=True))
+
+
 def closing_mm(visible: Sequence[Structure]) -> float:
     """By how much structures of the rule `visible` close the lungs, mm.
 
     Raises:
         UsageError: some by another number than others.
     """
-    numbers = sorted({one.rule.numbers["close_mm"] for one in visible})
+    return _agreed(visible, "close_mm")
+
+
+def grid_mm(visible: Sequence[Structure]) -> float:
+    """How far apart the voxels are on which structures of the rule `visible` are told, mm; 0: as the labels' are.
+
+    Raises:
+        UsageError: some have another number than others.
+    """
+    return _agreed(visible, "grid_mm")
+
+
+def _agreed(visible: Sequence[Structure], name: str) -> float:
+    """A number of all rules."""
+    numbers = sorted({one.rule.numbers[name] for one in visible})
     if len(numbers) > 1:
         found = ", ".join(f"{number:g}" for number in numbers)
-        raise UsageError(f"masks of rule 'visible' have close_mm {found}; expected one number for all of them")
+        raise UsageError(f"masks of rule 'visible' have {name} {found}; expected one number for all of them")
     return numbers[0] if numbers else 0.0
 
 
@@ -358,7 +391,7 @@ def _stacked(label_volume: Volume, obscuring: Volume, closed: Volume | None) -> 
         if one.shape != label_volume.shape or not torch.allclose(one.affine, label_volume.affine):
             made = "obscuring_tissue" if one is obscuring else "closed_lungs"
             found = f"{one.shape} for labels of {label_volume.shape}"
-            raise GeometryError(f"{name} lies on another grid: {found}; make it with {made}(label_volume)")
+            raise GeometryError(f"{name} lies on another grid: {found}; make it with {made}(labels.thinned(grid_mm))")
     more = obscuring.values
     if closed is not None:
         more = torch.where(closed.values > 0, APICAL[-1] - closed.values, more)

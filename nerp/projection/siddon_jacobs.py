@@ -58,7 +58,7 @@ def above(ct: Volume, threshold_hu: float = THRESHOLD_HU) -> Volume:
     """
     if ct.unit != "hu":
         raise VolumeError(f"mode itk needs a volume in 'hu', found {ct.unit!r}; read it with read_volume")
-    return Volume(ct.values.trunc().sub_(threshold_hu).clamp_(min=0.0), ct.affine, "hu")
+    return Volume(ct.values.float().trunc().sub_(threshold_hu).clamp_(min=0.0), ct.affine, "hu")
 
 
 @torch.no_grad()

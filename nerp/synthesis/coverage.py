@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nerp.camera import Camera
+from nerp.label_maps import where_labelled
 from nerp.volume import Volume
 
 
@@ -43,7 +45,6 @@ def label_points(labels: Volume, chosen: Sequence[int], limit: int = 20_000) -> 
     Returns:
         (N, 3) world mm, float64.
     """
-    values = labels.values.cpu()
-    index = torch.isin(values, torch.tensor(list(chosen), dtype=values.dtype, device="cpu")).any(dim=0).nonzero()
-    index = index[:: max(1, -(-len(index) // limit))].double()
-    return labels.to_world(index)
+    index = np.flatnonzero(where_labelled(labels, chosen))
+    index = index[:: max(1, -(-len(index) // limit))]
+    return labels.to_world(torch.from_numpy(np.stack(np.unravel_index(index, labels.shape), axis=1)).double())

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nerp import __version__
-from nerp.camera import Camera
 from nerp.config.reading import as_yaml
 from nerp.data.checking import listing
 from nerp.data.pair_facts import facts_of
@@ -19,15 +15,13 @@ from nerp.data.pairs import SETTINGS
 from nerp.data.records import PairRecord
 from nerp.errors import DataError, GeometryError, NerpError, UsageError, VolumeError
 from nerp.files import check_folder, write_text
-from nerp.synthesis.environment import chance_generator, pair_generator, pair_id, variation_generator
+from nerp.synthesis.case import CaseViews, in_view
+from nerp.synthesis.environment import pair_id
 from nerp.synthesis.generator import TrainedGenerator, load_generator
-from nerp.synthesis.inputs import Skipped, small_masks, usable_cases, with_reading
+from nerp.synthesis.inputs import Skipped, small_masks, usable_cases
 from nerp.synthesis.matching import Case
 from nerp.synthesis.renderers import NEEDS_RUN
-from nerp.synthesis.scans import UNVARIED, check_scan, open_scan, ready
 from nerp.synthesis.settings import PairSettings, restated
-from nerp.synthesis.synthesiser import Pair, Synthesiser, named
-from nerp.variation import Variation, draw_variation
 
 CITATION = "Pham Ngoc Huy and Tran Minh Quan, Neural Radiance Projection, ISBI 2022."
 NOTICE = "Research use; not for diagnosis."
@@ -68,7 +62,7 @@ def synthesize(
     check_folder(out)
     generator = generator_for(settings.mode, run)
     found, skipped = usable_cases(ct, labels, settings.inputs)
-    with PairWriter(out, _whole_settings(settings, generator)) as writer:
+    with PairWriter(out, whole_settings(settings, generator)) as writer:
         work = _Work(settings, generator, writer, skipped)
         tell, total = progress or _silent, len(found) * settings.views
         done = sum(settings.views - len(work.missing(case)) for case in found)
@@ -80,7 +74,7 @@ def synthesize(
         records = writer.records.values()
         for line in small_masks(records):
             _log.warning(line)
-        return writer.finish(_facts(records, settings, skipped))
+        return writer.finish(set_facts(records, settings, skipped))
 
 
 def generator_for(mode: str, run: str | Path | None) -> TrainedGenerator | None:
@@ -104,7 +98,13 @@ def _silent(done: int, total: int) -> None:
     pass
 
 
-def _whole_settings(settings: PairSettings, generator: TrainedGenerator | None) -> dict:
+def whole_settings(settings: PairSettings, generator: TrainedGenerator | None) -> dict:
+    """What decides the pairs of a set, as its `dataset.json` keeps it.
+
+    Args:
+        settings:  of the set.
+        generator: of modes that need one.
+    """
     weights = {} if generator is None else {"weights_sha256": generator.weights_sha256}
     return {**settings.as_json(), **weights}
 
@@ -170,37 +170,11 @@ class _Work:
         if not views:
             return
         may_be_empty = self.settings.allow_empty or len(views) < self.settings.views
-        for pairs in _in_view(self._render(case, views), case, may_be_empty):
+        made = CaseViews(case, tell=self._tell).pairs(self.settings, views, self.generator)
+        for pairs in in_view(made, case, may_be_empty):
             for record, pair in pairs:
                 self.writer.add(record, pair.image_png, *pair.mask_pngs, *pair.object_pngs)
                 yield
-
-    def _render(self, case: Case, views: list[int]) -> Iterator[tuple[PairRecord, Pair]]:
-        settings = self.settings
-        scan = open_scan(case.ct.path, case.labels.path, settings)
-        for number, (variation, some) in enumerate(_groups(settings, case.ct.sha256, views)):
-            synthesiser, varied = ready(scan, settings, self.generator, variation)
-            if number == 0:
-                check_scan(scan, synthesiser, settings.inputs)
-            self._tell(synthesiser.remarks())
-            base = scan.base_camera(synthesiser.ct, settings)
-            for record, pair in self._views_of(synthesiser, base, case, some):
-                yield replace(record, variation=varied), pair
-
-    def _views_of(
-        self, synthesiser: Synthesiser, base: Camera, case: Case, views: Iterable[int]
-    ) -> Iterator[tuple[PairRecord, Pair]]:
-        settings = self.settings
-        for view in views:
-            camera = settings.camera.sample(base, 1, pair_generator(settings.seed, case.ct.sha256, view))
-            pair = synthesiser.pair(
-                camera, synthesiser.draw(camera, chance_generator(settings.seed, case.ct.sha256, view))
-            )
-            files = file_names(pair_id(case.ct.sha256, view), pair.record)
-            record = named(
-                pair.record, files=files, ct=case.ct, labels=case.labels, seed=settings.seed, view_index=view
-            )
-            yield with_reading(record, settings.inputs), pair
 
     def _tell(self, remarks: Iterable[str]) -> None:
         """Say which rules are taken, each once in a set."""
@@ -210,65 +184,8 @@ class _Work:
                 self._told.add(line)
 
 
-def _groups(settings: PairSettings, ct_sha256: str, views: list[int]) -> Iterator[tuple[Variation, list[int]]]:
-    """The views that share a CT as it is varied, and how it is; all of them where it is not."""
-    if not settings.varies:
-        yield UNVARIED, views
-        return
-    for group, some in groupby(views, key=lambda view: view // settings.deformation.views_each):
-        yield drawn_variation(settings, settings.seed, ct_sha256, group), list(some)
-
-
-def drawn_variation(settings: PairSettings, seed: int, ct_sha256: str, group: int = 0) -> Variation:
-    """How a CT is varied for some of its views.
-
-    Args:
-        settings:  of the pairs.
-        seed:      of the set or view.
-        ct_sha256: of the CT.
-        group:     of the views, from 0.
-    """
-    if not settings.varies:
-        return UNVARIED
-    return draw_variation(settings.deformation, settings.insert, variation_generator(seed, ct_sha256, group))
-
-
-def file_names(name: str, record: PairRecord) -> tuple[str, ...]:
-    """The files of a pair: its image's, each mask's and each object's.
-
-    Args:
-        name:   of the pair.
-        record: with its masks and objects.
-    """
-    masks = (f"masks/{mask.name}/{name}.png" if mask.name else f"masks/{name}.png" for mask in record.masks)
-    objects = (f"objects/{name}/{file_stem(one['name'])}.png" for one in record.objects)
-    return (f"images/{name}.png", *masks, *objects)
-
-
-def file_stem(name: str) -> str:
-    """An object's name as part of a file's: `lead 2` becomes `lead_2`."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _in_view(
-    pairs: Iterable[tuple[PairRecord, Pair]], case: Case, may_be_empty: bool
-) -> Iterator[list[tuple[PairRecord, Pair]]]:
-    """Hold a CT's first pairs back until one mask has a pixel, so that wrong labels leave nothing behind."""
-    waiting = []
-    for record, pair in pairs:
-        waiting.append((record, pair))
-        may_be_empty = may_be_empty or any(mask.fraction for mask in record.masks)
-        if may_be_empty:
-            yield waiting
-            waiting = []
-    if waiting:
-        raise DataError(
-            f"the mask is empty on all {len(waiting)} views of {case.ct.path}: its labels or the rule are wrong; "
-            "correct them, or allow empty masks (--allow-empty)"
-        )
-
-
 def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:
+    assert case.labels is not None
     for record in writer.records.values():
         if record.ct_sha256 == case.ct.sha256 and record.labels_sha256 != case.labels.sha256:
             raise DataError(
@@ -277,8 +194,14 @@ def _check_labels_unchanged(case: Case, writer: PairWriter) -> None:
             )
 
 
-def _facts(records: Iterable[PairRecord], settings: PairSettings, skipped: list[Skipped]) -> dict:
-    """What `dataset.json` says of a finished set, beside its settings."""
+def set_facts(records: Iterable[PairRecord], settings: PairSettings, skipped: Sequence[Skipped] = ()) -> dict:
+    """What `dataset.json` says of a finished set, beside its settings.
+
+    Args:
+        records:  of its pairs.
+        settings: that decided them.
+        skipped:  CTs that were left out.
+    """
     facts = facts_of(list(records))
     return {
         "counts": facts.pop("counts"),

@@ -59,26 +59,29 @@ _PATH = re.compile(r"\S*/\S*?(?=[:,;\s]|$):?")
 _log = logging.getLogger(__name__)
 
 
-def open_ct(path: str | Path, inputs: InputSettings) -> Volume:
+def open_ct(path: str | Path, inputs: InputSettings, *, compact: bool = False) -> Volume:
     """A CT as `inputs` state it; errors as `read_volume`.
 
     Args:
-        path:   a file or the folder of a DICOM series.
-        inputs: series, orientation, spacing, and the limit of voxels.
+        path:    a file or the folder of a DICOM series.
+        inputs:  series, orientation, spacing, and the limit of voxels.
+        compact: keep whole HU as they are stored.
     """
     stated: dict[str, Any] = {"orientation": inputs.orientation, "spacing_mm": inputs.spacing_mm}
-    return read_volume(path, series=inputs.series, max_voxels=inputs.max_voxels, **stated)
+    return read_volume(path, series=inputs.series, max_voxels=inputs.max_voxels, compact=compact, **stated)
 
 
-def open_labels(path: str | Path, ct: Volume, inputs: InputSettings) -> LabelMap:
+def open_labels(path: str | Path, ct: Volume, inputs: InputSettings, *, compact: bool = False) -> LabelMap:
     """The labels of a CT, on its grid; errors as `read_label_map`.
 
     Args:
-        path:   a file, or the folder of a label map.
-        ct:     whose grid is taken.
-        inputs: whether to lay them on it as they are, and the limit of voxels.
+        path:    a file, or the folder of a label map.
+        ct:      whose grid is taken.
+        inputs:  whether to lay them on it as they are, and the limit of voxels.
+        compact: keep small labels as bytes.
     """
-    return read_label_map(path, ct, on_ct_grid=inputs.labels_on_ct_grid, max_voxels=inputs.max_voxels)
+    on_grid = inputs.labels_on_ct_grid
+    return read_label_map(path, ct, on_ct_grid=on_grid, max_voxels=inputs.max_voxels, compact=compact)
 
 
 def usable_cases(ct: str | Path, labels: str | Path, inputs: InputSettings) -> tuple[list[Case], list[Skipped]]:

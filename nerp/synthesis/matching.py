@@ -25,11 +25,11 @@ class Case:
 
     Args:
         ct:     the CT's file.
-        labels: its label map's file.
+        labels: its label map's file; None where it has none, and its images no masks.
     """
 
     ct: SourceFile
-    labels: SourceFile
+    labels: SourceFile | None
 
 
 def find_volumes(path: str | Path, what: str = "CT") -> list[Path]:

@@ -22,14 +22,14 @@ from nerp.physics.film import film
 from nerp.physics.objects import ObjectImages
 from nerp.physics.simulate import Radiograph, Setup, Simulator
 from nerp.physics.truncation import truncation
-from nerp.projection import march, siddon
+from nerp.projection import march, siddon_of_ct
 from nerp.projection.dispatch import choose_backend
 from nerp.synthesis.chance import NOTHING, Chance, draw_scales, draw_seed
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.siddon_jacobs import SiddonJacobsRenderer
 from nerp.synthesis.structures import structure_groups
-from nerp.volume import WATER_PER_MM, Fields, Volume, attenuation
+from nerp.volume import WATER_PER_MM, Fields, Volume
 
 _log = logging.getLogger(__name__)
 
@@ -156,8 +156,8 @@ class DRRRenderer(_Percentile):
         self.fields: Fields | None = None
         self.weights_sha256: str | None = None
         self.config_sha256: str | None = None
-        self._attenuation = attenuation(scene.ct).to(scene.device)
-        self.backend = _backend_name(scene.backend, self._attenuation.values)
+        self._ct = scene.ct.to(scene.device)
+        self.backend = _backend_name(scene.backend, self._ct.values)
 
     def render(self, camera: Camera, chance: Chance = NOTHING, objects: ObjectImages | None = None) -> Tensor:
         """(1, 1, H, W) path integrals, unitless.
@@ -167,7 +167,7 @@ class DRRRenderer(_Percentile):
             chance:  not read.
             objects: their attenuation at the energy of a DRR is added.
         """
-        integrals = siddon(self._attenuation, camera, backend=self.backend)
+        integrals = siddon_of_ct(self._ct, camera, backend=self.backend)
         return integrals if objects is None else integrals + objects.attenuation().to(integrals)
 
 

@@ -55,6 +55,11 @@ class Scan:
         return settings.base_camera(ct) if self.camera is None or ct is not self.ct else self.camera
 
 
+def is_compact(settings: PairSettings) -> bool:
+    """Whether a CT and its labels may be kept as they are stored: line integrals of the CT as it is ask for no more."""
+    return settings.mode == "drr" and not settings.varies
+
+
 def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings) -> Scan:
     """Read a CT and its labels; what the CT cuts is warned of in mode `physics`, ignored directions in mode `itk`.
 
@@ -66,13 +71,15 @@ def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings)
     Raises:
         VolumeError, DataError: see `read_volume`, `read_label_map`.
     """
-    volume = open_ct(ct, settings.inputs)
+    compact = is_compact(settings)
+    volume = open_ct(ct, settings.inputs, compact=compact)
     camera = settings.base_camera(volume) if settings.mode == "physics" else None
     if camera is not None and (cut := truncation(volume, camera).warning):
         _log.warning("%s: %s", ct, cut)
     if settings.mode == "itk" and (ignored := ignored_directions(volume)):
         _log.warning("%s: %s", ct, ignored)
-    return Scan(ct, labels, volume, None if labels is None else open_labels(labels, volume, settings.inputs), camera)
+    found = None if labels is None else open_labels(labels, volume, settings.inputs, compact=compact)
+    return Scan(ct, labels, volume, found, camera)
 
 
 def ready(

@@ -24,8 +24,9 @@ from nerp.files import check_folder, json_bytes, write_bytes
 from nerp.physics.acquisition import acquisition_of
 from nerp.physics.simulate import source_detector_mm
 from nerp.runs import find_run
+from nerp.synthesis.case import drawn_variation, file_stem
 from nerp.synthesis.chance import recorded_chance
-from nerp.synthesis.dataset import drawn_variation, file_stem, generator_for
+from nerp.synthesis.dataset import generator_for
 from nerp.synthesis.environment import chance_generator, here, pair_generator, repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import plan_of, small_masks, with_reading

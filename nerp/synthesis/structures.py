@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from nerp.errors import DataError, UsageError
+from nerp.label_maps import label_counts, present_labels
 from nerp.label_names import is_within_lung, lung_labels, within_lung_labels
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.settings import MaskSettings
@@ -67,7 +69,7 @@ def plan_masks(settings: MaskSettings, ct: Volume, labels: Volume, names: Mappin
     """
     names = {**names, **settings.label_names}
     chosen = settings.chosen(names)
-    there = _values(labels)
+    there = present_labels(labels)
     lungs = lung_values(ct, labels, names)
     present = {name: tuple(label for label in values if label in there) for name, values in chosen.items()}
     stated = [_rule_of(settings, name, values or chosen[name], names, lungs) for name, values in present.items()]
@@ -108,10 +110,6 @@ def _all_lungs(labels: tuple[int, ...], lungs: Collection[int]) -> tuple[int, ..
     return tuple(sorted(every | own)) if own & every and every - own else ()
 
 
-def _values(labels: Volume) -> set[int]:
-    return {int(value) for value in labels.values.unique().tolist() if value}
-
-
 def lung_values(ct: Volume, labels: Volume, names: Mapping[int, str]) -> set[int]:
     """Label values that are lung: by their names, and those without a name by their HU.
 
@@ -120,20 +118,23 @@ def lung_values(ct: Volume, labels: Volume, names: Mapping[int, str]) -> set[int
         labels: `(M, D, H, W)`, on the same grid.
         names:  of the label values, as far as they are known.
     """
-    unnamed = {label for label in _values(labels) if not names.get(label)}
+    unnamed = {label for label in present_labels(labels) if not names.get(label)}
     return set(lung_labels(names)) | (_aerated(ct, labels) & unnamed if unnamed else set())
 
 
 def _aerated(ct: Volume, labels: Volume) -> set[int]:
     """Label values of large, aerated structures."""
-    air = (ct.values[0] < LUNG_BELOW_HU).numpy().ravel()
     voxel_ml = float(np.prod(ct.spacing_mm)) / 1000.0
     found: set[int] = set()
-    for one in labels.values.cpu():
-        values, places = np.unique(one.numpy().ravel(), return_inverse=True)
-        voxels, aerated = np.bincount(places), np.bincount(places, weights=air)
-        is_lung = (aerated >= LUNG_FRACTION * voxels) & (voxels * voxel_ml >= LEAST_LUNG_ML) & (values > 0)
-        found |= {int(value) for value in values[is_lung]}
+    for one in labels.values.cpu().split(1):
+        whole = Volume(one, labels.affine, "label")
+        voxels = label_counts(whole)
+        aerated = label_counts(Volume(torch.where(ct.values.cpu() < LUNG_BELOW_HU, one, 0), labels.affine, "label"))
+        found |= {
+            value
+            for value, count in voxels.items()
+            if value > 0 and aerated.get(value, 0) >= LUNG_FRACTION * count and count * voxel_ml >= LEAST_LUNG_ML
+        }
     return found
 
 
@@ -144,10 +145,7 @@ def structure_groups(labels: Volume, names: Mapping[int, str]) -> dict[str, tupl
         labels: `(M, D, H, W)`.
         names:  of the label values.
     """
-    values, counts = np.unique(labels.values.cpu().numpy().astype(np.int64), return_counts=True)
-    largest = sorted(
-        (-count, value) for value, count in zip(values.tolist(), counts.tolist(), strict=True) if value > 0
-    )
+    largest = sorted((-count, value) for value, count in label_counts(labels).items() if value > 0)
     groups: dict[str, tuple[int, ...]] = {}
     for value in sorted(value for _, value in largest[:MOST_GROUPS]):
         name = names.get(value, f"label {value}")
@@ -169,7 +167,7 @@ def check_present(plan: MaskPlan, labels: Volume, names: Mapping[int, str]) -> N
     if any(set(one.labels) - set(absent) for one, absent in zip(plan.structures, plan.absent, strict=True)):
         return
     wanted = [names.get(label) or str(label) for one in plan.structures for label in one.labels]
-    there = sorted(_values(labels))
+    there = sorted(present_labels(labels))
     shown = ", ".join(names.get(value) or str(value) for value in there[:20])
     more = f" and {len(there) - 20} more" if len(there) > 20 else ""
     raise DataError(

@@ -21,7 +21,7 @@ from nerp.data.source_files import SourceFile
 from nerp.devices import SINGLE, choose_device
 from nerp.errors import GeometryError
 from nerp.physics.objects import ObjectImages, PlacedObject, object_masks, project_object_materials
-from nerp.projection import Structure, closing_mm, obscuring_tissue, project_masks
+from nerp.projection import Structure, closing_mm, grid_mm, obscuring_tissue, project_masks
 from nerp.synthesis.chance import NOTHING, Chance
 from nerp.synthesis.coverage import label_points, outside_fraction
 from nerp.synthesis.environment import here, pair_id, repeatable
@@ -119,6 +119,7 @@ class Synthesiser:
             self.scene = Scene(ct, self.device, self.settings, generator, self.labels, self.label_names)
             self.renderer = RENDERERS[self.settings.mode](self.scene)
             self.holds_windpipe = False
+            self._seen_labels = None if self.labels is None else self.labels.thinned(grid_mm(self._visible))
             self._closed = self._closed_lungs()
             self._obscuring = self._obscuring_tissue()
 
@@ -202,15 +203,16 @@ class Synthesiser:
     def _closed_lungs(self) -> Volume | None:
         """The lungs as the rule `visible` takes them: closed over their disease, without the windpipe."""
         close_mm = closing_mm(self._visible)
-        if self.labels is None or not close_mm:
+        if self._seen_labels is None or not close_mm:
             return None
         lungs = sorted({label for one in self._visible for label in (*one.labels, *one.all_lungs())})
         apart = None
         if not any("trachea" in name.lower() for name in self.label_names.values()):
-            apart = windpipe_voxels(self.ct, self.scene.body)
-            there = torch.isin(self.labels.values.cpu()[:, apart], torch.tensor(lungs, **SINGLE)).any(dim=0)
-            self.holds_windpipe = float(there.sum()) * math.prod(self.ct.spacing_mm) >= WINDPIPE_MM3
-        return closed_lungs(self.labels, lungs, close_mm=close_mm, joined=self.plan.joined, apart=apart)
+            apart = windpipe_voxels(self.ct.thinned(grid_mm(self._visible)), self.scene.body)
+            there = torch.isin(self._seen_labels.values.cpu()[:, apart], torch.tensor(lungs, **SINGLE)).any(dim=0)
+            volume_mm3 = float(there.sum()) * math.prod(self._seen_labels.spacing_mm)
+            self.holds_windpipe = volume_mm3 >= WINDPIPE_MM3
+        return closed_lungs(self._seen_labels, lungs, close_mm=close_mm, joined=self.plan.joined, apart=apart)
 
     def remarks(self) -> list[str]:
         """One line on each mask's rule, and on labels that are corrected, for people."""
@@ -218,10 +220,10 @@ class Synthesiser:
         return [*self.plan.remarks(), *more]
 
     def _obscuring_tissue(self) -> Volume | None:
-        if self.labels is None or not self._visible:
+        if self._seen_labels is None or not self._visible:
             return None
         lungs = self._visible[0].all_lungs()
-        return obscuring_tissue(self.labels, lungs, self.plan.obscuring, closed=self._closed)
+        return obscuring_tissue(self._seen_labels, lungs, self.plan.obscuring, closed=self._closed)
 
     def _masks(self, camera: Camera) -> tuple[tuple[np.ndarray, ...], list[float]]:
         """Masks (H, W), 0 or 255, and the fraction of the image that each structure's rays cover."""

@@ -21,7 +21,7 @@ from nerp.settings import flatten
 from nerp.training.checkpoint import check_settings
 from nerp.training.loop import Bars
 from nerp.training.segmentation.arms import SELF_TRAINED, ArmPairs, deciding, train_arm
-from nerp.training.settings import ArmConfig
+from nerp.training.settings import ArmConfig, ArmSettings
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,13 @@ def _asked(config: StudyConfig, cell: Cell) -> dict[str, Any]:
         "seed": cell.seed,
         "tested": [one.name for one, _ in real_part(config, config.part)],
     }
-    del asked["row.seeds"]
+    del asked["row.seeds"], asked["row.steps"]
     if row.arm != MEAN_MASK:
-        asked |= {**flatten(config.segmenter, "segmenter."), "precision": config.precision, "clean": config.clean}
+        asked |= {
+            **flatten(_segmenter(config, row), "segmenter."),
+            "precision": config.precision,
+            "clean": config.clean,
+        }
     if row.learns_real:
         asked["learned"] = [one.name for one, _ in real_part(config, "train")]
     for name in row.sets:
@@ -121,6 +125,11 @@ def _asked(config: StudyConfig, cell: Cell) -> dict[str, Any]:
     if row.arm == SELF_TRAINED:
         asked |= flatten(replace(config.unlabelled, folders=()), "unlabelled.")
     return json.loads(json.dumps(asked))
+
+
+def _segmenter(config: StudyConfig, row: Row) -> ArmSettings:
+    """The network, and the steps of a row."""
+    return config.segmenter if row.steps is None else replace(config.segmenter, steps=row.steps)
 
 
 def _trained(
@@ -133,7 +142,7 @@ def _trained(
         out=str(folder),
         device=config.device,
         precision=config.precision,
-        segmenter=config.segmenter,
+        segmenter=_segmenter(config, row),
         unlabelled=config.unlabelled,
     )
     network = train_arm(arm, learned, progress=lambda done, total: progress(cell.label, done, total))

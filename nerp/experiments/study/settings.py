@@ -33,6 +33,7 @@ class Row(Settings):
         sets:     names of the study's sets of pairs, taken together.
         fraction: of the real images to learn from; the smaller parts lie in the larger ones.
         seeds:    how many trainings; none: the study's.
+        steps:    of each training, rounds on radiographs without masks among them; none: the study's.
     """
 
     SECTION: ClassVar[str] = "rows"
@@ -41,6 +42,7 @@ class Row(Settings):
     sets: tuple[str, ...] = ()
     fraction: float = number(1.0, 0.0, 1.0)
     seeds: int | None = number(None, 1, 1000)
+    steps: int | None = number(None, 1)
 
     @property
     def learns_real(self) -> bool:
@@ -71,7 +73,7 @@ class StudyConfig(Settings):
         clean:       keep the one or two largest parts of what a network outlines, closed and filled.
         device:      `auto` takes a GPU where there is one.
         precision:   of the networks while they learn.
-        segmenter:   the network, and the steps of every row.
+        segmenter:   the network, and the steps of every row that states no other.
         unlabelled:  how the arm `self-trained` learns; its folders are `radiographs`.
         phantoms:    how many phantoms stand for CTs where a set says `ct: phantoms`; `phantom_mm` their voxels.
         phantom_mm:  between the voxels of phantoms.

@@ -36,7 +36,7 @@ def siddon(values: Tensor, rays: Rays) -> Tensor:
 
     Source: Siddon 1985, Med. Phys. 12(2):252-255.
     """
-    if values[0].numel() > _MOST_FLOATS:
+    if not holds(values):
         return reference.siddon(values, rays)
     image = integrals.siddon(_single(values), *_dense(rays), _image_shape(rays))
     return _as_wide(image.movedim(0, -1), values)
@@ -58,6 +58,25 @@ def siddon_ahead(values: Tensor, rays: Rays, *, skip_first: bool) -> Tensor:
         return reference.siddon_ahead(values, rays, skip_first=skip_first)
     image = integrals.siddon_ahead(_single(values), _dense(rays), _image_shape(rays), skip_first)
     return _as_wide(image.movedim(0, -1), values)
+
+
+def holds(values: Tensor) -> bool:
+    """Whether the kernels can count the voxels of (C, D, H, W) values."""
+    return values[0].numel() <= _MOST_FLOATS
+
+
+def siddon_hu(hu: Tensor, rays: Rays, water_per_mm: float) -> Tensor:
+    """Exact path integrals of the attenuation of a CT stored in whole HU.
+
+    Args:
+        hu:           (D, H, W) int16.
+        rays:         (B, R).
+        water_per_mm: attenuation of water, 1/mm.
+
+    Returns:
+        (B, R, 1) unitless, to the bit as `siddon` gives it of the attenuation. No gradient.
+    """
+    return integrals.siddon_hu(hu, _dense(rays), _image_shape(rays), water_per_mm)[..., None]
 
 
 def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sample: bool) -> Tensor:
@@ -101,7 +120,8 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     in_table = highest - lowest <= _WIDEST_LABELS and max(-lowest, highest) < _WHOLE_FLOATS
     if wants_gradient or maps[0].numel() > _MOST_FLOATS or not in_table:
         return reference.label_lengths(maps, labels, rays)
-    return operators.label_lengths(_single(maps), labels, *_dense(rays), _image_shape(rays)).mT
+    maps = maps.contiguous() if maps.dtype == torch.uint8 else _single(maps)
+    return operators.label_lengths(maps, labels, *_dense(rays), _image_shape(rays)).mT
 
 
 def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_groups: int, rays: Rays) -> Tensor:

@@ -11,6 +11,7 @@ from nerp.camera.perspective import pixel_centres
 from nerp.projection import rays
 from nerp.projection.backends import second_order
 from nerp.projection.backends.cpu import library
+from nerp.projection.backends.cpu.direct import direct
 from nerp.projection.backends.cpu.operators import keep
 from nerp.projection.rays import Rays
 
@@ -43,8 +44,7 @@ def _structure(vectors, to_index, shape, image_shape) -> library.CameraBatch:
     return library.CameraBatch((c_int32 * 3)(*shape), *counts, matrix, *places)
 
 
-@custom_op("nerp::cast_rays_cpu", mutates_args=(), device_types="cpu")
-def _cast(
+def _cast_eagerly(
     source: Tensor,
     centre: Tensor,
     right: Tensor,
@@ -63,7 +63,11 @@ def _cast(
     return starts, directions, lengths_mm
 
 
-@_cast.register_fake
+_cast_operator = custom_op("nerp::cast_rays_cpu", mutates_args=(), device_types="cpu")(_cast_eagerly)
+_cast = direct(_cast_eagerly, _cast_operator)
+
+
+@_cast_operator.register_fake
 def _(source, centre, right, down, to_index, shape, image_shape):
     n_views, n_rays = len(source), image_shape[0] * image_shape[1]
     starts, directions = (source.new_empty(n_views, n_rays, 3) for _ in range(2))
@@ -123,4 +127,4 @@ def _differentiable_gradients(ctx, upstream) -> list[Tensor | None]:
     return second_order.gradients(weighted, vectors, ctx.needs_input_grad[:4], upstream[-1].new_ones(()))
 
 
-_cast.register_autograd(_cast_gradients, setup_context=_keep_cast)
+_cast_operator.register_autograd(_cast_gradients, setup_context=_keep_cast)

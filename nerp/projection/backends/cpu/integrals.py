@@ -7,12 +7,12 @@ from torch.library import custom_op
 from nerp.devices import SINGLE
 from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cpu import library
+from nerp.projection.backends.cpu.direct import direct
 from nerp.projection.backends.cpu.operators import keep
 from nerp.projection.rays import Rays
 
 
-@custom_op("nerp::siddon_cpu", mutates_args=(), device_types="cpu")
-def siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]) -> Tensor:
+def _siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]) -> Tensor:
     """Exact path integrals.
 
     Args:
@@ -36,12 +36,38 @@ def siddon(values: Tensor, starts: Tensor, directions: Tensor, lengths_mm: Tenso
     return image
 
 
+def siddon_hu(hu: Tensor, rays: tuple[Tensor, ...], image_shape: list[int], water_per_mm: float) -> Tensor:
+    """Exact path integrals of the attenuation of a CT stored in whole HU, to the bit as `siddon` gives them of it.
+
+    Args:
+        hu:           (D, H, W) int16.
+        rays:         starts, directions (F, R, 3) and lengths_mm (F, R), as `siddon` takes them.
+        image_shape:  [H, W] of the images that the rays fill.
+        water_per_mm: attenuation of water, 1/mm.
+
+    Returns:
+        (F, R) integrals, unitless, float32. No gradient.
+
+    Source: Siddon 1985, Med. Phys. 12(2):252-255.
+    """
+    image = torch.empty(rays[2].shape, **SINGLE)
+    if image.numel():
+        scene = library.scene(hu.shape, rays, image_shape)
+        read, written = library.address(hu, torch.int16, hu.shape), library.floats(image, *image.shape)
+        library.call("nerp_siddon_hu", scene, read, water_per_mm, written)
+    return image
+
+
 def _image(image: Tensor, lengths_mm: Tensor, n_channels: int | None = None) -> int | None:
     """Where the numbers of an image (C, F, R) lie."""
     return library.floats(image, n_channels or len(image), lengths_mm.numel())
 
 
-@siddon.register_fake
+_siddon_operator = custom_op("nerp::siddon_cpu", mutates_args=(), device_types="cpu")(_siddon)
+siddon = direct(_siddon, _siddon_operator)
+
+
+@_siddon_operator.register_fake
 def _(values, starts, directions, lengths_mm, image_shape):
     return values.new_empty(len(values), *lengths_mm.shape)
 
@@ -160,4 +186,4 @@ def _siddon_gradients(ctx, grad_image):
     return (*keep((to_volume, *to_rays), needs), None)
 
 
-siddon.register_autograd(_siddon_gradients, setup_context=_keep_siddon)
+_siddon_operator.register_autograd(_siddon_gradients, setup_context=_keep_siddon)

@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 from collections.abc import Sequence
-from ctypes import Structure, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
+from ctypes import Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 7
+ABI = 8
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -129,9 +129,11 @@ SIGNATURES = {
     "nerp_march_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_siddon": (c_void_p, c_int, c_void_p, c_void_p),
     "nerp_siddon_ahead": (c_void_p, c_int, c_int, c_void_p, c_void_p),
+    "nerp_siddon_hu": (c_void_p, c_void_p, c_float, c_void_p),
     "nerp_siddon_to_volume": (c_void_p, c_int, c_void_p, c_void_p),
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
+    "nerp_byte_label_lengths": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),
     "nerp_materials": (c_void_p, c_void_p, c_void_p, c_void_p),
     "nerp_mean_densities": (c_void_p, c_void_p, c_void_p, c_void_p),
     "nerp_transmission": (c_void_p,),

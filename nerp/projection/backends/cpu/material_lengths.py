@@ -10,6 +10,7 @@ from torch.library import custom_op
 from nerp.errors import GeometryError
 from nerp.projection.backends import knots
 from nerp.projection.backends.cpu import library
+from nerp.projection.backends.cpu.direct import direct
 
 KNOTS, MATERIALS = 8, 8
 """`material_knots` and `most_materials` of `native/task.h`: fewer are filled up with zeros."""
@@ -49,8 +50,7 @@ def _filled(densities: Tensor) -> Tensor:
     return filled
 
 
-@custom_op("nerp::areal_densities_cpu", mutates_args=(), device_types="cpu")
-def _project(
+def _project_eagerly(
     codes: Tensor,
     densities: Tensor,
     group_of: list[int],
@@ -78,7 +78,11 @@ def _project(
     return sums.reshape(n_views, n_images, n_groups * n_materials, n_pixels).movedim(1, 2).flatten(2)
 
 
-@_project.register_fake
+_project_operator = custom_op("nerp::areal_densities_cpu", mutates_args=(), device_types="cpu")(_project_eagerly)
+_project = direct(_project_eagerly, _project_operator)
+
+
+@_project_operator.register_fake
 def _(codes, densities, group_of, n_groups, n_materials, starts, directions, lengths_mm, image_shape):
     n_views, n_rays = lengths_mm.shape
     return codes.new_empty(n_views, n_groups * n_materials, n_rays)

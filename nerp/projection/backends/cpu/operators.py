@@ -14,14 +14,15 @@ from torch.library import custom_op
 from nerp.devices import SINGLE, WHOLE
 from nerp.projection.backends import reference, second_order
 from nerp.projection.backends.cpu import library
+from nerp.projection.backends.cpu.direct import direct
 from nerp.projection.rays import Rays
 
 _NOTHING = (0,)
 _NO_RAYS = (None, None, None)
+_LENGTHS = {torch.float32: "nerp_label_lengths", torch.uint8: "nerp_byte_label_lengths"}
 
 
-@custom_op("nerp::march_cpu", mutates_args=(), device_types="cpu")
-def march(
+def _march(
     matter: Tensor,
     opacity: Tensor,
     starts: Tensor,
@@ -61,7 +62,11 @@ def _task(matter: Tensor, opacity: Tensor, n_samples: int, per_sample: bool) -> 
     return library.March(n_samples, per_sample, library.floats(matter, *shape), library.floats(opacity, *shape))
 
 
-@march.register_fake
+_march_operator = custom_op("nerp::march_cpu", mutates_args=(), device_types="cpu")(_march)
+march = direct(_march, _march_operator)
+
+
+@_march_operator.register_fake
 def _(matter, opacity, starts, directions, lengths_mm, image_shape, n_samples, per_sample):
     return matter.new_empty(lengths_mm.shape)
 
@@ -165,17 +170,16 @@ def keep(grads: Iterable[Tensor | None], needs: Iterable[bool]) -> list[Tensor |
     return [grad if need else None for grad, need in zip(grads, needs, strict=True)]
 
 
-march.register_autograd(_march_gradients, setup_context=_keep_march)
+_march_operator.register_autograd(_march_gradients, setup_context=_keep_march)
 
 
-@custom_op("nerp::label_lengths_cpu", mutates_args=(), device_types="cpu")
-def label_lengths(
+def _label_lengths(
     maps: Tensor, labels: list[int], starts: Tensor, directions: Tensor, lengths_mm: Tensor, image_shape: list[int]
 ) -> Tensor:
     """Path through each label.
 
     Args:
-        maps:        (M, D, H, W) integers, float32.
+        maps:        (M, D, H, W) integers, float32 or uint8.
         labels:      K integers, ascending.
         starts:      (F, R, 3) where rays enter the grid, index coordinates, float64.
         directions:  (F, R, 3) index coordinates gained per mm, float64.
@@ -197,12 +201,16 @@ def label_lengths(
         table[torch.tensor(labels, **WHOLE) - lowest] = torch.arange(len(labels), dtype=torch.int32, device="cpu")
         scene = library.scene(maps.shape[1:], (starts, directions, lengths_mm), image_shape)
         channels = library.Labels(lowest, len(table), len(labels), library.ints(table, len(table)))
-        read, written = library.floats(maps, *maps.shape), library.floats(lengths, *lengths.shape)
-        library.call("nerp_label_lengths", scene, len(maps), read, channels, written)
+        read, written = library.address(maps, maps.dtype, maps.shape), library.floats(lengths, *lengths.shape)
+        library.call(_LENGTHS[maps.dtype], scene, len(maps), read, channels, written)
     return lengths.reshape(n_views, n_images, len(labels), n_pixels).movedim(1, 2).flatten(2)
 
 
-@label_lengths.register_fake
+_lengths_operator = custom_op("nerp::label_lengths_cpu", mutates_args=(), device_types="cpu")(_label_lengths)
+label_lengths = direct(_label_lengths, _lengths_operator)
+
+
+@_lengths_operator.register_fake
 def _(maps, labels, starts, directions, lengths_mm, image_shape):
     n_views, n_rays = lengths_mm.shape
-    return maps.new_empty(n_views, len(labels), n_rays)
+    return maps.new_empty(n_views, len(labels), n_rays, dtype=torch.float32)

@@ -63,11 +63,12 @@ inline void change_runs(Runs& runs, const Changes& changes, int i, const NerpLab
     }
 }
 
-HOT void measure(Climb& packet, int n_steps, const float* map, const NerpLabels& labels, Runs& runs) {
+template <typename Value>
+HOT void measure(Climb& packet, int n_steps, const Value* map, const NerpLabels& labels, Runs& runs) {
     Changes changes;
     Floats label = runs.label;
     traverse(packet, n_steps, map, [&](const Step& at) ALWAYS {
-        const Floats next = gather(map, at.voxel);
+        const Floats next = as_floats(gather(map, at.voxel));
         changes.note(label, next, at.low);
         label = next;
     });
@@ -75,11 +76,12 @@ HOT void measure(Climb& packet, int n_steps, const float* map, const NerpLabels&
     for (int i = 0; i < changes.count; ++i) change_runs(runs, changes, i, labels);
 }
 
-inline Runs begin_runs(const NerpScene& scene, int view, const Patch& patch, const Climb& packet, const float* map,
+template <typename Value>
+inline Runs begin_runs(const NerpScene& scene, int view, const Patch& patch, const Climb& packet, const Value* map,
                        const NerpLabels& labels, float* lengths) {
     Runs runs;
     alignas(64) int32_t place[lanes];
-    runs.label = packet.n_steps ? gather(map, packet.voxel) : broadcast(0.0f);
+    runs.label = packet.n_steps ? as_floats(gather(map, packet.voxel)) : broadcast(0.0f);
     runs.apart = int64_t(scene.rows) * scene.columns;
     store(place, places_of(labels, runs.label));
     for (int lane = 0; lane < lanes; ++lane) {
@@ -90,7 +92,8 @@ inline Runs begin_runs(const NerpScene& scene, int view, const Patch& patch, con
     return runs;
 }
 
-inline void label_tile(const NerpScene& scene, const Tile& tile, const float* map, const NerpLabels& labels,
+template <typename Value>
+inline void label_tile(const NerpScene& scene, const Tile& tile, const Value* map, const NerpLabels& labels,
                        float* lengths) {
     TileClimb packets(scene, tile);
     Runs runs[most_packets];

@@ -6,10 +6,27 @@
 namespace nerp {
 namespace NERP_ISA {
 
-HOT void integrate(Climb& packet, int n_steps, const float* values, Floats& total) {
+// What is integrated: numbers as they are stored.
+struct Stored {
+    const float* data;
+    HOT Floats at(Ints voxel) const { return gather(data, voxel); }
+};
+
+// Or the attenuation of whole HU, rounded step by step as `nerp.volume.attenuation` rounds it.
+struct Attenuation {
+    const int16_t* data;
+    float water_per_mm;
+    HOT Floats at(Ints voxel) const {
+        const Floats hu = maximum(as_floats(gather(data, voxel)), broadcast(-1000.0f));
+        return (hu / 1000.0f + 1.0f) * water_per_mm;
+    }
+};
+
+template <typename Grid>
+HOT void integrate(Climb& packet, int n_steps, const Grid& grid, Floats& total) {
     Floats sum = total;
-    traverse(packet, n_steps, values, [&](const Step& at) ALWAYS {
-        sum += (at.high - at.low) * gather(values, at.voxel);
+    traverse(packet, n_steps, grid.data, [&](const Step& at) ALWAYS {
+        sum += (at.high - at.low) * grid.at(at.voxel);
     });
     total = sum;
 }
@@ -23,11 +40,21 @@ inline void write_sums(const NerpScene& scene, const Tile& tile, const TileClimb
         }
 }
 
-inline void siddon_tile(const NerpScene& scene, const Tile& tile, const float* values, float* image) {
+template <typename Grid>
+inline void integrate_tile(const NerpScene& scene, const Tile& tile, const Grid& grid, float* image) {
     TileClimb packets(scene, tile);
     Floats sums[most_packets] = {};
-    packets.run([&](int i, Climb& packet, int n_steps) { integrate(packet, n_steps, values, sums[i]); });
+    packets.run([&](int i, Climb& packet, int n_steps) { integrate(packet, n_steps, grid, sums[i]); });
     write_sums(scene, tile, packets, sums, image);
+}
+
+inline void siddon_tile(const NerpScene& scene, const Tile& tile, const float* values, float* image) {
+    integrate_tile(scene, tile, Stored{values}, image);
+}
+
+inline void siddon_hu_tile(const NerpScene& scene, const Tile& tile, const int16_t* hu, float water_per_mm,
+                           float* image) {
+    integrate_tile(scene, tile, Attenuation{hu, water_per_mm}, image);
 }
 
 // The path through the voxel behind each lane, which counts for the voxel it is in.

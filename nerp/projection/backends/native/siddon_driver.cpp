@@ -39,6 +39,12 @@ NERP_API int nerp_siddon_ahead(const NerpScene* scene, int skip_first, int n_cha
     return 0;
 }
 
+// Integrals (n_views, rows, columns) of the attenuation of whole HU (D, H, W), of which water has `water_per_mm`.
+NERP_API int nerp_siddon_hu(const NerpScene* scene, const int16_t* hu, float water_per_mm, float* image) {
+    for_tiles(*scene, 0, [&](const Tile& tile) { kernels().siddon_hu(*scene, tile, hu, water_per_mm, image); });
+    return 0;
+}
+
 // Adds the gradient of all channels to `gradient` (n_channels, D, H, W).
 NERP_API int nerp_siddon_to_volume(const NerpScene* scene, int n_channels, const float* grad_image, float* gradient) {
     prefer_huge_pages(gradient, n_channels * count_voxels(*scene) * sizeof(float));
@@ -58,13 +64,25 @@ NERP_API int nerp_siddon_to_rays(const NerpScene* scene, int n_channels, const f
     return 0;
 }
 
+template <typename Value, typename Kernel>
+static int label_lengths(const NerpScene& scene, int n_maps, const Value* maps, const NerpLabels& labels,
+                         float* lengths, Kernel kernel) {
+    prefer_huge_pages(lengths, count_rays(scene) * labels.n_channels * sizeof(float));
+    for (int m = 0; m < n_maps; ++m) {
+        const Value* const map = maps + m * count_voxels(scene);
+        for_tiles(scene, 0, [&](const Tile& tile) { kernel(scene, tile, map, labels, lengths); });
+    }
+    return 0;
+}
+
 // Adds path lengths in mm to `lengths` (n_views, labels->n_channels, rows, columns).
 NERP_API int nerp_label_lengths(const NerpScene* scene, int n_maps, const float* maps, const NerpLabels* labels,
                                 float* lengths) {
-    prefer_huge_pages(lengths, count_rays(*scene) * labels->n_channels * sizeof(float));
-    for (int m = 0; m < n_maps; ++m) {
-        const float* const map = maps + m * count_voxels(*scene);
-        for_tiles(*scene, 0, [&](const Tile& tile) { kernels().label_lengths(*scene, tile, map, *labels, lengths); });
-    }
-    return 0;
+    return label_lengths(*scene, n_maps, maps, *labels, lengths, kernels().label_lengths);
+}
+
+// The same of labels below 256, a byte each.
+NERP_API int nerp_byte_label_lengths(const NerpScene* scene, int n_maps, const uint8_t* maps, const NerpLabels* labels,
+                                     float* lengths) {
+    return label_lengths(*scene, n_maps, maps, *labels, lengths, kernels().byte_label_lengths);
 }

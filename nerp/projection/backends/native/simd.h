@@ -71,9 +71,12 @@ HOT Places places(const int32_t* at) {
 }
 
 HOT Ints truncate(Floats v) { return __builtin_convertvector(v, Ints); }
+HOT Floats as_floats(Floats v) { return v; }
+HOT Floats as_floats(Ints v) { return __builtin_convertvector(v, Floats); }
 
 // b where a is NaN, as the x86 instruction does.
 HOT Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+HOT Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 HOT Floats lerp(Floats a, Floats b, Floats t) { return a + t * (b - a); }
 
 }  // namespace NERP_ISA

@@ -20,6 +20,20 @@ HOT Floats gather(const float* base, Ints offsets) {
     return _mm256_set_m128(gather_quad(base, at + 4), gather_quad(base, at));
 }
 
+template <typename Whole>
+HOT __m128i gather_quad(const Whole* base, const int32_t* at) {
+    return _mm_setr_epi32(base[at[0]], base[at[1]], base[at[2]], base[at[3]]);
+}
+
+// Whole numbers narrower than a lane.
+template <typename Whole>
+HOT Ints gather(const Whole* base, Ints offsets) {
+    alignas(32) int32_t at[lanes];
+    store(at, offsets);
+    keep_in_memory(at);
+    return (Ints)_mm256_set_m128i(gather_quad(base, at + 4), gather_quad(base, at));
+}
+
 template <int j>
 HOT Floats spread(Floats v) {
     return _mm256_permute_ps(v, j * 0x55);

@@ -22,6 +22,22 @@ HOT Floats gather(const float* base, Ints offsets) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
+template <typename Whole>
+HOT __m128i gather_quad(const Whole* base, const int32_t* at) {
+    return _mm_setr_epi32(base[at[0]], base[at[1]], base[at[2]], base[at[3]]);
+}
+
+// Whole numbers narrower than a lane.
+template <typename Whole>
+HOT Ints gather(const Whole* base, Ints offsets) {
+    alignas(64) int32_t at[lanes];
+    store(at, offsets);
+    keep_in_memory(at);
+    const __m256i low = _mm256_set_m128i(gather_quad(base, at + 4), gather_quad(base, at));
+    const __m256i high = _mm256_set_m128i(gather_quad(base, at + 12), gather_quad(base, at + 8));
+    return (Ints)_mm512_inserti32x8(_mm512_castsi256_si512(low), high, 1);
+}
+
 template <int j>
 HOT Floats spread(Floats v) {
     return _mm512_permute_ps(v, j * 0x55);

@@ -15,6 +15,12 @@ HOT uint32_t bits(Ints mask) { return (mask[0] & 1) | (mask[1] & 2) | (mask[2] &
 
 HOT Floats gather(const float* base, Ints at) { return Floats{base[at[0]], base[at[1]], base[at[2]], base[at[3]]}; }
 
+// Whole numbers narrower than a lane.
+template <typename Whole>
+HOT Ints gather(const Whole* base, Ints at) {
+    return Ints{base[at[0]], base[at[1]], base[at[2]], base[at[3]]};
+}
+
 template <int j>
 HOT Floats spread(Floats v) {
     return NERP_SHUFFLE(v, v, j, j, j, j);

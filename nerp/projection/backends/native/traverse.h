@@ -122,7 +122,8 @@ inline Climb climb(const NerpScene& scene, int view, const Patch& patch) {
 
 // Asks for what the packet will read some way on: the traversal reads in too many places at once for the
 // processor to foresee. A few lanes from both lines of a patch stand for all of it.
-HOT void ask_for(const float* base, Ints voxel) {
+template <typename Value>
+HOT void ask_for(const Value* base, Ints voxel) {
     alignas(64) int32_t at[lanes];
     store(at, voxel);
     for (int lane = 0; lane < lanes; lane += 5) __builtin_prefetch(base + at[lane], 0, 2);
@@ -146,8 +147,8 @@ HOT Ints cross(Planes& planes, Step& step, Ints waiting) {
 // Lanes that have ended stay in their last voxel with nothing left of the path. (Axes have names here,
 // since compilers keep arrays in memory.) Where a lane meets two planes at once it crosses both, or, one by
 // one, first the one and then, with nothing left of the path, the other.
-template <bool one_by_one = false, typename Visit>
-HOT void traverse(Climb& climb, int n_steps, const float* data, Visit visit) {
+template <bool one_by_one = false, typename Value, typename Visit>
+HOT void traverse(Climb& climb, int n_steps, const Value* data, Visit visit) {
     const Floats exit = climb.exit;
     const Ints ahead = climb.ahead;
     Planes d = climb.planes[0], h = climb.planes[1], w = climb.planes[2];

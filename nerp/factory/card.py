@@ -1,0 +1,102 @@
+"""The card of a data set: what is in it, how it was made, and what it is not for; Markdown with Hugging Face's head."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from nerp.factory.settings import FactoryConfig
+
+TASKS = ["image-segmentation", "image-classification"]
+
+
+def card_of(config: FactoryConfig, rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> str:
+    """The card as a text.
+
+    Args:
+        config:  of the plan.
+        rows:    of all pairs, see `Sample.row`.
+        summary: counts and settings.
+    """
+    records = [row["record"] for row in rows]
+    head = {"pretty_name": config.title, "task_categories": TASKS, "tags": ["chest", "x-ray", "synthetic", "medical"]}
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {config.title}",
+        config.description.strip(),
+        "Digitally reconstructed radiographs of CTs with masks of the same rays, made by "
+        f"[nerp](https://pypi.org/project/nerp) {summary['nerp']}. {summary['use']}",
+        "## Counts",
+        _table(
+            ("part", "pairs", "CTs", "patients"),
+            [(name, one["pairs"], one["cts"], one["patients"]) for name, one in summary["parts"].items()],
+        ),
+        f"{summary['counts']['failed']} of {summary['counts']['cts']} CTs could not be used; `errors.csv` says why.",
+        "## Images",
+        _table(("image", "mode", "view", "pixels", "pairs"), _image_rows(summary)),
+        "## Masks",
+        _table(("mask", "rule", "pairs with it", "mean part of the image"), _mask_rows(records)),
+        *_finding_part(records),
+        "## Cameras",
+        _cameras(records),
+        "## Provenance",
+        "Every record holds the SHA-256 of its CT and labels, its camera, its rule and the versions that made it; "
+        "`nerp replay` renders it again from the CT. No file name, date or name of a patient is kept.",
+        "## Terms",
+        f"{config.licence}\n\nCite: {summary['citation']}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (titles, ["---"] * len(titles), *rows)]
+    return "\n".join(lines)
+
+
+def _image_rows(summary: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            name,
+            one["mode"],
+            one["camera"]["view"],
+            " × ".join(map(str, one["shape"])),
+            summary["counts"]["images"].get(name, 0),
+        )
+        for name, one in summary["images"].items()
+    ]
+
+
+def _mask_rows(records: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    masks = [mask for record in records for mask in _masks(record)]
+    found = Counter((name, rule) for name, rule, fraction in masks if fraction)
+    areas: dict[tuple[str, str], list[float]] = {}
+    for name, rule, fraction in masks:
+        areas.setdefault((name, rule), []).append(fraction)
+    return [
+        (name or "mask", rule, found[name, rule], f"{sum(sorted(values)) / len(values):.3f}")
+        for (name, rule), values in sorted(areas.items())
+    ]
+
+
+def _masks(record: dict[str, Any]) -> list[tuple[str, str, float]]:
+    if record["mask_file_name"] is None:
+        return []
+    first = (record["mask_name"], record["rule"]["name"], record["mask_fraction"])
+    return [first, *((one["name"], one["rule"]["name"], one["fraction"]) for one in record["more_masks"])]
+
+
+def _finding_part(records: Sequence[dict[str, Any]]) -> list[str]:
+    told = [(name, value) for record in records for name, value in record.get("findings", {}).items()]
+    if not told:
+        return []
+    counts = Counter(told)
+    rows = [(name, counts[name, 1], counts[name, 0], counts[name, None]) for name in sorted({name for name, _ in told})]
+    return ["## Findings", _table(("finding", "pairs with it", "without", "not known"), rows)]
+
+
+def _cameras(records: Sequence[dict[str, Any]]) -> str:
+    views = Counter(record["view"] for record in records)
+    return _table(("measured view", "pairs"), sorted(views.items()))

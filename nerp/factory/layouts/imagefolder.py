@@ -1,0 +1,45 @@
+"""Folders of pairs as `nerp synthesize` writes them, which Hugging Face's `imagefolder` loads: PART/IMAGE/…"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nerp.config.reading import as_yaml
+from nerp.data.pair_writer import canonical_order
+from nerp.data.pairs import DATASET, RECORDS, SETTINGS
+from nerp.data.records import PairRecord
+from nerp.factory.layouts.layout import Sample
+from nerp.factory.settings import FactoryConfig
+from nerp.files import json_bytes, write_bytes, write_text
+from nerp.synthesis.dataset import generator_for, set_facts, whole_settings
+from nerp.synthesis.settings import restated
+
+
+class ImageFolder:
+    """PART/IMAGE/{images,masks}/ID.png with metadata.jsonl, dataset.json and settings.yaml: each a folder of pairs."""
+
+    def write(self, sample: Sample, folder: Path, shard: int) -> None:
+        """Write a pair's files; see `Layout`."""
+        home = folder / sample.volume.part / sample.image
+        for name, data in sample.files:
+            write_bytes(home / name, data)
+
+    def finish(self, rows: Sequence[dict[str, Any]], config: FactoryConfig, folder: Path) -> None:
+        """Write the records, and what each folder is; see `Layout`."""
+        for part, image in sorted({(row["part"], row["image"]) for row in rows}):
+            home, settings = folder / part / image, config.image_settings[image].set_settings()
+            told = [row["record"] for row in rows if (row["part"], row["image"]) == (part, image)]
+            both = [(PairRecord.from_dict(one, where=f"a pair of {part}"), one) for one in told]
+            both.sort(key=lambda pair: canonical_order(pair[0]))
+            write_bytes(home / RECORDS, b"".join(_line(one) for _, one in both))
+            write_text(home / SETTINGS, as_yaml(restated(settings)))
+            whole = whole_settings(settings, generator_for(settings.mode, config.image_settings[image].run))
+            facts = set_facts([record for record, _ in both], settings)
+            write_bytes(home / DATASET, json_bytes({"settings": whole, "complete": True, **facts}))
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return (json.dumps(record, allow_nan=False) + "\n").encode()

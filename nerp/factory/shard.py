@@ -1,0 +1,207 @@
+"""One shard of a set: some CTs, rendered and written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from nerp.data.source_files import SourceFile
+from nerp.errors import DataError, NerpError
+from nerp.factory.layouts import LAYOUTS, Sample, home_of
+from nerp.factory.planning import WORK, Plan, Volume, hold_plan, make_plan
+from nerp.factory.settings import load_plan
+from nerp.files import json_bytes, write_bytes
+from nerp.synthesis.case import CaseViews, in_view
+from nerp.synthesis.dataset import generator_for
+from nerp.synthesis.environment import repeatable
+from nerp.synthesis.generator import TrainedGenerator
+from nerp.synthesis.matching import Case
+
+SHARDS, RESULT, FILES = "shards", "result.json", "files"
+
+
+@dataclass
+class Made:
+    """What came of a shard.
+
+    Args:
+        records: of each pair, JSON values, with its `image`, `part` and source.
+        errors:  of CTs: source, name, and one line.
+        remarks: likewise of what is doubtful.
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[list[str]] = field(default_factory=list)
+    remarks: list[list[str]] = field(default_factory=list)
+
+
+def shard_folder(out: Path, number: int) -> Path:
+    """Where a finished shard lies.
+
+    Args:
+        out:    the set's folder.
+        number: of the shard, from 0.
+    """
+    return out / WORK / SHARDS / f"{number:06d}"
+
+
+def read_shard(out: Path, number: int) -> Made | None:
+    """What came of a shard; None where it is not finished.
+
+    Args:
+        out:    the set's folder.
+        number: of the shard, from 0.
+    """
+    path = shard_folder(out, number) / RESULT
+    return Made(**json.loads(path.read_bytes())) if path.is_file() else None
+
+
+@cache
+def maker_of(plan_file: Path, out: Path) -> ShardMaker:
+    """What makes the shards of a folder; found once in a process.
+
+    Args:
+        plan_file: settings of the plan, as YAML.
+        out:       the set's folder, which holds the plan.
+
+    Raises:
+        DataError: the sources are no longer those of the plan.
+    """
+    plan = make_plan(load_plan(plan_file, options={}))
+    hold_plan(plan, out)
+    return ShardMaker(plan, out)
+
+
+class ShardMaker:
+    """Makes shards of one plan; generators are read once.
+
+    Args:
+        plan: what is to be made.
+        out:  the set's folder.
+    """
+
+    def __init__(self, plan: Plan, out: Path):
+        self.plan, self.out = plan, out
+
+    @cached_property
+    def generators(self) -> dict[str, TrainedGenerator | None]:
+        """The trained generator of each image's mode, where it needs one."""
+        return {
+            name: generator_for(one.set_settings().mode, one.run)
+            for name, one in self.plan.config.image_settings.items()
+        }
+
+    def make(self, number: int) -> tuple[int, int]:
+        """Make a shard, unless it is there.
+
+        Args:
+            number: of the shard, from 0.
+
+        Returns:
+            How many CTs were made, and how many failed.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        volumes, final = self.plan.shards[number], shard_folder(self.out, number)
+        made = read_shard(self.out, number)
+        if made is None:
+            made = self._made(volumes, final)
+        return len(volumes) - len(made.errors), len(made.errors)
+
+    def _made(self, volumes: Sequence[Volume], final: Path) -> Made:
+        partial = final.with_name(f"{final.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / FILES).mkdir(parents=True)
+        made = Made()
+        with repeatable(self.plan.config.threads):
+            for volume in volumes:
+                self.make_volume(volume, partial / FILES, int(final.name), made)
+        write_bytes(partial / RESULT, json_bytes(vars(made)))
+        try:
+            os.rename(partial, final)
+        except OSError:
+            if read_shard(self.out, int(final.name)) is None:
+                raise
+            shutil.rmtree(partial, ignore_errors=True)  # another worker was first, with the same bytes
+        return made
+
+    def make_volume(self, volume: Volume, folder: Path, number: int, made: Made) -> None:
+        """Make all pairs of a CT, or none.
+
+        Args:
+            volume: the CT.
+            folder: that becomes the set's.
+            number: of the shard.
+            made:   takes what came of it.
+        """
+        listed, layouts = volume.listed, self.plan.config.layouts
+        whose = [listed.source, listed.name]
+        with _told(made.remarks, volume):
+            try:
+                samples = list(self._samples(volume))
+            except NerpError as error:
+                made.errors.append([*whose, _plain(str(error), volume)])
+                return
+        for sample in samples:
+            for name in layouts:
+                LAYOUTS[name].write(sample, home_of(name, layouts, folder), number)
+            made.records.append(sample.row())
+
+    def _samples(self, volume: Volume) -> Iterator[Sample]:
+        listed = volume.listed
+        if listed.fault:
+            raise DataError(f"{listed.ct} {listed.fault}")
+        labels = None if listed.labels is None else SourceFile.of(listed.labels)
+        case = Case(SourceFile.of(listed.ct), labels)
+        views = CaseViews(case)
+        for name, config in self.plan.config.image_settings.items():
+            settings = config.set_settings()
+            pairs = views.pairs(settings, list(range(settings.views)), self.generators[name])
+            for some in in_view(pairs, case, settings.allow_empty):
+                for record, pair in some:
+                    yield Sample(volume, name, record, pair)
+
+
+_PATH = re.compile(r"\S*/\S*?(?=[:,;\s)]|$)")
+
+
+def _plain(text: str, volume: Volume) -> str:
+    """A message in which the CT and its labels have their names, and no folder is told."""
+    for path in (volume.listed.ct, volume.listed.labels):
+        if path is not None:
+            text = text.replace(str(path), path.name)
+    return _PATH.sub(lambda found: Path(found[0]).name, text)
+
+
+@contextmanager
+def _told(remarks: list[list[str]], volume: Volume) -> Iterator[None]:
+    """Keep warnings of a CT with its shard instead of printing them."""
+    logger, handler = logging.getLogger("nerp"), _Kept(remarks, volume)
+    before, handlers = logger.propagate, logger.handlers[:]
+    logger.propagate, logger.handlers = False, [handler]
+    try:
+        yield
+    finally:
+        logger.propagate, logger.handlers = before, handlers
+
+
+class _Kept(logging.Handler):
+    def __init__(self, remarks: list[list[str]], volume: Volume):
+        super().__init__(logging.WARNING)
+        self._remarks, self._volume = remarks, volume
+
+    def emit(self, record: logging.LogRecord) -> None:
+        listed = self._volume.listed
+        line = [listed.source, listed.name, _plain(record.getMessage(), self._volume)]
+        if line not in self._remarks:
+            self._remarks.append(line)
