@@ -28,6 +28,7 @@ class Mode(str, Enum):
     vrr = "vrr"
     physics = "physics"
     emission = "emission"
+    itk = "itk"
 
 
 class Device(str, Enum):

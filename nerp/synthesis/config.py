@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from nerp.camera import ViewSettings
+from nerp.camera.itk import check_view
 from nerp.config import read_settings
 from nerp.errors import UsageError
 from nerp.label_names import read_label_names, select_labels
@@ -93,7 +94,7 @@ class ImageConfig(Settings):
         labels:  label map of the CT, or folder of maps.
         run:     RUN, for mode `vrr`.
         out:     folder to write.
-        mode:    `drr`, `physics`, `vrr` or `emission`; none: `vrr` where a run is given, else `drr`.
+        mode:    `drr`, `physics`, `vrr`, `emission` or `itk`; none: `vrr` where a run is given, else `drr`.
         shape:   rows, columns; none: the run's own, else 256 x 256.
         device:  `auto` takes a GPU where there is one.
         backend: of the projection.
@@ -131,8 +132,10 @@ class ImageConfig(Settings):
         """What decides the images; `more` are the settings of a set.
 
         Raises:
-            UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`.
+            UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`; a view that mode `itk` has not.
         """
+        if self.mode == "itk":
+            check_view(self.camera.view)
         shape: dict[str, Any] = {} if self.shape is None else {"shape": self.shape}
         physics: dict[str, Any] = {name: getattr(self, name) for name in OF_PHYSICS}
         return PairSettings(

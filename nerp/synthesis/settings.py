@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from nerp.camera import Camera, ViewSettings
+from nerp.camera.itk import itk_camera
 from nerp.devices import choose_device
 from nerp.errors import UsageError
 from nerp.label_names import lung_labels, obscuring_labels, select_labels
@@ -164,7 +165,7 @@ class PairSettings(Settings):
 
     Args:
         mode:        `drr`, line integrals of the attenuation; `physics`, what a detector reads; `vrr`, a trained run's
-            radiographs; `emission`, emission and absorption in the CT as it is.
+            radiographs; `emission`, emission and absorption in the CT as it is; `itk`, sums of HU by ITK's tool.
         shape:       (H, W) pixels.
         camera:      the view, and the ranges that cameras are drawn from.
         mask:        labels and rule.
@@ -188,7 +189,7 @@ class PairSettings(Settings):
         UsageError: a value that cannot be.
     """
 
-    mode: str = choice("drr", "physics", "vrr", "emission")
+    mode: str = choice("drr", "physics", "vrr", "emission", "itk")
     shape: tuple[int, int] = number((256, 256), 1, LARGEST_SIDE)
     camera: ViewSettings = section(ViewSettings)
     mask: MaskSettings = section(MaskSettings)
@@ -242,7 +243,9 @@ class PairSettings(Settings):
         return json.loads(json.dumps({name: asdict(getattr(self, name)) for name in OF_PHYSICS}))
 
     def base_camera(self, ct: Volume) -> Camera:
-        """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64."""
+        """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64; in mode `itk` that of ITK's tool."""
+        if self.mode == "itk":
+            return itk_camera(ct, self.camera.view, shape=self.shape)
         return self.camera.base_camera(ct, self.shape)
 
 

@@ -199,7 +199,8 @@ def _opened(
 ) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
     """The synthesiser of the CT and the labels that a record names, and where they were found."""
     volume, label_volume, source, label_source = recorded_volumes(record, settings.inputs, ct=ct, labels=labels)
-    names = {int(value): name for value, name in record.physics.get("label_names", {}).items()}
+    told = record.physics.get("label_names", record.label_names)
+    names = {int(value): name for value, name in told.items()}
     named_labels: dict[str, Any] = {"label_names": names, "plan": plan_of(record)}
     made = Synthesiser(volume, label_volume, settings=settings, generator=generator, **named_labels)
     return made, source, label_source
