@@ -33,6 +33,9 @@ class SourceSettings(Settings):
         patient_pattern: regular expression whose group is the patient in a CT's name below the folder, such as
             `([^/]+)/` for a folder a patient; none: every CT is a patient of its own.
         findings:        CSV of file and a column a finding, carried over to each pair's record.
+        metadata:        CSV files of CT-RATE's metadata, commas between: the CTs are CT-RATE's as published. Names tell
+            patients, the tables their voxels; `findings` and `reports` are then its tables, too.
+        reports:         CSV files of its reports, commas between, carried over.
         names:           `hashed`: the set names patients by a hash; `kept`: as the source does.
     """
 
@@ -44,6 +47,8 @@ class SourceSettings(Settings):
     patients: str | None = None
     patient_pattern: str | None = None
     findings: str | None = None
+    metadata: str | None = None
+    reports: str | None = None
     names: str = choice("hashed", "kept")
 
 
@@ -76,6 +81,7 @@ class FactoryConfig(Settings):
         common:        dotted settings of all images.
         split:         how patients are dealt out.
         layouts:       how the set lies on disk.
+        measures:      tell of every pair what its labels measure: cardiothoracic ratio, lung areas and volumes, ...
         title:         of the set, on its card.
         description:   what it is for, on its card.
         licence:       its terms; a set cannot be freer than its CTs.
@@ -94,6 +100,7 @@ class FactoryConfig(Settings):
     common: dict[str, Any] = field(default_factory=dict)
     split: SplitSettings = section(SplitSettings)
     layouts: tuple[str, ...] = ("imagefolder",)
+    measures: bool = False
     title: str = "Synthetic chest radiographs"
     description: str = ""
     licence: str = TERMS

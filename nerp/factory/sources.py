@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nerp.data.findings import Row, read_table
+from nerp.data.ct_rate import CTRateVolume, read_ct_rate_table
+from nerp.data.findings import Row, finding_name, read_table
 from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns, told_of
 from nerp.data.patients import PATIENT_COLUMNS, read_index
 from nerp.errors import ConfigError, DataError
@@ -30,6 +31,7 @@ class Listed:
         labels:   where its labels lie; none: images without masks.
         patient:  whom it is of, as the set may tell it.
         findings: what a table tells of it.
+        ct_rate:  what CT-RATE's tables tell of it, where it is of it.
         fault:    why nothing can be made of it, where that is known already.
     """
 
@@ -39,6 +41,7 @@ class Listed:
     labels: Path | None
     patient: str
     findings: Row = field(default_factory=dict)
+    ct_rate: CTRateVolume | None = None
     fault: str = ""
 
 
@@ -52,6 +55,8 @@ def list_volumes(sources: Mapping[str, SourceSettings]) -> list[Listed]:
 
 
 def _listed(name: str, source: SourceSettings) -> list[Listed]:
+    if source.metadata is not None:
+        return _of_ct_rate(name, source)
     ct = Path(str(source.ct))
     is_table = ct.suffix.lower() == ".csv"
     rows = _of_table(ct) if is_table else _of_folder(ct, source)
@@ -64,8 +69,31 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
         stated = patient or told_of(path, told) or _by_pattern(below, source.patient_pattern)
         whose = stated if stated and source.names == "kept" else _hashed(name, stated or below)
         fault = "" if labels is not None or source.labels is None else f"has no labels in {source.labels}"
-        found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault))
+        found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault=fault))
     return sorted(found, key=lambda one: one.name)
+
+
+def _of_ct_rate(name: str, source: SourceSettings) -> list[Listed]:
+    """The volumes of CT-RATE, of which the published tables tell."""
+    tables = [_paths(text) for text in (source.metadata, source.findings, source.reports)]
+    found = read_ct_rate_table(str(source.ct), tables[0], labels=tables[1], reports=tables[2])
+    labels = {} if source.labels is None else dict(match(str(source.ct), source.labels, source.labels_pattern))
+    return [
+        Listed(
+            name,
+            one.path.relative_to(str(source.ct)).as_posix(),
+            one.path,
+            labels.get(one.path),
+            one.patient if source.names == "kept" else _hashed(name, one.patient),
+            {finding_name(title): value for title, value in one.labels.items()},
+            one,
+        )
+        for one in found
+    ]
+
+
+def _paths(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _of_folder(ct: Path, source: SourceSettings) -> list[tuple[Path, Path | None, str | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +22,14 @@ class Sample:
         image:  which of the plan's images it is.
         record: that renders it again.
         pair:   its pixels and files.
+        measures: what the CT's labels measure; empty where that is not wanted.
     """
 
     volume: PlannedCT
     image: str
     record: PairRecord
     pair: Pair
+    measures: dict[str, float | str | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """What the set keeps of it: `part`, `image`, and the `record` with patient, fold and findings."""
@@ -36,6 +38,8 @@ class Sample:
             more["fold"] = self.volume.fold
         if listed.findings:
             more["findings"] = dict(listed.findings)
+        if self.measures:
+            more["measures"] = self.measures
         record = {**self.record.to_dict(), "patient_id": listed.patient, **more}
         return {"part": self.volume.part, "image": self.image, "record": record}
 
