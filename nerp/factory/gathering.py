@@ -11,9 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nerp import __version__
 from nerp.factory.card import card_of
 from nerp.factory.layouts import LAYOUTS, home_of
+from nerp.factory.looks import alike
 from nerp.factory.planning import WORK, Plan
 from nerp.factory.shard import FILES, Made, read_shard, shard_folder
 from nerp.files import json_bytes, write_bytes, write_text
@@ -44,8 +47,9 @@ def gather(plan: Plan, out: Path) -> dict[str, Any]:
         _move(shard_folder(out, number) / FILES, out)
     for name in plan.config.layouts:
         LAYOUTS[name].finish(rows, plan.config, home_of(name, plan.config.layouts, out))
-    _write_tables(plan, made, rows, out)
-    summary = _summary(plan, made, rows)
+    doubles = _doubles(plan, made)
+    _write_tables(plan, made, rows, out, doubles)
+    summary = _summary(plan, made, rows, doubles)
     write_text(out / CARD, card_of(plan.config, rows, summary))
     write_bytes(out / SUMMARY, json_bytes(summary))
     os.replace(out / WORK, out / DONE)  # at once: a part of it would be taken for unfinished work
@@ -62,9 +66,30 @@ def _move(source: Path, target: Path) -> None:
             os.replace(Path(folder) / name, home / name)
 
 
-def _write_tables(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]], out: Path) -> None:
+def _doubles(plan: Plan, made: Sequence[Made]) -> list[list[str]]:
+    """CTs that look like one of another patient in another part: source, name, and which it is like."""
+    failed = {(line[0], line[1]) for one in made for line in one.errors}
+    volumes = [one for one in plan.volumes if (one.listed.source, one.listed.name) not in failed]
+    looks = [look for one in made for look in one.looks]
+    if not looks:
+        return []
+    patients, parts = [one.listed.patient for one in volumes], [one.part for one in volumes]
+    return [
+        [
+            volumes[here].listed.source,
+            volumes[here].listed.name,
+            f"looks like {volumes[there].listed.name} of {volumes[there].listed.source}, of another patient and part "
+            f"(correlation {much:.4f}): is it the same patient?",
+        ]
+        for here, there, much in alike(np.stack(looks), patients, parts)
+    ]
+
+
+def _write_tables(
+    plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]], out: Path, doubles: Sequence[list[str]]
+) -> None:
     _write_csv(out / ERRORS, ("source", "file", "error"), [line for one in made for line in one.errors])
-    _write_csv(out / REMARKS, ("source", "file", "remark"), [line for one in made for line in one.remarks])
+    _write_csv(out / REMARKS, ("source", "file", "remark"), [*doubles, *(line for one in made for line in one.remarks)])
     titles = ("ct", "patient_id", "part", *(("fold",) if plan.config.split.folds else ()))
     told = {
         row["record"]["ct_sha256"]: (row["record"]["patient_id"], row["part"], row["record"].get("fold"))
@@ -81,7 +106,9 @@ def _write_csv(path: Path, titles: Sequence[str], lines: Iterable[Sequence[Any]]
     write_text(path, text.getvalue())
 
 
-def _summary(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary(
+    plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]], doubles: Sequence[list[str]]
+) -> dict[str, Any]:
     errors = [line for one in made for line in one.errors]
     parts = {
         part: {
@@ -97,6 +124,7 @@ def _summary(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]]) -
         "counts": {
             "cts": len(plan.volumes),
             "failed": len(errors),
+            "alike": len(doubles),
             "pairs": len(rows),
             "images": dict(sorted(Counter(row["image"] for row in rows).items())),
         },
