@@ -14,8 +14,8 @@ from nerp.volume import Volume
 CELLS, WORKING_MM = 24, 4.0
 WINDOW_HU = (-1000.0, 400.0)
 ALIKE = 0.994
-"""Correlation from which two CTs are taken for one. Of eleven real CTs and twelve phantoms, those of two patients reached
-.98 and .992; one CT resampled from 0.7 to 2 mm .996, at every second voxel or with noise 1.0, without 2 cm of it .9945."""
+"""Correlation from which two CTs are taken for one. Of eleven real CTs and twelve phantoms, those of two patients
+reached .98 and .992; one CT resampled from 0.7 to 2 mm .996, without 2 cm of it .9945, with noise 1.0."""
 TOGETHER = 512
 
 
