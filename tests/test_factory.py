@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -332,3 +333,37 @@ def test_one_patient_under_two_names_in_two_parts_is_told():
     looks = np.stack([look_of(one) for one in (ct, Volume(noisy, ct.affine, "hu"), other, turned)])
     assert [(one, two) for one, two, _ in alike(looks, "abcd", ["x", "y", "y", "x"])] == [(0, 1), (1, 3)]
     assert not alike(looks, "aaba", ["x", "y", "y", "x"]) and not alike(looks, "abcd", "xxxx")
+
+
+@pytest.mark.slow
+def test_thirty_kills_at_random_moments_change_no_byte(chests, tmp_path):
+    """Forty CTs, the driver or one of its workers killed, the command called again until it ends."""
+    for folder in ("ct", "labels"):
+        (tmp_path / folder).mkdir()
+        values, affine = read_grid(chests / folder / "anna.nii.gz")
+        for number in range(40):
+            moved = affine.copy()
+            moved[0, 3] += number
+            write_grid(tmp_path / folder / f"{number}.nii.gz", values, moved)
+    plan = plan_of(chests, sources={"mine": {"ct": str(tmp_path / "ct"), "labels": str(tmp_path / "labels")}})
+    save_settings(plan, tmp_path / "plan.yaml")
+    made_here(plan, tmp_path / "whole")
+    command = [sys.executable, "-m", "nerp", "factory", str(tmp_path / "plan.yaml"), "-o", str(tmp_path / "set")]
+    chance, kills, process = random.Random(1), 0, None
+    while kills < 30:
+        if process is None or process.poll() is not None:
+            assert process is None or process.returncode in (0, -signal.SIGKILL)
+            process = subprocess.Popen(
+                [*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        time.sleep(6 * chance.random())
+        victims = [process.pid] if chance.random() < 0.5 else workers_of(process.pid)[:1]
+        for victim in victims:
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                kills += 1
+        if victims == [process.pid]:
+            process.wait()
+    process.wait()
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    assert bytes_of(tmp_path / "set") == bytes_of(tmp_path / "whole")
