@@ -117,7 +117,7 @@ class PairRecord:
         rule:                  the mask's rule: `name` and every number.
         obscuring_labels:      label values that obscure lung under the rule `visible`.
         camera:                what `Camera.to_dict` writes.
-        display:               how the image was scaled: `name`, `low`, `high`.
+        display:               how the image was scaled: `name`, `low`, `high`; `bits` where they are 16.
         ct_shape:              (D, H, W) voxels of the CT.
         ct_spacing_mm:         between its voxels, mm.
         weights_sha256:        of the generator, for `vrr`.
