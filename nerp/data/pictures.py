@@ -63,7 +63,8 @@ def read_picture(path: str | Path) -> StoredImage:
     """Read a picture in its own scale, upright as EXIF or TIFF tags say, WhiteIsZero inverted.
 
     White is 255 for 8 bits, that of the smallest usual depth that holds all values for more (see
-    `depth_white`) unless a PNG says that all its 16 bits are significant, 1 for fractions up to 1. Transparency is dropped.
+    `depth_white`) unless a PNG says that all its 16 bits are significant, 1 for fractions up to 1. Transparency is
+    dropped.
 
     Raises:
         DataError: missing, no picture, several pictures, too large, no numbers, or all in its transparency.

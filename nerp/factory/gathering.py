@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections import Counter
@@ -16,6 +14,7 @@ from nerp.factory.card import card_of
 from nerp.factory.layouts import LAYOUTS, home_of
 from nerp.factory.planning import WORK, Plan
 from nerp.factory.shard import FILES, Made, read_shard, shard_folder
+from nerp.factory.tables import csv_text
 from nerp.files import json_bytes, write_bytes, write_text
 from nerp.synthesis.dataset import CITATION, NOTICE
 
@@ -74,11 +73,7 @@ def _write_tables(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any
 
 
 def _write_csv(path: Path, titles: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(titles)
-    writer.writerows(lines)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(titles, lines))
 
 
 def _summary(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

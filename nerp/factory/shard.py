@@ -169,7 +169,7 @@ class ShardMaker:
             pairs = views.pairs(settings, list(range(settings.views)), self.generators[name])
             for some in in_view(pairs, case, settings.allow_empty):
                 for record, pair in some:
-                    yield Sample(volume, name, record, pair)
+                    yield Sample(volume, name, record, pair, self.plan.config)
 
 
 _PATH = re.compile(r"\S*/\S*?(?=[:,;\s)]|$)")

@@ -13,6 +13,7 @@ from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns,
 from nerp.data.patients import PATIENT_COLUMNS, read_index
 from nerp.errors import ConfigError, DataError
 from nerp.factory.settings import SourceSettings
+from nerp.formats import extension
 from nerp.synthesis.matching import find_volumes, match
 
 CT_COLUMNS = ("ct", *FILE_COLUMNS)
@@ -31,6 +32,7 @@ class Listed:
         patient:  whom it is of, as the set may tell it.
         findings: what a table tells of it.
         fault:    why nothing can be made of it, where that is known already.
+        shown:    what the set may call it: its file's name without ending, or a hash.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Listed:
     patient: str
     findings: Row = field(default_factory=dict)
     fault: str = ""
+    shown: str = ""
 
 
 def list_volumes(sources: Mapping[str, SourceSettings]) -> list[Listed]:
@@ -64,7 +67,8 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
         stated = patient or told_of(path, told) or _by_pattern(below, source.patient_pattern)
         whose = stated if stated and source.names == "kept" else _hashed(name, stated or below)
         fault = "" if labels is not None or source.labels is None else f"has no labels in {source.labels}"
-        found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault))
+        shown = _stem(below) if source.names == "kept" else _hashed(name, below)
+        found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault, shown))
     return sorted(found, key=lambda one: one.name)
 
 
@@ -110,6 +114,12 @@ def _by_pattern(name: str, pattern: str | None) -> str | None:
             f"patient_pattern {pattern!r} finds no patient in {name!r}; give it a group that does: ([^/]+)/"
         )
     return found[1]
+
+
+def _stem(name: str) -> str:
+    """A file's name without folder and ending, in letters, digits, dots, - and _ alone."""
+    last = name.rsplit("/", 1)[-1]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", last[: len(last) - len(extension(last))] or last)
 
 
 def _hashed(source: str, patient: str) -> str:
