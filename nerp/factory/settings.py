@@ -16,7 +16,7 @@ from nerp.synthesis.settings import TERMS
 
 _LEAVES = ("labels", "numbers", "label_names")
 """Settings of masks that are mappings themselves."""
-LAYOUTS = ("imagefolder", "webdataset")
+LAYOUTS = ("imagefolder", "webdataset", "coco", "drr-rate", "dicom")
 WHOLE = "train"
 """The only part of a set that is not split."""
 
