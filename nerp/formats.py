@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import IOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -122,13 +122,31 @@ def _read_nifti(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray
     from nibabel.spatialimages import HeaderDataError
 
     assert header.data is not None and header.place is not None
-    damaged = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
+    broken: tuple[Any, ...] = (OSError, EOFError, ValueError, OverflowError, zlib.error, *_isal_errors())
+    damaged = (ImageFileError, HeaderDataError, *broken)
     try:
-        with gzip.open(header.data) if is_gzip(header.data) else header.data.open("rb") as stream:
+        with _unpacked(header.data) if is_gzip(header.data) else header.data.open("rb") as stream:
             values = _nifti_values(path, header, stream)
     except damaged as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); fetch or write it again") from error
     return values.reshape(checked_shape(path, header.shape, max_voxels=max_voxels)), header.place
+
+
+def _unpacked(path: Path) -> IOBase:
+    """A gzip file as it was before; three times as fast where `isal` is installed (the extra `fast`)."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.open(path)
+    return igzip.open(path)
+
+
+def _isal_errors() -> tuple[Any, ...]:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return ()
+    return (isal_zlib.error,)
 
 
 def _nifti_values(path: Path, header: Header, stream: IOBase) -> np.ndarray:

@@ -211,7 +211,24 @@ def read_volume(
     """
     path = Path(path)
     stored, own = _read(path, series=series, max_voxels=max_voxels)
-    place = _told(path, own, stored.shape, orientation, spacing_mm)
+    return volume_of(path, stored, _told(path, own, stored.shape, orientation, spacing_mm), compact=compact)
+
+
+def volume_of(path: Path, stored: np.ndarray, place: Place, *, compact: bool = False) -> Volume:
+    """A CT of numbers that were read: what surely is no HU is refused, padding made air, doubts warned of.
+
+    Args:
+        path:    as messages name it.
+        stored:  (D, H, W) HU of any type.
+        place:   of the grid.
+        compact: keep int16 as int16.
+
+    Returns:
+        `(1, D, H, W)` float32 HU, or int16.
+
+    Raises:
+        VolumeError: NaN or infinite, not HU, or a place that cannot be.
+    """
     is_kept = compact and stored.dtype.kind == "i" and stored.dtype.itemsize == 2
     values = in_c_order(stored, np.int16 if is_kept else np.float32)
     check_finite(path, values)

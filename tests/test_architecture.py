@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"nerp.evaluation"},
     {"nerp.training"},
     {"nerp.synthesis"},
-    {"nerp.experiments", "nerp.report"},
+    {"nerp.experiments", "nerp.factory", "nerp.report"},
     {"nerp.cli"},
     {"nerp.__main__"},
 ]
@@ -41,6 +41,7 @@ LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in laye
 HOMES = {
     "PIL": {"nerp.data", "nerp.training"},
     "SimpleITK": {"nerp.formats", "nerp.label_maps"},
+    "isal": {"nerp.formats"},
     "jinja2": {"nerp.report"},
     "lightning_fabric": {"nerp.training"},
     "markupsafe": {"nerp.report"},
@@ -50,6 +51,7 @@ HOMES = {
     "omegaconf": {"nerp.config"},
     "onnxruntime": {"nerp.evaluation"},
     "pydicom": {"nerp.data", "nerp.dicom", "nerp.label_maps"},
+    "ray": {"nerp.factory"},
     "rich": {"nerp.cli"},
     "safetensors": {"nerp.data", "nerp.evaluation", "nerp.networks", "nerp.training"},
     "scipy": {"nerp.anatomy", "nerp.evaluation", "nerp.phantom", "nerp.variation"},

@@ -24,7 +24,7 @@ from nerp.camera import Camera
 from nerp.errors import UsageError
 from nerp.projection import available_backends, dispatch, march, project_labels, siddon
 from nerp.projection.backends import cpu, reference
-from nerp.projection.backends.cpu import integrals, library, operators
+from nerp.projection.backends.cpu import library
 from nerp.projection.rays import Rays, cast_rays
 from nerp.volume import Fields, Volume
 

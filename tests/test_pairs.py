@@ -169,7 +169,7 @@ def test_an_error_after_a_pair_keeps_it(tmp_path):
     [
         ("{]\n", "line 1 of .* is no JSON"),
         ("[1]\n", "line 1 of .* lacks backend"),
-        ('{"schema": 99}\n', "line 1 of .* has schema 99; this nerp reads up to 5"),
+        ('{"schema": 99}\n', "line 1 of .* has schema 99; this nerp reads up to 6"),
     ],
 )
 def test_damaged_records_are_named(tmp_path, text, message):

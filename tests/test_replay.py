@@ -16,7 +16,7 @@ from nerp.data.pairs import read_dataset, read_records
 from nerp.errors import CheckpointError, DataError, UsageError, VolumeError
 from nerp.evaluation.pair_settings import Limits, QualityConfig
 from nerp.evaluation.quality import evaluate_quality
-from nerp.projection import MaskRule, siddon_of_ct
+from nerp.projection import MaskRule, siddon, siddon_of_ct
 from nerp.report import write_report
 from nerp.synthesis import render, replay, single, synthesize
 from nerp.volume import attenuation, write_volume

@@ -289,7 +289,7 @@ def test_masks_empty_on_every_view_are_refused_unless_allowed(chests, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mode": "xray"}, "mode is 'xray'; expected one of drr, physics, vrr, emission"),
+        ({"mode": "xray"}, "mode is 'xray'; expected one of drr, physics, vrr, emission, itk"),
         ({"views": 0}, "views is 0; expected a number of at least 1"),
         ({"seed": -1}, "seed is -1; expected a number of at least 0"),
         ({"mask_labels": ()}, "no mask is chosen"),

@@ -268,7 +268,7 @@ def test_a_varied_set_is_made_from_the_command_line(tmp_path, capsys):
     words += ["deformation.scale_spread=0.02", "deformation.irregular_mm=1", "insert.findings=random"]
     assert main([*words, "-o", str(tmp_path / "pairs")]) == 0
     record = json.loads((tmp_path / "pairs" / "metadata.jsonl").read_text().splitlines()[0])
-    assert len(record["variation"]["findings"]) == 4 and record["schema"] == 5
+    assert len(record["variation"]["findings"]) == 4 and record["schema"] == 6
     assert "insert" in (tmp_path / "pairs" / "settings.yaml").read_text()
 
 

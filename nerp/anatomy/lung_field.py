@@ -57,7 +57,7 @@ def closed_lungs(
     if not own.any():
         return Volume(torch.from_numpy(own)[None], labels.affine, "label").to(labels.values.device)
     steps = [max(1, round(working_mm / side)) for side in labels.spacing_mm]
-    box = _box(own > 0, [round((close_mm + SEED_MM) / side) + 1 for side in labels.spacing_mm])
+    box = box_about(own > 0, [round((close_mm + SEED_MM) / side) + 1 for side in labels.spacing_mm])
     spacing_mm = [side * step for side, step in zip(labels.spacing_mm, steps, strict=True)]
     thin = tuple(slice(step // 2, None, step) for step in steps)
     taken = _closed(own[box][thin], near[box][thin], spacing_mm, close_mm)
@@ -82,8 +82,13 @@ def _parts(
     return own, np.asarray(is_near), np.asarray(others & ~is_near)
 
 
-def _box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
-    """The slices about a mask, and a margin, within the grid."""
+def box_about(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
+    """The slices about a mask, and a margin, within the grid.
+
+    Args:
+        mask:   (D, H, W) bool, some of it True.
+        margin: voxels along each axis.
+    """
     found = []
     for axis, more in enumerate(margin):
         (where,) = np.nonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
@@ -141,7 +146,7 @@ def _filled(lung: np.ndarray, spacing_mm: Sequence[float], close_mm: float) -> n
     if not lung.any():
         return lung
     margin = [round(close_mm / side) + 1 for side in spacing_mm]
-    box = _box(lung, [0, 0, 0])
+    box = box_about(lung, [0, 0, 0])
     padded = np.pad(lung[box], [(more, more) for more in margin])
     grown = ndimage.distance_transform_edt(~padded, sampling=spacing_mm) <= close_mm
     closed = (ndimage.distance_transform_edt(grown, sampling=spacing_mm) > close_mm) | padded

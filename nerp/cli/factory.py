@@ -66,8 +66,7 @@ def _estimated(result: dict[str, Any]) -> list[str]:
     return [
         f"{result['cts']} CTs of {result['patients']} patients, {result['pairs']} pairs",
         *(f"  {name}: {one['cts']} CTs, {one['patients']} patients" for name, one in result["parts"].items()),
-        f"measured on {sample['file']}: {sample['seconds']:.1f} s, {sample['bytes'] / 1e6:.2f} MB for {sample['pairs']} "
-        "pairs",
+        f"measured on {sample['file']}: {sample['seconds']:.1f} s and {sample['bytes'] / 1e6:.2f} MB for its pairs",
         f"estimated: {result['gigabytes']:.2f} GB, {result['hours']:.2f} h with {result['workers']} workers",
     ]
 

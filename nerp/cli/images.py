@@ -50,7 +50,8 @@ def render(
 ) -> None:
     """Render one view of a CT: image.png, image.npy (raw), mask.png, record.json, settings.yaml.
 
-    Modes: drr, line integrals; physics, a film by spectrum, scatter, grid and noise; vrr, a trained run's.
+    Modes: drr, line integrals; physics, a film by spectrum, scatter, grid and noise; vrr, a trained run's;
+    itk, sums of HU as ITK's tool makes them, which made DRR-RATE.
     """
     from nerp.synthesis import render as render_files
     from nerp.synthesis.config import RenderConfig, load_image_config

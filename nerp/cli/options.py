@@ -28,6 +28,7 @@ class Mode(str, Enum):
     vrr = "vrr"
     physics = "physics"
     emission = "emission"
+    itk = "itk"
 
 
 class Device(str, Enum):
@@ -49,8 +50,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved sett
 Mask = Annotated[
     list[str] | None,
     typer.Option(
-        help="Labels whose union is the mask: names such as 'lung_*', or values such as 10,11. Several masks: give it "
-        "again, as NAME=LABELS, such as heart=heart."
+        help="Labels whose union is the mask: names such as 'lung_*', values such as 10,11, or superclasses such as "
+        "group:ribs_left. Several masks: give it again, as NAME=LABELS, such as heart=heart."
     ),
 ]
 Rule = Annotated[

@@ -10,7 +10,7 @@ from nerp.data.records import MaskRecord, PairRecord
 
 
 def facts_of(records: Sequence[PairRecord]) -> dict[str, Any]:
-    """`counts`, `quality`, `masks` and `label_names` of a set, as its `dataset.json` tells them.
+    """`counts`, `quality`, `masks`, `label_names` and, where told, `shown_findings` of a set, for its `dataset.json`.
 
     Args:
         records: of its pairs, at least one; all of the same masks.
@@ -26,7 +26,18 @@ def facts_of(records: Sequence[PairRecord]) -> dict[str, Any]:
         },
         "masks": [_mask_facts(list(masks)) for masks in zip(*(record.masks for record in records), strict=True)],
         "label_names": {role: _named_labels(records, role) for role in ("mask", "obscuring")},
+        **({"shown_findings": _finding_facts(records)} if any(record.shown_findings for record in records) else {}),
     }
+
+
+def _finding_facts(records: Sequence[PairRecord]) -> dict[str, dict[str, int]]:
+    """Of each finding, in how many pairs' CTs it is, and on how many of their films it is visible."""
+    found: dict[str, dict[str, int]] = {}
+    for one in (one for record in records for one in record.shown_findings):
+        counts = found.setdefault(str(one["name"]), {"pairs": 0, "visible": 0})
+        counts["pairs"] += 1
+        counts["visible"] += bool(one["visible"])
+    return dict(sorted(found.items()))
 
 
 def _mask_facts(masks: list[MaskRecord]) -> dict[str, Any]:

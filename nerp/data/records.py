@@ -17,12 +17,13 @@ from torch import Tensor
 from nerp.camera import Camera
 from nerp.errors import DataError, GeometryError
 
-SCHEMA = 5
+SCHEMA = 6
 """1: a direction's length multiplied one `pixel_mm` of all views; keys `hiding_labels`, `mask_share`, ...
 2: unit directions, `pixel_mm` of each view; `view` is measured; the processor is named.
 3: several masks; how the CT's place was stated.
 4: how a physical radiograph was made; objects on and in the patient.
-5: how the CT was varied; what is joined to the lungs."""
+5: how the CT was varied; what is joined to the lungs.
+6: which findings the film shows."""
 
 _RENAMED_IN_2 = {
     "hiding_labels": "obscuring_labels",
@@ -62,7 +63,8 @@ NEW_IN_3 = (
 )
 NEW_IN_4 = ("physics", "objects")
 NEW_IN_5 = ("joined_labels", "variation")
-OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4, *NEW_IN_5}
+NEW_IN_6 = ("shown_findings",)
+OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4, *NEW_IN_5, *NEW_IN_6}
 """Keys that records of former schemas lack."""
 
 FOLDED = "record"
@@ -146,6 +148,7 @@ class PairRecord:
         objects:               what lies on and in the patient: each one's shapes, and its mask's file, hash, fraction.
         joined_labels:         label values that belong to a lung where they touch one, under the rule `visible`.
         variation:             how the CT was deformed, and which findings were inserted; empty where it was not.
+        shown_findings:        of each labelled finding, whether the film shows it; empty where it was not asked for.
         schema:                of the keys; a record of a former schema is brought to this one when it is read.
 
     What `mask_…`, `rule`, `lung_labels`, `obscuring_labels` and `joined_labels` say is of the first mask; `masks` has
@@ -192,6 +195,7 @@ class PairRecord:
     objects: list[dict[str, Any]] = field(default_factory=list)
     joined_labels: list[int] = field(default_factory=list)
     variation: dict[str, Any] = field(default_factory=dict)
+    shown_findings: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -243,7 +247,7 @@ class PairRecord:
         values = _unfolded(values, where) if isinstance(values, dict) else {}
         if values.get("schema", 1) == 1:
             values = _from_schema_1(values, where)
-        if values["schema"] in (2, 3, 4):
+        if values["schema"] in (2, 3, 4, 5):
             values = {**values, "schema": SCHEMA}
         if not isinstance(values["schema"], int) or values["schema"] > SCHEMA:
             raise DataError(
@@ -253,6 +257,7 @@ class PairRecord:
         if missing:
             raise DataError(f"{where} lacks {', '.join(missing)}; give a record that nerp wrote")
         kinds = {"mask_labels": list, "rule": dict, "physics": dict, "objects": list, "variation": dict}
+        kinds |= {"shown_findings": list}
         damaged = [name for name, kind in kinds.items() if not isinstance(values.get(name, kind()), kind)]
         if damaged or not all(_is_object(one) for one in values.get("objects", ())):
             raise DataError(f"{where} is damaged: {' or '.join(damaged) or 'objects'} holds no such thing; restore it")

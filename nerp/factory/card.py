@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
+from nerp.config.reading import as_yaml
 from nerp.factory.settings import FactoryConfig
 
 TASKS = ["image-segmentation", "image-classification"]
@@ -24,7 +23,7 @@ def card_of(config: FactoryConfig, rows: Sequence[dict[str, Any]], summary: dict
     records = [row["record"] for row in rows]
     head = {"pretty_name": config.title, "task_categories": TASKS, "tags": ["chest", "x-ray", "synthetic", "medical"]}
     parts = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"---\n{as_yaml(head)}---",
         f"# {config.title}",
         config.description.strip(),
         "Digitally reconstructed radiographs of CTs with masks of the same rays, made by "

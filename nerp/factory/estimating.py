@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nerp.errors import DataError
-from nerp.factory.planning import Volume, make_plan
+from nerp.factory.planning import PlannedCT, make_plan
 from nerp.factory.settings import FactoryConfig
 from nerp.factory.shard import Made, ShardMaker
 
@@ -20,8 +20,8 @@ def estimate(config: FactoryConfig) -> dict[str, Any]:
         config: the plan.
 
     Returns:
-        JSON-ready: `cts`, `patients`, `pairs`, `parts`, `workers`, the `sample` with its `seconds` and `bytes`, and from
-        it `gigabytes` and `hours`.
+        JSON-ready: `cts`, `patients`, `pairs`, `parts`, `workers`, the `sample` with its `seconds` and `bytes`, and
+        from it `gigabytes` and `hours`.
 
     Raises:
         DataError: see `make_plan`; or none of the first CTs can be used.
@@ -42,7 +42,7 @@ def estimate(config: FactoryConfig) -> dict[str, Any]:
     }
 
 
-def _counts(volumes: tuple[Volume, ...], part: str) -> dict[str, int]:
+def _counts(volumes: tuple[PlannedCT, ...], part: str) -> dict[str, int]:
     own = [one.listed for one in volumes if one.part == part]
     return {"cts": len(own), "patients": len({one.patient for one in own})}
 
@@ -51,7 +51,7 @@ TRIED = 5
 """CTs that may fail before no sample is taken."""
 
 
-def _sample(volumes: tuple[Volume, ...], maker: ShardMaker, pairs: int) -> dict[str, Any]:
+def _sample(volumes: tuple[PlannedCT, ...], maker: ShardMaker, pairs: int) -> dict[str, Any]:
     made = Made()
     for volume in volumes[:TRIED]:
         with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nerp.config import save_settings
 from nerp.errors import DataError, UsageError
+from nerp.factory.cluster import Cluster
 from nerp.factory.gathering import DONE, SUMMARY, gather
 from nerp.factory.planning import WORK, Plan, hold_plan, make_plan
 from nerp.factory.settings import FactoryConfig
@@ -68,15 +69,23 @@ def _made(plan: Plan, out: Path, tell: Tick) -> dict[str, Any]:
     there = {number: read_shard(out, number) for number in range(len(plan.shards))}
     counts = _Counts(plan, tell, {number: one for number, one in there.items() if one is not None})
     missing = [number for number, one in there.items() if one is None]
-    with Workers(settings, out, count=plan.config.workers, threads=plan.config.threads) as workers:
-        for done_shard in workers.run(missing):
-            counts.add(done_shard.made, done_shard.failed)
+    if missing:
+        with _hands(plan.config, settings, out) as hands:
+            for shard in hands.run(missing):
+                counts.add(shard.made, shard.failed)
     if counts.failed == len(plan.volumes):
         first = next(
             error for number in range(len(plan.shards)) for error in (read_shard(out, number) or Made()).errors
         )
         raise DataError(f"none of {counts.failed} CTs can be used: {first[1]}: {first[2]}")
     return gather(plan, out)
+
+
+def _hands(config: FactoryConfig, plan_file: Path, out: Path) -> Workers | Cluster:
+    """Who makes the shards."""
+    if config.ray is not None:
+        return Cluster(config.ray, plan_file, out, threads=config.threads)
+    return Workers(plan_file, out, count=config.workers, threads=config.threads)
 
 
 class _Counts:

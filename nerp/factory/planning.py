@@ -23,7 +23,7 @@ NOT_DECIDING = {"workers", "threads", "ray", "max_failures", "device", "out", "s
 
 
 @dataclass(frozen=True)
-class Volume:
+class PlannedCT:
     """A CT of a plan, with its place in the set.
 
     Args:
@@ -47,10 +47,10 @@ class Plan:
     """
 
     config: FactoryConfig
-    volumes: tuple[Volume, ...]
+    volumes: tuple[PlannedCT, ...]
 
     @property
-    def shards(self) -> list[Sequence[Volume]]:
+    def shards(self) -> list[Sequence[PlannedCT]]:
         """The CTs that are made together."""
         size = self.config.shard
         return [self.volumes[first : first + size] for first in range(0, len(self.volumes), size)]
@@ -86,7 +86,7 @@ def make_plan(config: FactoryConfig) -> Plan:
     _refuse_twice(volumes)
     split: SplitSettings = config.split
     parts, folds = parts_of(volumes, split), folds_of(volumes, split)
-    return Plan(config, tuple(Volume(one, parts[one.patient], folds.get(one.patient)) for one in volumes))
+    return Plan(config, tuple(PlannedCT(one, parts[one.patient], folds.get(one.patient)) for one in volumes))
 
 
 def _refuse_twice(volumes: Sequence[Listed]) -> None:

@@ -31,7 +31,7 @@ class SourceSettings(Settings):
         labels_pattern:  where a CT's labels lie below it, such as `{name}_mask.nii.gz`.
         patients:        CSV of file,patient_id; none: see `patient_pattern`.
         patient_pattern: regular expression whose group is the patient in a CT's name below the folder, such as
-            `^([^/]+)/` for a folder a patient; none: every CT is a patient of its own.
+            `([^/]+)/` for a folder a patient; none: every CT is a patient of its own.
         findings:        CSV of file and a column a finding, carried over to each pair's record.
         names:           `hashed`: the set names patients by a hash; `kept`: as the source does.
     """

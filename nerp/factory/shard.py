@@ -17,7 +17,7 @@ from typing import Any
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
 from nerp.factory.layouts import LAYOUTS, Sample, home_of
-from nerp.factory.planning import WORK, Plan, Volume, hold_plan, make_plan
+from nerp.factory.planning import WORK, Plan, PlannedCT, hold_plan, make_plan
 from nerp.factory.settings import load_plan
 from nerp.files import json_bytes, write_bytes
 from nerp.synthesis.case import CaseViews, in_view
@@ -118,7 +118,7 @@ class ShardMaker:
             made = self._made(volumes, final)
         return len(volumes) - len(made.errors), len(made.errors)
 
-    def _made(self, volumes: Sequence[Volume], final: Path) -> Made:
+    def _made(self, volumes: Sequence[PlannedCT], final: Path) -> Made:
         partial = final.with_name(f"{final.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         (partial / FILES).mkdir(parents=True)
@@ -135,7 +135,7 @@ class ShardMaker:
             shutil.rmtree(partial, ignore_errors=True)  # another worker was first, with the same bytes
         return made
 
-    def make_volume(self, volume: Volume, folder: Path, number: int, made: Made) -> None:
+    def make_volume(self, volume: PlannedCT, folder: Path, number: int, made: Made) -> None:
         """Make all pairs of a CT, or none.
 
         Args:
@@ -157,7 +157,7 @@ class ShardMaker:
                 LAYOUTS[name].write(sample, home_of(name, layouts, folder), number)
             made.records.append(sample.row())
 
-    def _samples(self, volume: Volume) -> Iterator[Sample]:
+    def _samples(self, volume: PlannedCT) -> Iterator[Sample]:
         listed = volume.listed
         if listed.fault:
             raise DataError(f"{listed.ct} {listed.fault}")
@@ -175,7 +175,7 @@ class ShardMaker:
 _PATH = re.compile(r"\S*/\S*?(?=[:,;\s)]|$)")
 
 
-def _plain(text: str, volume: Volume) -> str:
+def _plain(text: str, volume: PlannedCT) -> str:
     """A message in which the CT and its labels have their names, and no folder is told."""
     for path in (volume.listed.ct, volume.listed.labels):
         if path is not None:
@@ -184,7 +184,7 @@ def _plain(text: str, volume: Volume) -> str:
 
 
 @contextmanager
-def _told(remarks: list[list[str]], volume: Volume) -> Iterator[None]:
+def _told(remarks: list[list[str]], volume: PlannedCT) -> Iterator[None]:
     """Keep warnings of a CT with its shard instead of printing them."""
     logger, handler = logging.getLogger("nerp"), _Kept(remarks, volume)
     before, handlers = logger.propagate, logger.handlers[:]
@@ -196,7 +196,7 @@ def _told(remarks: list[list[str]], volume: Volume) -> Iterator[None]:
 
 
 class _Kept(logging.Handler):
-    def __init__(self, remarks: list[list[str]], volume: Volume):
+    def __init__(self, remarks: list[list[str]], volume: PlannedCT):
         super().__init__(logging.WARNING)
         self._remarks, self._volume = remarks, volume
 

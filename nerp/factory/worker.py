@@ -1,6 +1,7 @@
 """A process that makes the shards whose numbers it is told, until nobody tells it any.
 
-Run as `python -m nerp.factory.worker`. It reads a number a line and answers a line of JSON each. It ends when its maker does, however that ends.
+Run as `python -m nerp.factory.worker PLAN OUT`. It reads a number a line and answers a line of JSON each. It ends when
+its maker does, however that ends.
 """
 
 from __future__ import annotations

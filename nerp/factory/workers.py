@@ -20,6 +20,11 @@ MOST_DEATHS = 10
 """Workers that may die over one shard before it is taken for their killer."""
 
 
+def fatal(told: str) -> DataError:
+    """What ends all work, of what a worker could not do."""
+    return DataError(f"{told}; what is finished is kept: make room or rights, and go on")
+
+
 @dataclass(frozen=True)
 class Done:
     """A finished shard.
@@ -84,7 +89,7 @@ class Workers:
                     continue
                 answer, shard = json.loads(line), self._busy[process]
                 if "fatal" in answer:
-                    raise DataError(f"{answer['fatal']}; what is finished is kept: make room or rights, and go on")
+                    raise fatal(answer["fatal"])
                 if shard is not None:
                     left -= 1
                     yield Done(shard, answer["made"], answer["failed"])

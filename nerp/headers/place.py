@@ -40,7 +40,7 @@ class Place:
     @property
     def orientation(self) -> str:
         """The letters towards which each index axis grows, such as `LPS`; `?` for an axis without direction."""
-        return "".join(_letter(column) for column in self.affine[:3, :3].T)
+        return "".join(letter(column) for column in self.affine[:3, :3].T)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -139,7 +139,12 @@ def extent_doubt(place: Place, shape: Sequence[int]) -> list[str]:
     ]
 
 
-def _letter(column: np.ndarray) -> str:
+def letter(column: np.ndarray) -> str:
+    """The letter towards which an axis runs, such as `L`; `?` of one without direction.
+
+    Args:
+        column: (3,) its direction in world RAS+.
+    """
     if not np.isfinite(column).all() or not column.any():
         return "?"
     axis = int(np.abs(column).argmax())

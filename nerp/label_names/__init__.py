@@ -8,6 +8,7 @@ from nerp.label_names.choice import (
     select_labels,
     within_lung_labels,
 )
+from nerp.label_names.superclasses import superclass_labels, superclasses, superclasses_of
 from nerp.label_names.tables import read_label_names
 
 __all__ = [
@@ -17,5 +18,8 @@ __all__ = [
     "obscuring_labels",
     "read_label_names",
     "select_labels",
+    "superclass_labels",
+    "superclasses",
+    "superclasses_of",
     "within_lung_labels",
 ]

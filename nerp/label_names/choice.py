@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from nerp.errors import UsageError
+from nerp.label_names.superclasses import GROUP, members_told, superclass_labels, superclasses
 
 OBSCURING_WORDS = (
     *("heart", "atri", "ventric", "aort", "vena_cava", "pulmonary_artery", "mediastin", "pericard", "brachiocephalic"),
@@ -50,20 +51,39 @@ def select_labels(text: str, names: Mapping[int, str]) -> tuple[int, ...]:
     value 0, is selected by no name.
 
     Args:
-        text:  values, names, or patterns of names, separated by commas.
+        text:  values, names, patterns of names, or superclasses such as `group:ribs_left`, separated by commas.
         names: the name of each value; needed for names.
 
     Raises:
-        UsageError: a part that is neither a value nor fits a name; names like it are told.
+        UsageError: a part that is neither a value nor fits a name; names like it are told. A superclass that is not
+            known, or none of whose members is among the names.
     """
     chosen: set[int] = set()
     for part in (part.strip() for part in text.split(",")):
+        if part.lower().startswith(GROUP):
+            chosen |= _of_superclass(part, names)
+            continue
         fitting = {value for value, name in names.items() if value and _fits(name, part)}
         is_value = part.isdecimal() and len(part) <= MOST_DIGITS
         if not is_value and not fitting:
             raise UsageError(f"mask {part!r} is no label; expected values such as 10,11,12 ({_known(part, names)})")
         chosen |= {int(part)} if is_value else fitting
     return tuple(sorted(chosen))
+
+
+def _of_superclass(part: str, names: Mapping[int, str]) -> set[int]:
+    """The label values of `group:NAME`."""
+    superclass = _joined(part[len(GROUP) :])
+    if superclass not in superclasses():
+        close = get_close_matches(superclass, superclasses(), n=N_NAMED, cutoff=0.5) or superclasses()
+        raise UsageError(f"mask {part!r} is no superclass; expected {GROUP} before one of {', '.join(close)}")
+    found = set(superclass_labels(names, superclass))
+    if not found:
+        raise UsageError(
+            f"mask {part!r}: none of its members is among the labels; expected such as {members_told(superclass)} "
+            f"({_known(superclass, names)})"
+        )
+    return found
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -98,6 +98,7 @@ MADE_AS = {
     "vrr": "Learned radiographs (VRR)",
     "physics": "Simulated physical radiographs",
     "emission": "Emission and absorption in the CTs as they are",
+    "itk": "Sums of HU above a threshold, as ITK's tool makes them",
 }
 
 

@@ -19,6 +19,7 @@ NAMES = {
     "physics": "physical radiograph",
     "vrr": "learned radiograph (VRR)",
     "emission": "emission and absorption in the CT as it is",
+    "itk": "sums of HU as by ITK's tool",
 }
 _LEAD = (
     "The CTs were found by their hashes and the recorded cameras rendered again. Other modes than the set's own have "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from nerp.camera import ViewSettings
+from nerp.camera.itk import check_view
 from nerp.config import read_settings
 from nerp.errors import UsageError
 from nerp.label_names import read_label_names, select_labels
@@ -19,6 +20,7 @@ from nerp.projection import MaskRule
 from nerp.runs import RunFolder
 from nerp.settings import Settings, choice, flatten, number, section
 from nerp.synthesis.chance import ObjectSettings
+from nerp.synthesis.finding_settings import FindingSettings
 from nerp.synthesis.settings import LARGEST_SIDE, OF_PHYSICS, OF_SETS, TERMS, InputSettings, MaskSettings, PairSettings
 from nerp.training.config import load_config
 from nerp.variation import DeformationSettings, InsertSettings
@@ -92,7 +94,7 @@ class ImageConfig(Settings):
         labels:  label map of the CT, or folder of maps.
         run:     RUN, for mode `vrr`.
         out:     folder to write.
-        mode:    `drr`, `physics`, `vrr` or `emission`; none: `vrr` where a run is given, else `drr`.
+        mode:    `drr`, `physics`, `vrr`, `emission` or `itk`; none: `vrr` where a run is given, else `drr`.
         shape:   rows, columns; none: the run's own, else 256 x 256.
         bits:    8 or 16, of each pixel of an image's file.
         device:  `auto` takes a GPU where there is one.
@@ -103,6 +105,7 @@ class ImageConfig(Settings):
         objects: what lies on and in the patient.
         deformation: how body and breath differ from the CT's.
         insert:  findings drawn into the lungs.
+        findings: whether records tell which findings the films show.
         beam, detector, film, physics: of mode `physics`.
     """
 
@@ -121,6 +124,7 @@ class ImageConfig(Settings):
     objects: ObjectSettings = section(ObjectSettings)
     deformation: DeformationSettings = section(DeformationSettings)
     insert: InsertSettings = section(InsertSettings)
+    findings: FindingSettings = section(FindingSettings)
     beam: Beam = section(Beam)
     detector: Detector = section(Detector)
     film: Film = section(Film)
@@ -130,8 +134,10 @@ class ImageConfig(Settings):
         """What decides the images; `more` are the settings of a set.
 
         Raises:
-            UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`.
+            UsageError, DataError: see `MaskConfig.resolved` and `PairSettings`; a view that mode `itk` has not.
         """
+        if self.mode == "itk":
+            check_view(self.camera.view)
         shape: dict[str, Any] = {} if self.shape is None else {"shape": self.shape}
         physics: dict[str, Any] = {name: getattr(self, name) for name in OF_PHYSICS}
         return PairSettings(
@@ -145,6 +151,7 @@ class ImageConfig(Settings):
             objects=self.objects,
             deformation=self.deformation,
             insert=self.insert,
+            findings=self.findings,
             **physics,
             **shape,
             **more,

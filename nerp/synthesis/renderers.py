@@ -27,6 +27,7 @@ from nerp.projection.dispatch import choose_backend
 from nerp.synthesis.chance import NOTHING, Chance, draw_scales, draw_seed
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.settings import PairSettings
+from nerp.synthesis.siddon_jacobs import SiddonJacobsRenderer
 from nerp.synthesis.structures import structure_groups
 from nerp.volume import WATER_PER_MM, Fields, Volume
 
@@ -338,10 +339,11 @@ RENDERERS: dict[str, Callable[[Scene], Renderer]] = {
     "physics": PhysicalRenderer,
     "vrr": LearnedRenderer,
     "emission": EmissionRenderer,
+    "itk": SiddonJacobsRenderer,
 }
 """Every mode with what renders it."""
-BASELINE = "emission"
-"""What others are compared with, and nothing is made of besides."""
+OF_OTHERS = frozenset({"emission", "itk"})
+"""How others have made images, to be compared with: shown of records of their own alone."""
 
 NEARLY_FULL = 0.9
 """Signals above this part of what the panel can hold are taken for open beam."""

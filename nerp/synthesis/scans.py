@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nerp.camera import Camera
+from nerp.camera.itk import ignored_directions
 from nerp.errors import DataError
 from nerp.label_maps import LabelMap, check_labels_on_ct, check_references
 from nerp.physics.truncation import truncation
@@ -60,7 +61,7 @@ def is_compact(settings: PairSettings) -> bool:
 
 
 def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings) -> Scan:
-    """Read a CT and its labels; what the CT cuts is warned of in mode `physics`.
+    """Read a CT and its labels; what the CT cuts is warned of in mode `physics`, ignored directions in mode `itk`.
 
     Args:
         ct:       a file or the folder of a DICOM series.
@@ -75,6 +76,8 @@ def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings)
     camera = settings.base_camera(volume) if settings.mode == "physics" else None
     if camera is not None and (cut := truncation(volume, camera).warning):
         _log.warning("%s: %s", ct, cut)
+    if settings.mode == "itk" and (ignored := ignored_directions(volume)):
+        _log.warning("%s: %s", ct, ignored)
     found = None if labels is None else open_labels(labels, volume, settings.inputs, compact=compact)
     return Scan(ct, labels, volume, found, camera)
 
@@ -99,7 +102,9 @@ def ready(
         if varied.labels is None:
             return Synthesiser(varied.ct, **common), varied.record
         labels, names = varied.labels.volume, varied.labels.names
-        return Synthesiser(varied.ct, labels, label_names=names, **common), varied.record
+        made = Synthesiser(varied.ct, labels, label_names=names, **common)
+        made.before = varied.before
+        return made, varied.record
     except DataError as error:
         raise DataError(f"{scan.label_source or scan.source}: {error}") from error
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from nerp.camera import Camera, ViewSettings
+from nerp.camera.itk import itk_camera
 from nerp.devices import choose_device
 from nerp.errors import UsageError
 from nerp.label_names import lung_labels, obscuring_labels, select_labels
@@ -19,6 +20,7 @@ from nerp.physics.settings import Physics
 from nerp.projection import RULES, MaskRule
 from nerp.settings import Settings, choice, number, section
 from nerp.synthesis.chance import ObjectSettings
+from nerp.synthesis.finding_settings import FindingSettings
 from nerp.variation import DeformationSettings, InsertSettings
 from nerp.volume import MAX_LABEL, MAX_VOXELS, Volume
 
@@ -163,7 +165,7 @@ class PairSettings(Settings):
 
     Args:
         mode:        `drr`, line integrals of the attenuation; `physics`, what a detector reads; `vrr`, a trained run's
-            radiographs; `emission`, emission and absorption in the CT as it is.
+            radiographs; `emission`, emission and absorption in the CT as it is; `itk`, sums of HU by ITK's tool.
         shape:       (H, W) pixels.
         bits:        8 or 16, of each pixel of an image's file; masks have 8.
         camera:      the view, and the ranges that cameras are drawn from.
@@ -172,6 +174,7 @@ class PairSettings(Settings):
         objects:     what lies on and in the patient; not with `vrr`.
         deformation: how body and breath differ from the CT's.
         insert:      findings drawn into the lungs.
+        findings:    whether records tell which findings the films show.
         beam:        of mode `physics`, as the next three.
         detector:    panel, dose.
         film:        how the signal is developed.
@@ -187,7 +190,7 @@ class PairSettings(Settings):
         UsageError: a value that cannot be.
     """
 
-    mode: str = choice("drr", "physics", "vrr", "emission")
+    mode: str = choice("drr", "physics", "vrr", "emission", "itk")
     shape: tuple[int, int] = number((256, 256), 1, LARGEST_SIDE)
     bits: int = choice(8, 16)
     camera: ViewSettings = section(ViewSettings)
@@ -196,6 +199,7 @@ class PairSettings(Settings):
     objects: ObjectSettings = section(ObjectSettings)
     deformation: DeformationSettings = section(DeformationSettings)
     insert: InsertSettings = section(InsertSettings)
+    findings: FindingSettings = section(FindingSettings)
     beam: Beam = section(Beam)
     detector: Detector = section(Detector)
     film: Film = section(Film)
@@ -227,6 +231,7 @@ class PairSettings(Settings):
         stated |= {"bits": self.bits} if self.bits != 8 else {}
         stated |= {"objects": asdict(self.objects)} if self.objects.any else {}
         stated |= {name: asdict(getattr(self, name)) for name in OF_THE_CT if self.varies}
+        stated |= {"findings": asdict(self.findings)} if self.findings.visibility else {}
         stated |= self.physics_json() if self.mode == "physics" else {}
         mask = self.mask.as_json()
         return json.loads(json.dumps({**values, "device": device, "camera": camera, "mask": mask, **stated}))
@@ -241,7 +246,9 @@ class PairSettings(Settings):
         return json.loads(json.dumps({name: asdict(getattr(self, name)) for name in OF_PHYSICS}))
 
     def base_camera(self, ct: Volume) -> Camera:
-        """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64."""
+        """The view's preset on a CT `(1, D, H, W)`, a batch of one, float64; in mode `itk` that of ITK's tool."""
+        if self.mode == "itk":
+            return itk_camera(ct, self.camera.view, shape=self.shape)
         return self.camera.base_camera(ct, self.shape)
 
 
@@ -268,6 +275,7 @@ def restated(settings: PairSettings) -> dict[str, Any]:
     inputs = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings.inputs).items()}
     parts = [*(OF_PHYSICS if settings.mode == "physics" else ()), *(("objects",) if settings.objects.any else ())]
     made = {name: asdict(getattr(settings, name)) for name in (*parts, *(OF_THE_CT if settings.varies else ()))}
+    made |= {"findings": asdict(settings.findings)} if settings.findings.visibility else {}
     del inputs["series"]  # its UID, or what it is called, may tell of a patient
     return {
         **values,

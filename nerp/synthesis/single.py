@@ -95,7 +95,7 @@ def render(
     return record
 
 
-def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettings) -> None:
+def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettings, *, patient: str = "") -> None:
     """Write a radiograph as a derived DICOM image, with nothing of the patient.
 
     Args:
@@ -103,10 +103,11 @@ def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettin
         pair:     the image as shown.
         record:   with its names; its hashes make the identifiers.
         settings: beam and detector, of mode `physics`.
+        patient:  stands for the patient; empty: each CT is a patient's of its own.
     """
     acquisition = _acquisition(record.make_camera(), settings)
     note = f"Mode {record.mode}."
-    origin = Origin(record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note)
+    origin = Origin(record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note, patient)
     write_dx(path, pair.shown, acquisition=acquisition, origin=origin)
 
 
@@ -181,7 +182,8 @@ def replay(
         place = here(synthesiser.device, synthesiser.renderer.backend)
     files, index = record.file_names, record.view_index
     made = named(pair.record, files=files, ct=source, labels=label_source, seed=record.seed, view_index=index)
-    told: dict[str, Any] = {name: getattr(record, name) for name in ("ct_reading", "labels_on_ct_grid", "variation")}
+    kept = ("ct_reading", "labels_on_ct_grid", "variation", "shown_findings")
+    told: dict[str, Any] = {name: getattr(record, name) for name in kept}
     made = replace(made, **told)
     write_single(out, pair, replace(made, label_names=record.label_names))
     identical = made.hashes == record.hashes
@@ -198,7 +200,8 @@ def _opened(
 ) -> tuple[Synthesiser, SourceFile, SourceFile | None]:
     """The synthesiser of the CT and the labels that a record names, and where they were found."""
     volume, label_volume, source, label_source = recorded_volumes(record, settings.inputs, ct=ct, labels=labels)
-    names = {int(value): name for value, name in record.physics.get("label_names", {}).items()}
+    told = record.physics.get("label_names", record.label_names)
+    names = {int(value): name for value, name in told.items()}
     named_labels: dict[str, Any] = {"label_names": names, "plan": plan_of(record)}
     made = Synthesiser(volume, label_volume, settings=settings, generator=generator, **named_labels)
     return made, source, label_source

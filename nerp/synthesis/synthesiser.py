@@ -29,6 +29,7 @@ from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.renderers import RENDERERS, Scene
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.structures import MaskPlan, check_present, plan_masks
+from nerp.synthesis.visibility import Exposure, FindingWatch
 from nerp.volume import Volume
 
 UNNAMED: dict[str, Any] = {
@@ -118,6 +119,7 @@ class Synthesiser:
         with repeatable():
             self.scene = Scene(ct, self.device, self.settings, generator, self.labels, self.label_names)
             self.renderer = RENDERERS[self.settings.mode](self.scene)
+            self.before: Volume | None = None  # the CT without the findings that were drawn into it
             self.holds_windpipe = False
             self._seen_labels = None if self.labels is None else self.labels.thinned(grid_mm(self._visible))
             self._closed = self._closed_lungs()
@@ -127,6 +129,12 @@ class Synthesiser:
     def landmarks(self) -> Landmarks:
         """Where objects can lie on this CT's patient, mm."""
         return find_landmarks(self.scene.body)
+
+    @cached_property
+    def _watch(self) -> FindingWatch | None:
+        """What tells which findings a film shows, where that is asked for."""
+        wanted = self.settings.findings.visibility and self.labels is not None
+        return FindingWatch(self.scene, self.renderer, self.before) if wanted else None
 
     def draw(self, camera: Camera, generator: torch.Generator) -> Chance:
         """What chance decides of a pair beside its camera: noise, densities, objects.
@@ -157,6 +165,8 @@ class Synthesiser:
             masks, crossed = self._masks(camera)
             shown = self.renderer.show(raw, camera)
             image = _bytes(shown) if self.settings.bits == 8 else _deep(shown)
+            watch = self._watch
+            findings = [] if watch is None else watch.facts(Exposure(camera, chance, objects, raw))
         image_png, mask_pngs = png_bytes(image), tuple(map(png_bytes, masks))
         shadows = [] if objects is None else list(object_masks(objects.lengths_mm)[0].split(1))
         object_pngs = tuple(png_bytes(_bytes(one[None])) for one in shadows)
@@ -170,7 +180,12 @@ class Synthesiser:
             for png, mask, any_fraction, points in zip(mask_pngs, masks, crossed, self._points, strict=True)
         ]
         placed = [_object_facts(one, *made) for one, *made in zip(chance.objects, object_pngs, shadows, strict=True)]
-        record = replace(self._record(camera, image_png, facts), objects=placed, physics=self._physics(camera, chance))
+        record = replace(
+            self._record(camera, image_png, facts),
+            objects=placed,
+            physics=self._physics(camera, chance),
+            shown_findings=findings,
+        )
         raw_image, shown_image = (one[0, 0].float().cpu().numpy() for one in (raw, shown))
         return Pair(raw_image, shown_image, image, masks, image_png, mask_pngs, object_pngs, record)
 

@@ -23,7 +23,7 @@ from nerp.runs import find_run
 from nerp.synthesis.chance import NOTHING, Chance, recorded_chance
 from nerp.synthesis.environment import chance_generator, repeatable
 from nerp.synthesis.generator import load_generator
-from nerp.synthesis.renderers import BASELINE, NEEDS_RUN, RENDERERS, Renderer, Scene
+from nerp.synthesis.renderers import NEEDS_RUN, OF_OTHERS, RENDERERS, Renderer, Scene
 from nerp.synthesis.rerendering import check_weights, recorded_settings, recorded_volumes
 from nerp.synthesis.settings import DEFAULTS, PairSettings
 from nerp.volume import Volume
@@ -85,10 +85,10 @@ def _names(record: PairRecord) -> dict[int, str]:
 
 
 def _rendered(record: PairRecord, scene: Scene) -> Iterator[View]:
-    """The view in every mode that can be rendered; in that of the paper's baseline only where the record is its own."""
+    """The view in every mode that can be rendered; in those of others only where the record is one."""
     camera = record.make_camera().to(torch.float64)
     for mode in RENDERERS:
-        if (mode in NEEDS_RUN and scene.generator is None) or (mode == BASELINE and record.mode != BASELINE):
+        if (mode in NEEDS_RUN and scene.generator is None) or (mode in OF_OTHERS and mode != record.mode):
             continue
         renderer = RENDERERS[mode](replace(scene, settings=_settings_for(mode, scene.settings)))
         chance = _chance(record, mode, renderer)

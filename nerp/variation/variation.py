@@ -63,11 +63,13 @@ class Varied:
         ct:     `(1, D, H, W)` HU.
         labels: on the same grid, or None.
         record: what says how it came about; empty where nothing was varied.
+        before: `(1, D, H, W)` HU, the CT on the same grid without the findings that were inserted; None without any.
     """
 
     ct: Volume
     labels: LabelMap | None
     record: dict[str, Any] = field(default_factory=dict)
+    before: Volume | None = None
 
 
 def draw_variation(deformation: DeformationSettings, insert: InsertSettings, generator: torch.Generator) -> Variation:
@@ -113,13 +115,14 @@ def vary(
         chest = measure_chest(lungs_of(labels.volume, tuple(lungs)))
         ct, volume, facts = deform(ct, volume, variation.deformation, chest)
         record["deformation"] = {**variation.deformation.to_dict(), **facts}
-    names = dict(labels.names)
+    names, before = dict(labels.names), None
     if variation.findings and volume is not None:
         chosen = {name: values[name] for name in variation.findings}
+        before = ct
         ct, volume, findings = insert_findings(ct, volume, lungs=lungs, values=chosen, seed=variation.seed)
         record["findings"] = findings
         names |= {value: name for name, value in chosen.items()}
-    return Varied(ct, LabelMap(volume or labels.volume, names, labels.outside), record)
+    return Varied(ct, LabelMap(volume or labels.volume, names, labels.outside), record, before)
 
 
 def finding_values(names: Mapping[int, str], values: Sequence[int]) -> dict[str, int]:

@@ -29,7 +29,13 @@ class Coco:
     """
 
     def write(self, sample: Sample, folder: Path, shard: int) -> None:
-        """Write an image, and keep what is annotated of it; see `Layout`."""
+        """Write an image, and keep what is annotated of it.
+
+        Args:
+            sample: the pair.
+            folder: that becomes the set's, for one shard.
+            shard:  its number.
+        """
         place = f"{sample.volume.part}/{sample.image}/{sample.record.file_name}"
         write_bytes(folder / place, sample.pair.image_png)
         path = folder / LINES / f"{shard:06d}.jsonl"
@@ -38,7 +44,13 @@ class Coco:
             file.write((json.dumps({"part": sample.volume.part, **_line(sample, place)}) + "\n").encode())
 
     def finish(self, rows: Sequence[dict[str, Any]], config: FactoryConfig, folder: Path) -> None:
-        """Make the annotations of the lines; see `Layout`."""
+        """Make the annotations of the lines.
+
+        Args:
+            rows:   of all pairs, see `Sample.row`.
+            config: the plan's settings.
+            folder: the set's.
+        """
         shutil.rmtree(folder / GONE, ignore_errors=True)
         if not (folder / LINES).is_dir():
             return

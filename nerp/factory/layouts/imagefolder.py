@@ -27,13 +27,25 @@ class ImageFolder:
     """
 
     def write(self, sample: Sample, folder: Path, shard: int) -> None:
-        """Write a pair's files; see `Layout`."""
+        """Write a pair's files.
+
+        Args:
+            sample: the pair.
+            folder: that becomes the set's, for one shard.
+            shard:  its number.
+        """
         home = folder / sample.volume.part / sample.image
         for name, data in sample.files:
             write_bytes(home / name, data)
 
     def finish(self, rows: Sequence[dict[str, Any]], config: FactoryConfig, folder: Path) -> None:
-        """Write the records, and what each folder is; see `Layout`."""
+        """Write the records, and what each folder is.
+
+        Args:
+            rows:   of all pairs, see `Sample.row`.
+            config: the plan's settings.
+            folder: the set's.
+        """
         columns = Columns(rows)
         for part, image in sorted({(row["part"], row["image"]) for row in rows}):
             home, settings = folder / part / image, config.image_settings[image].set_settings()

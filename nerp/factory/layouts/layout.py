@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nerp.data.records import PairRecord
-from nerp.factory.planning import Volume
+from nerp.factory.planning import PlannedCT
 from nerp.factory.settings import FactoryConfig
 from nerp.synthesis.synthesiser import Pair
 
@@ -25,7 +25,7 @@ class Sample:
         config:   the plan's settings.
     """
 
-    volume: Volume
+    volume: PlannedCT
     image: str
     record: PairRecord
     pair: Pair

@@ -17,7 +17,13 @@ class WebDataset:
     """Samples of a key and endings: `png` the image, `mask.png` or `NAME.mask.png` its masks, `json` its record."""
 
     def write(self, sample: Sample, folder: Path, shard: int) -> None:
-        """Add a pair to its shard's tar; see `Layout`."""
+        """Add a pair to its shard's tar.
+
+        Args:
+            sample: the pair.
+            folder: that becomes the set's, for one shard.
+            shard:  its number.
+        """
         path = folder / sample.volume.part / f"{sample.image}-{shard:06d}.tar"
         path.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(path, "a", format=tarfile.USTAR_FORMAT) as tar:
@@ -27,7 +33,13 @@ class WebDataset:
                 tar.addfile(entry, io.BytesIO(data))
 
     def finish(self, rows: Sequence[dict[str, Any]], config: FactoryConfig, folder: Path) -> None:
-        """Nothing: each tar tells all of its samples."""
+        """Nothing: each tar tells all of its samples.
+
+        Args:
+            rows:   of all pairs, see `Sample.row`.
+            config: the plan's settings.
+            folder: the set's.
+        """
 
 
 def _members(sample: Sample) -> list[tuple[str, bytes]]:

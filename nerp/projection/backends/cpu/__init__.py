@@ -42,6 +42,24 @@ def siddon(values: Tensor, rays: Rays) -> Tensor:
     return _as_wide(image.movedim(0, -1), values)
 
 
+@torch.no_grad()
+def siddon_ahead(values: Tensor, rays: Rays, *, skip_first: bool) -> Tensor:
+    """Path integrals in which the path through each voxel counts for the voxel after it.
+
+    Args:
+        values:     (C, D, H, W) 1/mm.
+        rays:       (B, R).
+        skip_first: leave out each ray's path through its first voxel.
+
+    Returns:
+        (B, R, C) unitless, as `reference.siddon_ahead` gives it. No gradient.
+    """
+    if values[0].numel() > _MOST_FLOATS:
+        return reference.siddon_ahead(values, rays, skip_first=skip_first)
+    image = integrals.siddon_ahead(_single(values), _dense(rays), _image_shape(rays), skip_first)
+    return _as_wide(image.movedim(0, -1), values)
+
+
 def holds(values: Tensor) -> bool:
     """Whether the kernels can count the voxels of (C, D, H, W) values."""
     return values[0].numel() <= _MOST_FLOATS

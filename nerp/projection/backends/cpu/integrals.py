@@ -72,6 +72,26 @@ def _(values, starts, directions, lengths_mm, image_shape):
     return values.new_empty(len(values), *lengths_mm.shape)
 
 
+def siddon_ahead(values: Tensor, lines: tuple[Tensor, ...], image_shape: list[int], skip_first: bool) -> Tensor:
+    """Path integrals in which the path through each voxel counts for the voxel after it.
+
+    Args:
+        values:      (C, D, H, W) 1/mm, float32.
+        lines:       starts and directions (F, R, 3), index coordinates, and lengths_mm (F, R), float64.
+        image_shape: [H, W] of the images that the rays fill.
+        skip_first:  leave out each ray's path through its first voxel.
+
+    Returns:
+        (C, F, R) integrals, unitless, float32. No gradient.
+    """
+    image = torch.empty(len(values), *lines[2].shape, **SINGLE)
+    if image.numel():
+        scene = library.scene(values.shape[1:], lines, image_shape)
+        read, written = library.floats(values, *values.shape), _image(image, lines[2])
+        library.call("nerp_siddon_ahead", scene, int(skip_first), len(values), read, written)
+    return image
+
+
 @custom_op("nerp::siddon_cpu_to_volume", mutates_args=(), device_types="cpu")
 def siddon_to_volume(
     grad_image: Tensor,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nerp.errors import GeometryError
 
-ABI = 7
+ABI = 8
 """`NERP_ABI` of `native/task.h`, whose structures are repeated below."""
 
 BUILD = "the compiled kernels are not built; install g++ or clang++, then reinstall nerp"
@@ -128,6 +128,7 @@ SIGNATURES = {
     "nerp_march": (c_void_p, c_void_p, c_void_p),
     "nerp_march_backward": (c_void_p, c_void_p, c_void_p),
     "nerp_siddon": (c_void_p, c_int, c_void_p, c_void_p),
+    "nerp_siddon_ahead": (c_void_p, c_int, c_int, c_void_p, c_void_p),
     "nerp_siddon_hu": (c_void_p, c_void_p, c_float, c_void_p),
     "nerp_siddon_to_volume": (c_void_p, c_int, c_void_p, c_void_p),
     "nerp_siddon_to_rays": (c_void_p, c_int, c_void_p, c_void_p, c_void_p),

@@ -108,6 +108,20 @@ def siddon(values: Tensor, rays: Rays) -> Tensor:
     return _operators().siddon(values, *_parts(rays, values, values.dtype))
 
 
+def siddon_ahead(values: Tensor, rays: Rays, *, skip_first: bool) -> Tensor:
+    """Path integrals in which the path through each voxel counts for the voxel after it: the reference's.
+
+    Args:
+        values:     (C, D, H, W) 1/mm.
+        rays:       (B, R).
+        skip_first: leave out each ray's path through its first voxel.
+
+    Returns:
+        (B, R, C) unitless. No gradient.
+    """
+    return reference.siddon_ahead(values, rays, skip_first=skip_first)
+
+
 def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     """Path through each label, in one traversal.
 

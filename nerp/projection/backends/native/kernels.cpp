@@ -21,6 +21,7 @@ extern const Kernels NERP_TABLE(NERP_ISA) = {
     NERP_ISA::march_tile,
     NERP_ISA::march_tile_backward,
     NERP_ISA::siddon_tile,
+    NERP_ISA::siddon_ahead_tile,
     NERP_ISA::siddon_hu_tile,
     NERP_ISA::siddon_tile_to_volume,
     NERP_ISA::siddon_tile_to_rays,

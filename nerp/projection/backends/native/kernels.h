@@ -12,6 +12,7 @@ struct Kernels {
     void (*march_backward)(const NerpScene&, const Tile&, const NerpMarch&, const float* fields,
                            const NerpMarchGradient& to, float* gradient, float* scratch);
     void (*siddon)(const NerpScene&, const Tile&, const float* values, float* image);
+    void (*siddon_ahead)(const NerpScene&, const Tile&, bool skip_first, const float* values, float* image);
     void (*siddon_hu)(const NerpScene&, const Tile&, const int16_t* hu, float water_per_mm, float* image);
     void (*siddon_to_volume)(const NerpScene&, const Tile&, const float* grad_image, float* gradient);
     void (*siddon_to_rays)(const NerpScene&, const Tile&, const float* values, const float* grad_image,

@@ -31,16 +31,21 @@ HOT void integrate(Climb& packet, int n_steps, const Grid& grid, Floats& total) 
     total = sum;
 }
 
-template <typename Grid>
-inline void integrate_tile(const NerpScene& scene, const Tile& tile, const Grid& grid, float* image) {
-    TileClimb packets(scene, tile);
-    Floats sums[most_packets] = {};
-    packets.run([&](int i, Climb& packet, int n_steps) { integrate(packet, n_steps, grid, sums[i]); });
+inline void write_sums(const NerpScene& scene, const Tile& tile, const TileClimb& packets, const Floats* sums,
+                       float* image) {
     for (int i = 0; i < packets.count(); ++i)
         for (int lane = 0; lane < lanes; ++lane) {
             const Ray ray = ray_of_lane(scene, tile.view, packets.patch(i), lane);
             if (ray.number >= 0) image[ray.number] = ray.hits() ? sums[i][lane] : 0.0f;
         }
+}
+
+template <typename Grid>
+inline void integrate_tile(const NerpScene& scene, const Tile& tile, const Grid& grid, float* image) {
+    TileClimb packets(scene, tile);
+    Floats sums[most_packets] = {};
+    packets.run([&](int i, Climb& packet, int n_steps) { integrate(packet, n_steps, grid, sums[i]); });
+    write_sums(scene, tile, packets, sums, image);
 }
 
 inline void siddon_tile(const NerpScene& scene, const Tile& tile, const float* values, float* image) {
@@ -50,6 +55,35 @@ inline void siddon_tile(const NerpScene& scene, const Tile& tile, const float* v
 inline void siddon_hu_tile(const NerpScene& scene, const Tile& tile, const int16_t* hu, float water_per_mm,
                            float* image) {
     integrate_tile(scene, tile, Attenuation{hu, water_per_mm}, image);
+}
+
+// The path through the voxel behind each lane, which counts for the voxel it is in.
+struct Behind {
+    Floats length = {};
+    bool skip_first;
+};
+
+HOT void integrate_ahead(Climb& packet, int n_steps, const float* values, Behind& behind, Floats& total) {
+    const Floats exit = packet.exit, none = broadcast(0.0f);
+    const Floats first = behind.skip_first ? -exit : broadcast(-1e30f);
+    Floats sum = total, length = behind.length;
+    traverse<true>(packet, n_steps, values, [&](const Step& at) ALWAYS {
+        sum += (at.low < exit ? length : none) * gather(values, at.voxel);
+        length = at.low > first ? at.high - at.low : none;
+    });
+    total = sum, behind.length = length;
+}
+
+inline void siddon_ahead_tile(const NerpScene& scene, const Tile& tile, bool skip_first, const float* values,
+                              float* image) {
+    TileClimb packets(scene, tile);
+    Floats sums[most_packets] = {};
+    Behind behind[most_packets];
+    for (int i = 0; i < packets.count(); ++i) behind[i].skip_first = skip_first;
+    packets.run([&](int i, Climb& packet, int n_steps) {
+        integrate_ahead(packet, n_steps, values, behind[i], sums[i]);
+    });
+    write_sums(scene, tile, packets, sums, image);
 }
 
 // The transpose of `integrate`: adds each ray's weight times its path to every voxel it meets.

@@ -28,6 +28,17 @@ NERP_API int nerp_siddon(const NerpScene* scene, int n_channels, const float* va
     return 0;
 }
 
+// The same integrals with the path through each voxel given to the voxel after it; the first may be left out.
+NERP_API int nerp_siddon_ahead(const NerpScene* scene, int skip_first, int n_channels, const float* values,
+                               float* image) {
+    for (int c = 0; c < n_channels; ++c) {
+        const float* const channel = values + c * count_voxels(*scene);
+        float* const to = image + c * count_rays(*scene);
+        for_tiles(*scene, 0, [&](const Tile& tile) { kernels().siddon_ahead(*scene, tile, skip_first, channel, to); });
+    }
+    return 0;
+}
+
 // Integrals (n_views, rows, columns) of the attenuation of whole HU (D, H, W), of which water has `water_per_mm`.
 NERP_API int nerp_siddon_hu(const NerpScene* scene, const int16_t* hu, float water_per_mm, float* image) {
     for_tiles(*scene, 0, [&](const Tile& tile) { kernels().siddon_hu(*scene, tile, hu, water_per_mm, image); });

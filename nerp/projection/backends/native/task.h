@@ -10,7 +10,7 @@
 
 // Counts up whenever anything here, or the signature of an exported function, changes; `library.py`
 // refuses a build of another number.
-#define NERP_ABI 7
+#define NERP_ABI 8
 
 extern "C" {
 

@@ -1,0 +1,56 @@
+"""ITK's own filter, called as the tool that made DRR-RATE calls it; needs the wheel itk-twoprojectionregistration."""
+
+import math
+import warnings
+
+import numpy as np
+
+
+def itk_or_none():
+    """The package, where it has the filter."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import itk
+
+            return itk if hasattr(itk, "SiddonJacobsRayCastInterpolateImageFunction") else None
+    except ImportError:
+        return None
+
+
+def drr_by_itk(itk, hu: np.ndarray, spacing_mm, view: str, *, pixels: int = 512) -> tuple[np.ndarray, np.ndarray]:
+    """The projector's whole numbers and the tool's 8-bit image, both (H, W) with the head up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _projected(itk, hu, spacing_mm, view, pixels)
+
+
+def _projected(itk, hu, spacing_mm, view, pixels):
+    shorts, bytes_ = itk.Image[itk.SS, 3], itk.Image[itk.UC, 3]
+    image = itk.image_from_array(np.ascontiguousarray(hu.astype(np.int16).T))
+    image.SetSpacing([float(size) for size in spacing_mm])
+    degree, pixel_mm = math.atan(1.0) * 4 / 180, float(np.float32(0.51))
+    transform = itk.Euler3DTransform[itk.D].New()
+    transform.SetComputeZYX(True)
+    transform.SetTranslation([0.0, 300.0, 0.0])
+    transform.SetRotation(0.0, 0.0, degree * (-90.0 if view == "lateral" else 0.0))
+    transform.SetCenter([float(size) * float(count) / 2.0 for size, count in zip(spacing_mm, hu.shape, strict=True)])
+    caster = itk.SiddonJacobsRayCastInterpolateImageFunction[shorts, itk.D].New()
+    caster.SetProjectionAngle(0.0)
+    caster.SetFocalPointToIsocenterDistance(1000.0)
+    caster.SetThreshold(-100.0)
+    caster.SetTransform(transform)
+    caster.Initialize()
+    resample = itk.ResampleImageFilter[shorts, shorts].New()
+    resample.SetInput(image)
+    resample.SetInterpolator(caster)
+    resample.SetSize([pixels, pixels, 1])
+    resample.SetOutputSpacing([pixel_mm, pixel_mm, 1.0])
+    resample.SetOutputOrigin([-pixel_mm * (pixels - 1) / 2, -pixel_mm * (pixels - 1) / 2, -1000.0])
+    resample.Update()
+    rescale = itk.RescaleIntensityImageFilter[shorts, bytes_].New()
+    rescale.SetOutputMinimum(0)
+    rescale.SetOutputMaximum(255)
+    rescale.SetInput(resample.GetOutput())
+    rescale.Update()
+    return tuple(itk.array_from_image(one.GetOutput())[0][::-1].copy() for one in (resample, rescale))
