@@ -36,7 +36,7 @@ SEGMENT_NUMBER, SEGMENT_SEQUENCE = 0x0062000B, 0x0062000A
 OF_THE_IMAGE = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime"),
     *("StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "Manufacturer"),
-    *("ManufacturerModelName", "SoftwareVersions", "BodyPartExamined", "SpecificCharacterSet"),
+    *("ManufacturerModelName", "SoftwareVersions", "BodyPartExamined", "SpecificCharacterSet", "PatientOrientation"),
 )
 """What a segmentation repeats of its image."""
 
@@ -129,13 +129,14 @@ def _frames(of: Dataset, count: int) -> dict[str, Any]:
         "PixelRepresentation": 0,
         "DimensionOrganizationSequence": [{"DimensionOrganizationUID": organisation}],
         "DimensionIndexSequence": [index],
-        "SharedFunctionalGroupsSequence": [{"DerivationImageSequence": [_derivation(of)]}],
-        "PerFrameFunctionalGroupsSequence": [_frame(number) for number in range(1, count + 1)],
+        "SharedFunctionalGroupsSequence": [{}],
+        "PerFrameFunctionalGroupsSequence": [_frame(of, number) for number in range(1, count + 1)],
     }
 
 
-def _frame(number: int) -> dict[str, Any]:
+def _frame(of: Dataset, number: int) -> dict[str, Any]:
     return {
+        "DerivationImageSequence": [_derivation(of)],
         "FrameContentSequence": [{"DimensionIndexValues": [number]}],
         "SegmentIdentificationSequence": [{"ReferencedSegmentNumber": number}],
     }

@@ -17,6 +17,7 @@ from nerp.synthesis.settings import TERMS
 _LEAVES = ("labels", "numbers", "label_names")
 """Settings of masks that are mappings themselves."""
 LAYOUTS = ("imagefolder", "webdataset", "coco", "drr-rate", "dicom")
+TABLES = ("labels", "metadata", "reports")
 WHOLE = "train"
 """The only part of a set that is not split."""
 
@@ -34,6 +35,8 @@ class SourceSettings(Settings):
             `([^/]+)/` for a folder a patient; none: every CT is a patient of its own.
         findings:        CSV of file and a column a finding, carried over to each pair's record.
         names:           `hashed`: the set names patients by a hash; `kept`: as the source does.
+        tables:          further CSVs of the CTs by their files, such as {labels: a.csv, metadata: b.csv,
+            reports: c.csv}: layouts that have a place for them carry the rows of the set's CTs over as they stand.
     """
 
     SECTION: ClassVar[str] = "sources"
@@ -45,6 +48,7 @@ class SourceSettings(Settings):
     patient_pattern: str | None = None
     findings: str | None = None
     names: str = choice("hashed", "kept")
+    tables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class FactoryConfig(Settings):
         for name, source in self.source_settings.items():
             if source.ct is None:
                 raise ConfigError(f"sources.{name}.ct is not given; expected a folder of CTs, or a CSV that lists them")
+            if other := [kind for kind in source.tables if kind not in TABLES]:
+                raise ConfigError(f"sources.{name}.tables has {other[0]!r}; expected some of {', '.join(TABLES)}")
         _ = self.image_settings  # a key mistyped is met at once
 
     @cached_property

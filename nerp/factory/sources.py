@@ -13,6 +13,7 @@ from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns,
 from nerp.data.patients import PATIENT_COLUMNS, read_index
 from nerp.errors import ConfigError, DataError
 from nerp.factory.settings import SourceSettings
+from nerp.factory.tables import read_source_table
 from nerp.formats import extension
 from nerp.synthesis.matching import find_volumes, match
 
@@ -60,6 +61,7 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
     rows = _of_table(ct) if is_table else _of_folder(ct, source)
     told = {} if source.patients is None else read_index(source.patients)
     findings = {} if source.findings is None else read_table(source.findings).rows
+    tables = [read_source_table(table) for table in source.tables.values()]
     root = ct.parent if is_table or ct.is_file() else ct
     found = []
     for path, labels, patient in rows:
@@ -69,6 +71,9 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
         fault = "" if labels is not None or source.labels is None else f"has no labels in {source.labels}"
         shown = _stem(below) if source.names == "kept" else _hashed(name, below)
         found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault, shown))
+    for table, path in zip(tables, source.tables.values(), strict=True):
+        if not any(table.of(one.ct) for one in found):
+            raise DataError(f"{path} tells of none of the CTs of {ct}; expected their files' names in its first column")
     return sorted(found, key=lambda one: one.name)
 
 

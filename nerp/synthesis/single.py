@@ -107,7 +107,9 @@ def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettin
     """
     acquisition = _acquisition(record.make_camera(), settings)
     note = f"Mode {record.mode}."
-    origin = Origin(record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note, patient)
+    origin = Origin(
+        record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note, patient
+    )
     write_dx(path, pair.shown, acquisition=acquisition, origin=origin)
 
 

@@ -86,9 +86,7 @@ def _mask_names(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted({record["mask_name"] or UNNAMED for record in records} | more)
 
 
-def _annotations(
-    lines: Path, part: str, key: str, categories: dict[str, int], config: FactoryConfig
-) -> Iterator[str]:
+def _annotations(lines: Path, part: str, key: str, categories: dict[str, int], config: FactoryConfig) -> Iterator[str]:
     """The text of a file of annotations; no more than a line of it is held at a time."""
     info = {"description": config.title, "version": f"nerp {__version__}", "use": NOTICE}
     kinds = [{"id": number, "name": name, "supercategory": "anatomy"} for name, number in categories.items()]

@@ -20,7 +20,18 @@ CROISSANT = "croissant.json"
 CONFORMS = "http://mlcommons.org/croissant/1.0"
 WHOLE_NUMBERS = ("view_index", "seed", "fold")
 TERMS_OF_CROISSANT = (
-    *("citeAs", "column", "equivalentProperty", "field", "fileObject", "fileProperty", "fileSet", "extract", "format", "includes"),
+    *(
+        "citeAs",
+        "column",
+        "equivalentProperty",
+        "field",
+        "fileObject",
+        "fileProperty",
+        "fileSet",
+        "extract",
+        "format",
+        "includes",
+    ),
     *("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
     *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
 )
@@ -40,9 +51,7 @@ CONTEXT: dict[str, Any] = {
 """The specification's, Appendix 1."""
 
 
-def croissant(
-    rows: Sequence[dict[str, Any]], columns: Columns, config: FactoryConfig, folder: Path
-) -> dict[str, Any]:
+def croissant(rows: Sequence[dict[str, Any]], columns: Columns, config: FactoryConfig, folder: Path) -> dict[str, Any]:
     """The description: a record set for each folder of pairs, its columns joined with its images.
 
     Args:
