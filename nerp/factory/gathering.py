@@ -9,17 +9,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nerp import __version__
+from nerp.data.images import read_colour
 from nerp.factory.card import card_of
 from nerp.factory.layouts import LAYOUTS, home_of
 from nerp.factory.planning import WORK, Plan
-from nerp.factory.shard import FILES, Made, read_shard, shard_folder
+from nerp.factory.shard import FILES, TILES, Made, read_shard, shard_folder
+from nerp.factory.sheet import sheet_of, shown_shards
 from nerp.factory.tables import csv_text
 from nerp.files import json_bytes, write_bytes, write_text
 from nerp.synthesis.dataset import CITATION, NOTICE
 
 DONE = f"{WORK}.done"
 ERRORS, REMARKS, FOLDS, SUMMARY, CARD = "errors.csv", "remarks.csv", "folds.csv", "factory.json", "README.md"
+SHEET = "card.png"
 
 
 def gather(plan: Plan, out: Path) -> dict[str, Any]:
@@ -45,11 +50,20 @@ def gather(plan: Plan, out: Path) -> dict[str, Any]:
         LAYOUTS[name].finish(rows, plan.config, home_of(name, plan.config.layouts, out))
     _write_tables(plan, made, rows, out)
     summary = _summary(plan, made, rows)
-    write_text(out / CARD, card_of(plan.config, rows, summary))
+    tiles = _tiles(plan, out)
+    if tiles:
+        write_bytes(out / SHEET, sheet_of(tiles))
+    write_text(out / CARD, card_of(plan.config, rows, summary, sheet=SHEET if tiles else None))
     write_bytes(out / SUMMARY, json_bytes(summary))
     os.replace(out / WORK, out / DONE)  # at once: a part of it would be taken for unfinished work
     shutil.rmtree(out / DONE)
     return summary
+
+
+def _tiles(plan: Plan, out: Path) -> list[np.ndarray]:
+    folders = [shard_folder(out, number) / TILES for number in sorted(shown_shards(len(plan.shards)))]
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.png"))]
+    return [np.rint(255 * read_colour(path)).astype(np.uint8) for path in files]
 
 
 def _move(source: Path, target: Path) -> None:

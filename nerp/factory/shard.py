@@ -14,11 +14,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from nerp.data.images import png_bytes
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
 from nerp.factory.layouts import LAYOUTS, Sample, home_of
 from nerp.factory.planning import WORK, Plan, PlannedCT, hold_plan, make_plan
 from nerp.factory.settings import load_plan
+from nerp.factory.sheet import SHOWN, shown_shards, tile_of
 from nerp.files import json_bytes, write_bytes
 from nerp.synthesis.case import CaseViews, in_view
 from nerp.synthesis.dataset import generator_for
@@ -26,7 +28,7 @@ from nerp.synthesis.environment import repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import Case
 
-SHARDS, RESULT, FILES = "shards", "result.json", "files"
+SHARDS, RESULT, FILES, TILES = "shards", "result.json", "files", "tiles"
 
 
 @dataclass
@@ -100,6 +102,10 @@ class ShardMaker:
             for name, one in self.plan.config.image_settings.items()
         }
 
+    @cached_property
+    def _shown(self) -> set[int]:
+        return shown_shards(len(self.plan.shards))
+
     def make(self, number: int) -> tuple[int, int]:
         """Make a shard, unless it is there.
 
@@ -125,7 +131,9 @@ class ShardMaker:
         made = Made()
         with repeatable(self.plan.config.threads):
             for volume in volumes:
-                self.make_volume(volume, partial / FILES, int(final.name), made)
+                samples = self.make_volume(volume, partial / FILES, int(final.name), made)
+                if int(final.name) in self._shown:
+                    _keep_tiles(samples, partial / TILES)
         write_bytes(partial / RESULT, json_bytes(vars(made)))
         try:
             os.rename(partial, final)
@@ -135,7 +143,7 @@ class ShardMaker:
             shutil.rmtree(partial, ignore_errors=True)  # another worker was first, with the same bytes
         return made
 
-    def make_volume(self, volume: PlannedCT, folder: Path, number: int, made: Made) -> None:
+    def make_volume(self, volume: PlannedCT, folder: Path, number: int, made: Made) -> list[Sample]:
         """Make all pairs of a CT, or none.
 
         Args:
@@ -143,6 +151,9 @@ class ShardMaker:
             folder: that becomes the set's.
             number: of the shard.
             made:   takes what came of it.
+
+        Returns:
+            The pairs; none where it cannot be used.
         """
         listed, layouts = volume.listed, self.plan.config.layouts
         whose = [listed.source, listed.name]
@@ -151,11 +162,12 @@ class ShardMaker:
                 samples = list(self._samples(volume))
             except NerpError as error:
                 made.errors.append([*whose, _plain(str(error), volume)])
-                return
+                return []
         for sample in samples:
             for name in layouts:
                 LAYOUTS[name].write(sample, home_of(name, layouts, folder), number)
             made.records.append(sample.row())
+        return samples
 
     def _samples(self, volume: PlannedCT) -> Iterator[Sample]:
         listed = volume.listed
@@ -170,6 +182,14 @@ class ShardMaker:
             for some in in_view(pairs, case, settings.allow_empty):
                 for record, pair in some:
                     yield Sample(volume, name, record, pair, self.plan.config)
+
+
+def _keep_tiles(samples: Sequence[Sample], folder: Path) -> None:
+    """Keep the first view of each image for the set's sheet, some of each shard."""
+    there = len(list(folder.glob("*.png"))) if folder.is_dir() else 0
+    first = [sample for sample in samples if sample.record.view_index == 0]
+    for number, sample in enumerate(first[: SHOWN - there], start=there):
+        write_bytes(folder / f"{number:04d}.png", png_bytes(tile_of(sample)))
 
 
 _PATH = re.compile(r"\S*/\S*?(?=[:,;\s)]|$)")
