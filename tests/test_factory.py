@@ -180,7 +180,7 @@ def test_a_gathering_that_was_cut_short_goes_on(chests, whole, tmp_path, monkeyp
     for number in range(len(plan.shards)):
         ShardMaker(plan, out).make(number)
     with monkeypatch.context() as patched:
-        patched.setattr(gathering, "card_of", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(gathering, "card_of", lambda *args, **more: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             gather(plan, out)
     gather(plan, out)

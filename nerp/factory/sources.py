@@ -71,9 +71,9 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
         fault = "" if labels is not None or source.labels is None else f"has no labels in {source.labels}"
         shown = _stem(below) if source.names == "kept" else _hashed(name, below)
         found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault, shown))
-    for table, path in zip(tables, source.tables.values(), strict=True):
+    for table, place in zip(tables, source.tables.values(), strict=True):
         if not any(table.of(one.ct) for one in found):
-            raise DataError(f"{path} tells of none of the CTs of {ct}; expected their files' names in its first column")
+            raise DataError(f"{place} tells of none of the CTs of {ct}; expected their files' names in its first column")
     return sorted(found, key=lambda one: one.name)
 
 
@@ -123,8 +123,8 @@ def _by_pattern(name: str, pattern: str | None) -> str | None:
 
 def _stem(name: str) -> str:
     """A file's name without folder and ending, in letters, digits, dots, - and _ alone."""
-    last = name.rsplit("/", 1)[-1]
-    return re.sub(r"[^A-Za-z0-9._-]", "_", last[: len(last) - len(extension(last))] or last)
+    path = Path(name)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", path.name[: len(path.name) - len(extension(path))] or path.name)
 
 
 def _hashed(source: str, patient: str) -> str:

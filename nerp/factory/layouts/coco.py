@@ -52,7 +52,8 @@ class Coco:
             folder: the set's.
         """
         shutil.rmtree(folder / GONE, ignore_errors=True)
-        if not (folder / LINES).is_dir():
+        if not any((folder / LINES).glob("*.jsonl")):  # made already, by a gathering that was cut short
+            shutil.rmtree(folder / LINES, ignore_errors=True)
             return
         categories = {name: number for number, name in enumerate(_mask_names(rows), start=1)}
         for part in sorted({row["part"] for row in rows}):

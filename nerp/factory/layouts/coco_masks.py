@@ -64,7 +64,7 @@ def _rings(mask: np.ndarray) -> list[Ring]:
     rings = []
     while steps:
         start = at = next(iter(steps))
-        heading, ring = steps[at][0], []
+        heading, ring = steps[at][0], Ring()
         while True:
             ways = steps[at]
             turn = next(way for way in _turns(heading) if way in ways)
