@@ -193,8 +193,8 @@ def read_volume(
         orientation: replaces the file's directions: three letters such as `LPS`, each the direction in which
                      the index of that axis grows, as nibabel's `aff2axcodes` gives them.
         spacing_mm:  replaces the file's voxel sizes: distances along the three index axes, mm.
-        compact:     keep int16 as int16, half the memory: for `siddon_of_ct`, and all that finds a body or compares
-                     values; what calculates with HU needs floating point.
+        compact:     keep int16 as int16, in the file's own order in memory: for `siddon_of_ct`, and all that finds a
+                     body or compares values; what calculates with HU needs floating point.
 
     Returns:
         `(1, D, H, W)` float32 HU, or int16, on the file's own axes. Values below -1100 HU, which scanners fill in
@@ -229,13 +229,13 @@ def volume_of(path: Path, stored: np.ndarray, place: Place, *, compact: bool = F
     Raises:
         VolumeError: NaN or infinite, not HU, or a place that cannot be.
     """
-    is_kept = compact and stored.dtype.kind == "i" and stored.dtype.itemsize == 2
-    values = in_c_order(stored, np.int16 if is_kept else np.float32)
-    check_finite(path, values)
-    for doubt in check_hounsfield(path, values):
+    values = _kept(stored) if compact else in_c_order(stored, np.float32)
+    quick = values if values.flags.c_contiguous else values.T  # as it lies in memory
+    check_finite(path, quick)
+    for doubt in check_hounsfield(path, quick):
         _log.warning("%s: %s", path, doubt)
-    if values.min() < PADDING_BELOW_HU:
-        values[values < PADDING_BELOW_HU] = PADDING_HU
+    if quick.min() < PADDING_BELOW_HU:
+        quick[quick < PADDING_BELOW_HU] = PADDING_HU
     return Volume(torch.from_numpy(values)[None], _placed(path, place.affine), "hu")
 
 
@@ -296,6 +296,16 @@ def _read(path: Path, *, series: str | int | None, max_voxels: int) -> tuple[np.
 def _check_is_no_series(path: Path, series: str | int | None) -> None:
     if series is not None:
         raise VolumeError(f"{path}: series= was given, but this is one file; series are chosen in DICOM folders")
+
+
+def _kept(stored: np.ndarray) -> np.ndarray:
+    """Whole HU as they are stored and lie in memory, where they fit; else as float32."""
+    if stored.dtype.kind != "i" or stored.dtype.itemsize != 2:
+        return in_c_order(stored, np.float32)
+    is_own = (
+        stored.dtype.isnative and stored.flags.writeable and (stored.flags.f_contiguous or stored.flags.c_contiguous)
+    )
+    return stored if is_own else in_c_order(stored, np.int16)
 
 
 def _told(

@@ -125,11 +125,11 @@ def _stations(folder: Path, path: Path, pixels: int) -> dict[str, float]:
 
 class _Clock:
     def __init__(self):
-        self._last = time.perf_counter()
+        self._last = time.process_time()
 
     def lap(self) -> float:
-        """Seconds since the last."""
-        now = time.perf_counter()
+        """Seconds of this process since the last."""
+        now = time.process_time()
         self._last, before = now, self._last
         return now - before
 

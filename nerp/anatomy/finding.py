@@ -83,7 +83,7 @@ def find_anatomy(volume: Volume) -> Anatomy:
     """
     if volume.unit not in ("hu", "1/mm"):
         return _box(volume)
-    hu, places = _coarse(volume)
+    hu, places = _coarse(volume.thinned(COARSE_MM / SAMPLES))
     inside = ~_outside_air(hu)
     body = _largest((hu > BODY_HU) & inside, opening=1)
     if not body.any():
@@ -136,14 +136,17 @@ def _sampled_along(
     volume: Volume, fine: list[Tensor], index_from_world: Tensor, axes: list[int], step: float
 ) -> Tensor:
     """(Z, Y, X) HU at samples, axis by axis, faded into air within a sample of the CT's faces."""
-    found, inside = volume.values[0].detach().cpu(), torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
-    for number, axis in sorted(enumerate(axes), key=lambda both: both[1]):  # what lies far apart is thinned first
+    values, inside = volume.values[0].detach().cpu(), torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
+    order = sorted(range(3), key=values.stride, reverse=True)  # what lies far apart is thinned first
+    found = values.permute(order)
+    for axis in order:
+        number = axes.index(axis)
         count, side_mm, column = volume.shape[axis], volume.spacing_mm[axis], 2 - number
         index = fine[number] * index_from_world[axis, column] + index_from_world[axis, 3]
         depth = torch.minimum(index + 0.5, count - 0.5 - index) * side_mm / step
         inside = torch.minimum(inside, _turned(depth.clamp(0.0, 1.0).float(), number))
-        found = _interpolated(found, index.clamp(0, count - 1), axis)
-    found = _as_hu(found.permute(axes), volume.unit)
+        found = _interpolated(found, index.clamp(0, count - 1), order.index(axis))
+    found = _as_hu(found.permute([order.index(axis) for axis in axes]), volume.unit)
     return AIR_HU + (found - AIR_HU) * inside
 
 

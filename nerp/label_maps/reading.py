@@ -80,7 +80,11 @@ def read_label_map(
     else:
         stored = StoredMaps(stored.maps, placed(path, stored.affine), stored.names, stored.is_on_like)
     if like is None or is_same_grid(path, stored, like):
-        values = np.stack([in_c_order(one, _kept_as(stored.maps, compact)) for one in stored.maps])
+        kind = _kept_as(stored.maps, compact)
+        if kind is np.uint8 and len(stored.maps) == 1:
+            values = stored.maps[0].astype(np.uint8, order="K")[None]
+        else:
+            values = np.stack([in_c_order(one, kind) for one in stored.maps])
         affine = as_affine(stored.affine)
         return LabelMap(Volume(torch.from_numpy(values), affine, "label"), stored.names)
     check_voxels(path, (*like.shape, len(stored.maps)), max_voxels)

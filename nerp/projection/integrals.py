@@ -59,7 +59,7 @@ def siddon_of_ct(ct: Volume, camera: Camera, *, backend: str = "auto") -> Tensor
     if ct.unit != "hu" or ct.values.dtype != torch.int16 or kernels is not cpu or not cpu.holds(ct.values):
         return siddon(attenuation(ct), camera, backend=backend)
     rays = kernels.cast_rays(camera, ct.affine, ct.shape)
-    return as_images(kernels.siddon_hu(ct.values[0].contiguous(), rays, WATER_PER_MM), camera)
+    return as_images(kernels.siddon_hu(ct.values[0], rays, WATER_PER_MM), camera)
 
 
 def march(

@@ -12,6 +12,11 @@ from nerp.camera import Camera
 from nerp.label_maps import where_labelled
 from nerp.volume import Volume
 
+WORKING_MM = 2.0
+"""Voxels about so far apart are enough to tell how much is outside,"""
+LEAST_POINTS = 1000
+"""where there are so many of them."""
+
 
 def outside_fraction(points: Tensor, camera: Camera) -> float | None:
     """The part of some points that the detector misses.
@@ -45,6 +50,11 @@ def label_points(labels: Volume, chosen: Sequence[int], limit: int = 20_000) -> 
     Returns:
         (N, 3) world mm, float64.
     """
-    index = np.flatnonzero(where_labelled(labels, chosen))
+    thin = labels.thinned(WORKING_MM)
+    index = np.flatnonzero(where_labelled(thin, chosen))
+    if len(index) >= LEAST_POINTS:
+        labels = thin
+    else:
+        index = np.flatnonzero(where_labelled(labels, chosen))
     index = index[:: max(1, -(-len(index) // limit))]
     return labels.to_world(torch.from_numpy(np.stack(np.unravel_index(index, labels.shape), axis=1)).double())

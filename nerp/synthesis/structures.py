@@ -70,7 +70,7 @@ def plan_masks(settings: MaskSettings, ct: Volume, labels: Volume, names: Mappin
     names = {**names, **settings.label_names}
     chosen = settings.chosen(names)
     there = present_labels(labels)
-    lungs = lung_values(ct, labels, names)
+    lungs = _lungs_of(ct, labels, names, there)
     present = {name: tuple(label for label in values if label in there) for name, values in chosen.items()}
     stated = [_rule_of(settings, name, values or chosen[name], names, lungs) for name, values in present.items()]
     structures = tuple(
@@ -118,7 +118,12 @@ def lung_values(ct: Volume, labels: Volume, names: Mapping[int, str]) -> set[int
         labels: `(M, D, H, W)`, on the same grid.
         names:  of the label values, as far as they are known.
     """
-    unnamed = {label for label in present_labels(labels) if not names.get(label)}
+    return _lungs_of(ct, labels, names, present_labels(labels))
+
+
+def _lungs_of(ct: Volume, labels: Volume, names: Mapping[int, str], there: Collection[int]) -> set[int]:
+    """`lung_values`, of labels that are known to be there."""
+    unnamed = {label for label in there if not names.get(label)}
     return set(lung_labels(names)) | (_aerated(ct, labels) & unnamed if unnamed else set())
 
 

@@ -76,7 +76,10 @@ def siddon_hu(hu: Tensor, rays: Rays, water_per_mm: float) -> Tensor:
     Returns:
         (B, R, 1) unitless, to the bit as `siddon` gives it of the attenuation. No gradient.
     """
-    return integrals.siddon_hu(hu, _dense(rays), _image_shape(rays), water_per_mm)[..., None]
+    lines = _dense(rays)
+    if _is_turned(hu[None]):
+        hu, lines = hu.permute(2, 1, 0), _turned(lines)
+    return integrals.siddon_hu(hu.contiguous(), lines, _image_shape(rays), water_per_mm)[..., None]
 
 
 def march(matter: Tensor, opacity: Tensor, rays: Rays, *, n_samples: int, per_sample: bool) -> Tensor:
@@ -120,8 +123,12 @@ def label_lengths(maps: Tensor, labels: list[int], rays: Rays) -> Tensor:
     in_table = highest - lowest <= _WIDEST_LABELS and max(-lowest, highest) < _WHOLE_FLOATS
     if wants_gradient or maps[0].numel() > _MOST_FLOATS or not in_table:
         return reference.label_lengths(maps, labels, rays)
-    maps = maps.contiguous() if maps.dtype == torch.uint8 else _single(maps)
-    return operators.label_lengths(maps, labels, *_dense(rays), _image_shape(rays)).mT
+    lines = _dense(rays)
+    if maps.dtype != torch.uint8:
+        maps = _single(maps)
+    elif _is_turned(maps):
+        maps, lines = maps.permute(0, 3, 2, 1), _turned(lines)
+    return operators.label_lengths(maps.contiguous(), labels, *lines, _image_shape(rays)).mT
 
 
 def areal_densities(codes: Tensor, densities: Tensor, group_of: list[int], n_groups: int, rays: Rays) -> Tensor:
@@ -159,6 +166,17 @@ def missing() -> str | None:
 
 def _dense(rays: Rays) -> tuple[Tensor, ...]:
     return tuple(part.double().contiguous() for part in rays.parts)
+
+
+def _is_turned(values: Tensor) -> bool:
+    """Whether (C, D, H, W) values lie in memory as NIfTI files hold them, the first axis of the grid fastest."""
+    return not values.is_contiguous() and values.permute(0, 3, 2, 1).is_contiguous()
+
+
+def _turned(lines: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Starts, directions and lengths of rays through a grid whose axes are taken in reverse; all sums stay the same."""
+    starts, directions, lengths_mm = lines
+    return starts.flip(-1).contiguous(), directions.flip(-1).contiguous(), lengths_mm
 
 
 def _single(values: Tensor) -> Tensor:
