@@ -155,7 +155,9 @@ def test_the_cage_is_the_hull_of_the_slices_so_far():
     outline = np.full(24, -np.inf)
     for plane, its in zip(lung.numpy(), cage.numpy(), strict=True):  # the first axis runs downward
         outline = np.maximum(outline, reach[plane].max(axis=0, initial=-np.inf))
-        assert its[(reach <= outline - 1e-3).all(axis=-1)].all() and not its[(reach > outline + 1e-3).any(axis=-1)].any()
+        assert (
+            its[(reach <= outline - 1e-3).all(axis=-1)].all() and not its[(reach > outline + 1e-3).any(axis=-1)].any()
+        )
         assert its[plane].all()
     assert not rib_cage(torch.zeros_like(lung), affine).any()
 

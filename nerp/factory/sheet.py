@@ -61,7 +61,7 @@ def shown_shards(count: int) -> set[int]:
 
 
 def sheet_of(tiles: Sequence[np.ndarray]) -> bytes:
-    """The PNG of some tiles, spread over all that there are."""
+    """The PNG of some tiles (`SIDE`, `SIDE`, 3) uint8, spread over all that there are."""
     chosen = np.linspace(0, len(tiles) - 1, min(len(tiles), SHOWN)).round().astype(int).tolist()
     height = -(-len(chosen) // COLUMNS)
     width = min(len(chosen), COLUMNS)

@@ -73,7 +73,9 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
         found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault, shown))
     for table, place in zip(tables, source.tables.values(), strict=True):
         if not any(table.of(one.ct) for one in found):
-            raise DataError(f"{place} tells of none of the CTs of {ct}; expected their files' names in its first column")
+            raise DataError(
+                f"{place} tells of none of the CTs of {ct}; expected their files' names in its first column"
+            )
     return sorted(found, key=lambda one: one.name)
 
 
