@@ -17,7 +17,7 @@ COLOURS = ((255, 170, 0), (0, 200, 255), (120, 255, 90), (255, 90, 160), (190, 1
 
 
 def tile_of(sample: Sample) -> np.ndarray:
-    """A pair (`SIDE`, `SIDE`, 3) uint8, fitted in by whole numbers of pixels, masks outlined."""
+    """A pair, (S, S, 3) uint8 with S of `SIDE`, fitted in by whole numbers of pixels, masks outlined."""
     shown = np.asarray(sample.pair.shown, np.float64)
     rows, columns = _places(shown.shape)
     small = np.rint(255 * _means(shown, rows, columns)).astype(np.uint8)
@@ -61,7 +61,7 @@ def shown_shards(count: int) -> set[int]:
 
 
 def sheet_of(tiles: Sequence[np.ndarray]) -> bytes:
-    """The PNG of some tiles (`SIDE`, `SIDE`, 3) uint8, spread over all that there are."""
+    """The PNG of some tiles, (S, S, 3) uint8 each with S of `SIDE`, spread over all that there are."""
     chosen = np.linspace(0, len(tiles) - 1, min(len(tiles), SHOWN)).round().astype(int).tolist()
     height = -(-len(chosen) // COLUMNS)
     width = min(len(chosen), COLUMNS)
