@@ -50,12 +50,20 @@ def polygons(mask: np.ndarray) -> list[list[int]]:
     Holes are cut out by a seam of no width from the outline to each of them.
     """
     rings = _rings(np.asarray(mask, bool))
-    outer = [ring for ring in rings if _area(ring) > 0]
-    pieces = [[ring] for ring in outer]
+    pieces = [[ring] for ring in rings if _area(ring) > 0]
+    spans = np.array([_span(piece[0]) for piece in pieces])
     for hole in (ring for ring in rings if _area(ring) < 0):
-        around = [piece for piece in pieces if _holds(piece[0], hole)]
+        low, high = _span(hole)
+        wide = np.flatnonzero((spans[:, 0] <= low).all(axis=1) & (spans[:, 1] >= high).all(axis=1))
+        around = [pieces[place] for place in wide if _holds(pieces[place][0], hole)]
         min(around, key=lambda piece: _area(piece[0])).append(hole)
     return [_seamed(piece) for piece in pieces]
+
+
+def _span(ring: Ring) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest x and y of a ring."""
+    points = np.array(ring)
+    return points.min(axis=0), points.max(axis=0)
 
 
 def _rings(mask: np.ndarray) -> list[Ring]:
