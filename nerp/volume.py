@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,8 @@ def read_volume(
     max_voxels: int = MAX_VOXELS,
     orientation: str | None = None,
     spacing_mm: Sequence[float] | None = None,
+    affine: Sequence[float] | None = None,
+    rescale: tuple[float, float] | None = None,
     compact: bool = False,
 ) -> Volume:
     """Read a CT in Hounsfield units; its affine keeps flips, obliques and offsets.
@@ -193,6 +195,9 @@ def read_volume(
         orientation: replaces the file's directions: three letters such as `LPS`, each the direction in which
                      the index of that axis grows, as nibabel's `aff2axcodes` gives them.
         spacing_mm:  replaces the file's voxel sizes: distances along the three index axes, mm.
+        affine:      replaces the file's whole place: the upper three rows, one after another, of the matrix from voxel
+                     index to RAS+ mm.
+        rescale:     slope and intercept that make HU of the numbers as the file gives them.
         compact:     keep int16 as int16, in the file's own order in memory: for `siddon_of_ct`, and all that finds a
                      body or compares values; what calculates with HU needs floating point.
 
@@ -211,7 +216,28 @@ def read_volume(
     """
     path = Path(path)
     stored, own = _read(path, series=series, max_voxels=max_voxels)
-    return volume_of(path, stored, _told(path, own, stored.shape, orientation, spacing_mm), compact=compact)
+    if rescale is not None:
+        stored = rescaled(stored, rescale)
+    if affine is not None:
+        place = replace(own, affine=np.vstack([np.reshape(affine, (3, 4)), [0, 0, 0, 1]]), unknown=(), remarks=())
+    else:
+        place = _told(path, own, stored.shape, orientation, spacing_mm)
+    return volume_of(path, stored, place, compact=compact)
+
+
+def rescaled(stored: np.ndarray, told: tuple[float, float]) -> np.ndarray:
+    """HU of numbers as a file gives them: int16 where whole numbers of 16 bits become such, else float32.
+
+    Args:
+        stored: (D, H, W).
+        told:   slope and intercept.
+    """
+    slope, intercept = told
+    if slope == 1 and float(intercept).is_integer() and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
+        values = stored.astype(np.int32) + int(intercept)
+        if values.min() >= -32768 and values.max() <= 32767:
+            return values.astype(np.int16)
+    return (stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)).astype(np.float32, copy=False)
 
 
 def volume_of(path: Path, stored: np.ndarray, place: Place, *, compact: bool = False) -> Volume:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import logging
 import math
 import struct
@@ -9,10 +10,16 @@ import struct
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from nerp.data.ct_rate import CTRateName, read_ct_rate_table
 from nerp.data.ct_rate_volume import read_ct_rate_volume
 from nerp.errors import DataError, VolumeError
+from nerp.factory import load_plan
+from nerp.factory.planning import make_plan
+from nerp.factory.shard import Made, ShardMaker
+from nerp.synthesis import replay
+from nerp.volume import read_volume
 
 SPACING_MM = (4.7, 4.7, 6.5)
 NAMES = ("train_1_a_1", "train_1_a_2", "train_1_b_1", "train_10_a_1", "train_2_a_1", "valid_1_a_1")
@@ -83,6 +90,14 @@ def read(tree, **more):
     return read_ct_rate_table(tree / "dataset", sorted((tree / "metadata").iterdir()), **more)
 
 
+def volume_of(one):
+    """As it is read by its table, which is how `read_volume` reads it by what is told of that."""
+    volume, reading = read_ct_rate_volume(one)
+    again = read_volume(one.path, affine=reading.affine, rescale=reading.rescale)
+    assert torch.equal(again.values, volume.values) and torch.equal(again.affine, volume.affine)
+    return volume
+
+
 def changed(tree, **cells):
     """The first volume, of which the metadata says something else."""
     rows = dict.fromkeys(NAMES, ROW) | {NAMES[0]: {**ROW, **cells}}
@@ -113,7 +128,7 @@ def test_a_tree_is_read_with_what_its_tables_tell(tree):
 
 
 def test_a_published_volume_is_read_in_hounsfield_units_at_its_place(tree, caplog):
-    volume = read_ct_rate_volume(read(tree)[0])
+    volume = volume_of(read(tree)[0])
     assert np.array_equal(volume.values[0].numpy(), hounsfield())
     assert volume.spacing_mm == pytest.approx(SPACING_MM)
     expected = np.diag([-4.7, -4.7, 6.5, 1.0])
@@ -125,7 +140,7 @@ def test_a_published_volume_is_read_in_hounsfield_units_at_its_place(tree, caplo
 def test_without_a_place_in_the_table_the_headers_axes_are_kept(tree):
     one = changed(tree, ImagePositionPatient="", ImageOrientationPatient="")
     write(one.path, hounsfield() + 1024, np.diag([1.0, -1, 1, 1]))
-    volume = read_ct_rate_volume(one)
+    volume = volume_of(one)
     assert volume.affine[0, 0] > 0 and volume.affine[1, 1] < 0
     assert volume.spacing_mm == pytest.approx(SPACING_MM)
 
@@ -136,7 +151,7 @@ def test_what_the_file_has_already_is_not_applied_twice(tree, caplog, scaling):
     one, affine = read(tree)[0], np.diag([-4.7, -4.7, 6.5, 1.0])
     affine[:3, 3] = (7.0, 8.0, 9.0)
     write(one.path, hounsfield() + (1024 if scaling else 0), affine, scaling)
-    volume = read_ct_rate_volume(one)
+    volume = volume_of(one)
     np.testing.assert_allclose(volume.values[0].numpy(), hounsfield(), atol=1e-3)
     np.testing.assert_allclose(volume.affine.numpy(), affine, atol=1e-6)
     said = [record.message for record in caplog.records]
@@ -148,7 +163,7 @@ def test_contradictions_are_warned_of_and_the_table_counts(tree, caplog):
     one, affine = read(tree)[0], np.diag([-5.9, -5.9, 7.0, 1.0])
     write(one.path, hounsfield() + 1024, affine, (1.0, -1000.0))
     with caplog.at_level(logging.WARNING):
-        volume = read_ct_rate_volume(one)
+        volume = volume_of(one)
     np.testing.assert_allclose(volume.values[0].numpy(), hounsfield(), atol=1e-2)
     assert volume.spacing_mm == pytest.approx(SPACING_MM)
     said = [record.message for record in caplog.records]
@@ -160,17 +175,17 @@ def test_contradictions_are_warned_of_and_the_table_counts(tree, caplog):
 def test_axes_that_contradict_the_table_are_warned_of(tree, caplog):
     one = read(tree)[0]
     write(one.path, hounsfield() + 1024, np.diag([4.7, -4.7, 6.5, 1.0]))
-    assert read_ct_rate_volume(one).affine[0, 0] < 0
+    assert volume_of(one).affine[0, 0] < 0
     assert "its axes run towards RPS, by its metadata LPS; the metadata counts" in caplog.records[0].message
 
 
 def test_a_slope_is_applied_and_what_is_no_hounsfield_even_so_is_refused(tree):
     one = changed(tree, RescaleSlope="0.5", RescaleIntercept="-1024")
     write(one.path, (hounsfield() + 1024) * 2)
-    assert np.array_equal(read_ct_rate_volume(one).values[0].numpy(), hounsfield())
+    assert np.array_equal(volume_of(one).values[0].numpy(), hounsfield())
     write(one.path, np.full((40, 36, 34), 7, np.int16))
     with pytest.raises(VolumeError):
-        read_ct_rate_volume(one)
+        volume_of(one)
 
 
 def test_a_volume_that_the_metadata_lack_is_refused_in_one_line(tree):
@@ -214,3 +229,31 @@ def test_damaged_tables_are_told(tree):
     write(tree / "dataset" / "train_fixed" / "train_1_a_1.nii.gz", hounsfield())
     with pytest.raises(DataError, match="have one name; keep one"):
         read(tree)
+
+
+def test_the_factory_makes_drr_rates_images_of_it_and_they_replay(tree, tmp_path):
+    """Patients stay whole, whatever their scans and reconstructions; a record tells how a volume is read."""
+    tables = {name: ",".join(map(str, sorted((tree / name).iterdir()))) for name in ("metadata", "labels", "reports")}
+    source = {"ct": str(tree / "dataset"), "metadata": tables["metadata"], "findings": tables["labels"]}
+    plan = load_plan(
+        None,
+        options={
+            "sources": {"ct-rate": {**source, "reports": tables["reports"], "names": "kept"}},
+            "images": {"ap": {"mode": "itk", "camera": {"view": "ap"}}},
+            "common": {"shape": [16, 16]},
+            "split": {"parts": {"train": 0.5, "test": 0.5}},
+            "device": "cpu",
+        },
+    )
+    planned = make_plan(plan)
+    assert len({one.part for one in planned.volumes if one.listed.patient == "train_1"}) == 1
+    made = Made()
+    for volume in planned.volumes:
+        ShardMaker(planned, tmp_path).make_volume(volume, tmp_path / "set", 0, made)
+    assert not made.errors and len(made.records) == len(NAMES)
+    record = made.records[0]["record"]
+    assert (record["patient_id"], record["findings"]["effusion"]) == ("train_1", 1)
+    assert record["ct_reading"]["rescale"] == [1.0, -1024.0] and len(record["ct_reading"]["affine"]) == 12
+    home = tmp_path / "set" / made.records[0]["part"] / "ap"
+    (home / "metadata.jsonl").write_text(json.dumps(record) + "\n")
+    assert replay(home / "metadata.jsonl", 0, ct=tree / "dataset", out=tmp_path / "again")["identical"]

@@ -288,3 +288,31 @@ def test_findings_are_spread_evenly_over_parts_and_folds():
         parts_of(volumes, replace(split, stratify=("heart",)))
     with pytest.raises(DataError, match="2 patients for 3 parts"):
         parts_of([listed("a"), listed("b")], split)
+
+
+def test_measures_are_told_of_every_pair(chests, tmp_path):
+    names = {"label_names": {10: "lung_left", 11: "lung_right", 51: "heart"}}
+    common = {"shape": [24, 20], "mask": {"labels": "lung_*", "rule": "any", **names}}
+    made_here(plan_of(chests, measures=True, common=common, images={"pa": {}}), tmp_path / "set")
+    lines = [path.read_text().splitlines() for path in (tmp_path / "set").glob("*/pa/metadata.jsonl")]
+    measures = [json.loads(line)["measures"] for some in lines for line in some]
+    assert len(measures) == 5
+    for one in measures:
+        assert 0.2 < one["cardiothoracic_ratio_3d"] < 0.8, one["not_measured"]
+        assert one["lung_volume_left_ml"] == pytest.approx(4 / 3 * np.pi * 5.5 * 8 * 12, rel=0.1)
+
+
+def test_ray_is_asked_for_where_it_is_not(chests, tmp_path, monkeypatch, nerp):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    save_settings(plan_of(chests), tmp_path / "plan.yaml")
+    code, out, err = nerp("factory", str(tmp_path / "plan.yaml"), "-o", str(tmp_path / "set"), "--ray", "auto")
+    assert code == 2 and "--ray needs Ray, which is not installed; pip install nerp[ray]" in err
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_writes_the_same_bytes(chests, whole, tmp_path):
+    pytest.importorskip("ray", reason="Ray, of the extra ray, is not installed")
+    save_settings(plan_of(chests), tmp_path / "plan.yaml")
+    command = [sys.executable, "-m", "nerp", "factory", str(tmp_path / "plan.yaml"), "-o", str(tmp_path / "set")]
+    subprocess.run([*command, "--ray", "local"], check=True, capture_output=True, timeout=600)
+    assert bytes_of(tmp_path / "set") == bytes_of(whole[0])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from itk_tool import drr_by_itk, itk_or_none
+from benchmark.itk_tool import drr_by_itk, itk_or_none
 from small_chests import changed, chest
 
 from nerp.camera import Camera, view_names

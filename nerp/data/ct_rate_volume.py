@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from nerp.data.ct_rate import CTRateVolume
 from nerp.formats import MAX_VOXELS, RAS_FROM_LPS, read_placed
 from nerp.headers.nifti import nifti_fields, nifti_scaling
 from nerp.headers.place import ORIENTATION, SPACING, Place, check_spacing, extent_doubt, stated
-from nerp.volume import Volume, volume_of
+from nerp.volume import Volume, rescaled, volume_of
 
 AIR_HU = (-1100.0, -850.0)
 AIR_FRACTION = 0.01
@@ -25,7 +25,22 @@ CLOSE = 1e-3
 _log = logging.getLogger(__name__)
 
 
-def read_ct_rate_volume(volume: CTRateVolume, *, max_voxels: int = MAX_VOXELS) -> Volume:
+@dataclass(frozen=True)
+class Reading:
+    """How a volume is to be read, so that `read_volume` reads it again without its table.
+
+    Args:
+        affine:  the upper three rows, one after another, of the matrix from voxel index to RAS+ mm; none: the file's.
+        rescale: slope and intercept; none: the file's numbers are HU.
+    """
+
+    affine: tuple[float, ...] | None
+    rescale: tuple[float, float] | None
+
+
+def read_ct_rate_volume(
+    volume: CTRateVolume, *, max_voxels: int = MAX_VOXELS, compact: bool = False
+) -> tuple[Volume, Reading]:
     """Read a volume in HU, with the voxels that the table tells.
 
     What the file has already is not applied twice: a header with the table's rescaling, or numbers that are HU, as in
@@ -35,9 +50,10 @@ def read_ct_rate_volume(volume: CTRateVolume, *, max_voxels: int = MAX_VOXELS) -
     Args:
         volume:     of `read_ct_rate_table`.
         max_voxels: a header that promises more is refused.
+        compact:    as for `read_volume`.
 
     Returns:
-        `(1, D, H, W)` float32 HU.
+        `(1, D, H, W)` float32 or int16 HU, and how `read_volume` gives the same.
 
     Raises:
         VolumeError: not readable, or no HU even so.
@@ -46,39 +62,34 @@ def read_ct_rate_volume(volume: CTRateVolume, *, max_voxels: int = MAX_VOXELS) -
     cross product for the third, place of the first voxel.
     """
     stored, own = read_placed(volume.path, max_voxels=max_voxels)
-    values, doubts = _in_hounsfield(volume, stored)
+    rescale, doubts = _rescaling(volume, stored)
     place, more = _place(volume, own, stored.shape)
     for doubt in [*doubts, *more, *place.doubts(), *extent_doubt(place, stored.shape)]:
         _log.warning("%s: %s", volume.path, doubt)
     check_spacing(volume.path, place)
-    return volume_of(volume.path, values, place)
+    values = stored if rescale is None else rescaled(stored, rescale)
+    told = None if place is own else tuple(place.affine[:3].ravel().tolist())
+    return volume_of(volume.path, values, place, compact=compact), Reading(told, rescale)
 
 
-def _in_hounsfield(volume: CTRateVolume, stored: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """HU of numbers as read, which a header's scaling has been applied to, and a clause for what is contradictory."""
-    told = (volume.slope, volume.intercept)
+def _rescaling(volume: CTRateVolume, stored: np.ndarray) -> tuple[tuple[float, float] | None, list[str]]:
+    """What makes HU of numbers as read, header's scaling applied, and a clause where header and table differ."""
+    slope, intercept = told = (volume.slope, volume.intercept)
     header = nifti_scaling(volume.path, nifti_fields(volume.path))
     if np.allclose(header, told, rtol=0.0, atol=CLOSE):
-        return stored, []
+        return None, []
     if header != NO_SCALING:
-        bare = (stored.astype(np.float32) - header[1]) / header[0]
-        return _rescaled(bare, told), [
-            f"its header rescales by {header[0]:g} and {header[1]:g}, its metadata by {told[0]:g} and {told[1]:g}; "
+        undone = slope / header[0]
+        return (undone, intercept - undone * header[1]), [
+            f"its header rescales by {header[0]:g} and {header[1]:g}, its metadata by {slope:g} and {intercept:g}; "
             "the metadata counts"
         ]
     seen = stored[::EVERY, ::EVERY, ::EVERY].astype(np.float32)
-    thinner = (_rescaled(seen, told) < AIR_HU[0]) & (seen >= AIR_HU[0])  # than air: what no rescaling may make
+    thinner = (seen * slope + intercept < AIR_HU[0]) & (seen >= AIR_HU[0])  # than air: what no rescaling may make
     is_air = (seen >= AIR_HU[0]) & (seen <= AIR_HU[1])
     if min(thinner.mean(), is_air.mean()) >= AIR_FRACTION:
-        return stored, [f"its numbers are HU already; the metadata's {told[0]:g} and {told[1]:g} are not applied again"]
-    return _rescaled(stored, told), []
-
-
-def _rescaled(numbers: np.ndarray, told: tuple[float, float]) -> np.ndarray:
-    values = numbers.astype(np.float32)
-    values *= told[0]
-    values += told[1]
-    return values
+        return None, [f"its numbers are HU already; the metadata's {slope:g} and {intercept:g} are not applied again"]
+    return told, []
 
 
 def _place(volume: CTRateVolume, own: Place, shape: tuple[int, ...]) -> tuple[Place, list[str]]:

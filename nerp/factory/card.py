@@ -83,7 +83,7 @@ def _views(config: FactoryConfig, summary: dict[str, Any]) -> dict[str, Any]:
 def _names(config: FactoryConfig) -> str:
     """What the set tells of its sources' names."""
     sources = config.source_settings.values()
-    if any(one.tables for one in sources) and "drr-rate" in config.layouts:
+    if any(one.carried for one in sources) and "drr-rate" in config.layouts:
         return "Tables of the sources are carried over as they stand, with whatever they tell of patients."
     if any(one.names == "kept" for one in sources):
         return "CTs and patients are called as in the sources."

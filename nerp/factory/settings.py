@@ -34,6 +34,9 @@ class SourceSettings(Settings):
         patient_pattern: regular expression whose group is the patient in a CT's name below the folder, such as
             `([^/]+)/` for a folder a patient; none: every CT is a patient of its own.
         findings:        CSV of file and a column a finding, carried over to each pair's record.
+        metadata:        CSV files of CT-RATE's metadata, commas between: the CTs are CT-RATE's as published. Names tell
+            patients, the tables their voxels; `findings` and `reports` are then its tables, too.
+        reports:         CSV files of its reports, commas between, carried over.
         names:           `hashed`: the set names patients by a hash; `kept`: as the source does.
         tables:          further CSVs of the CTs by their files, such as {labels: a.csv, metadata: b.csv,
             reports: c.csv}: layouts that have a place for them carry the rows of the set's CTs over as they stand.
@@ -47,8 +50,22 @@ class SourceSettings(Settings):
     patients: str | None = None
     patient_pattern: str | None = None
     findings: str | None = None
+    metadata: str | None = None
+    reports: str | None = None
     names: str = choice("hashed", "kept")
     tables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def carried(self) -> dict[str, list[str]]:
+        """The CSV files of each table that is carried over; CT-RATE's own, too, where names are kept."""
+        published = {"labels": self.findings, "metadata": self.metadata, "reports": self.reports}
+        own = published if self.metadata is not None and self.names == "kept" else {}
+        return {kind: files_of(text) for kind, text in {**own, **self.tables}.items() if text}
+
+
+def files_of(text: str | None) -> list[str]:
+    """Files of which several are named, commas between."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,7 @@ class FactoryConfig(Settings):
         common:        dotted settings of all images.
         split:         how patients are dealt out.
         layouts:       how the set lies on disk.
+        measures:      tell of every pair what its labels measure: cardiothoracic ratio, lung areas and volumes, ...
         title:         of the set, on its card.
         description:   what it is for, on its card.
         licence:       its terms; a set cannot be freer than its CTs.
@@ -98,6 +116,7 @@ class FactoryConfig(Settings):
     common: dict[str, Any] = field(default_factory=dict)
     split: SplitSettings = section(SplitSettings)
     layouts: tuple[str, ...] = ("imagefolder",)
+    measures: bool = False
     title: str = "Synthetic chest radiographs"
     description: str = ""
     licence: str = TERMS

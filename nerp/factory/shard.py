@@ -14,7 +14,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from nerp.data.ct_rate_volume import read_ct_rate_volume
 from nerp.data.images import png_bytes
+from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
 from nerp.factory.layouts import LAYOUTS, Sample, home_of
@@ -22,11 +24,15 @@ from nerp.factory.planning import WORK, Plan, PlannedCT, hold_plan, make_plan
 from nerp.factory.settings import load_plan
 from nerp.factory.sheet import SHOWN, shown_shards, tile_of
 from nerp.files import json_bytes, write_bytes
+from nerp.projection.measures import measure
 from nerp.synthesis.case import CaseViews, in_view
 from nerp.synthesis.dataset import generator_for
 from nerp.synthesis.environment import repeatable
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.matching import Case
+from nerp.synthesis.scans import Opener
+from nerp.synthesis.settings import InputSettings
+from nerp.volume import Volume
 
 SHARDS, RESULT, FILES, TILES = "shards", "result.json", "files", "tiles"
 
@@ -175,13 +181,19 @@ class ShardMaker:
             raise DataError(f"{listed.ct} {listed.fault}")
         labels = None if listed.labels is None else SourceFile.of(listed.labels)
         case = Case(SourceFile.of(listed.ct), labels)
-        views = CaseViews(case)
+        views = CaseViews(case, opener=_opener(volume))
         for name, config in self.plan.config.image_settings.items():
             settings = config.set_settings()
             pairs = views.pairs(settings, list(range(settings.views)), self.generators[name])
             for some in in_view(pairs, case, settings.allow_empty):
                 for record, pair in some:
-                    yield Sample(volume, name, record, pair, self.plan.config)
+                    yield Sample(volume, name, record, pair, self.plan.config, self._measured(views, record))
+
+    def _measured(self, views: CaseViews, record: PairRecord) -> dict[str, float | str | None]:
+        """What the labels of a CT measure, on one film of it too; nothing where that is not wanted."""
+        if not self.plan.config.measures or (labels := views.labels) is None:
+            return {}
+        return measure(*labels, record.make_camera())
 
 
 def _keep_tiles(samples: Sequence[Sample], folder: Path) -> None:
@@ -190,6 +202,19 @@ def _keep_tiles(samples: Sequence[Sample], folder: Path) -> None:
     first = [sample for sample in samples if sample.record.view_index == 0]
     for number, sample in enumerate(first[: SHOWN - there], start=there):
         write_bytes(folder / f"{number:04d}.png", png_bytes(tile_of(sample)))
+
+
+def _opener(volume: PlannedCT) -> Opener | None:
+    """What reads a CT of which a table tells what its file does not."""
+    told = volume.listed.ct_rate
+    if told is None:
+        return None
+
+    def read(compact: bool) -> tuple[Volume, InputSettings]:
+        found, reading = read_ct_rate_volume(told, compact=compact)
+        return found, InputSettings(**vars(reading))
+
+    return read
 
 
 _PATH = re.compile(r"\S*/\S*?(?=[:,;\s)]|$)")

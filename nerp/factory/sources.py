@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nerp.data.findings import Row, read_table
+from nerp.data.ct_rate import CTRateVolume, read_ct_rate_table
+from nerp.data.findings import Row, finding_name, read_table
 from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns, told_of
 from nerp.data.patients import PATIENT_COLUMNS, read_index
 from nerp.errors import ConfigError, DataError
-from nerp.factory.settings import SourceSettings
+from nerp.factory.settings import SourceSettings, files_of
 from nerp.factory.tables import read_source_table
 from nerp.formats import extension
 from nerp.synthesis.matching import find_volumes, match
@@ -32,6 +33,7 @@ class Listed:
         labels:   where its labels lie; none: images without masks.
         patient:  whom it is of, as the set may tell it.
         findings: what a table tells of it.
+        ct_rate:  what CT-RATE's tables tell of it, where it is of it.
         fault:    why nothing can be made of it, where that is known already.
         shown:    what the set may call it: its file's name without ending, or a hash.
     """
@@ -42,6 +44,7 @@ class Listed:
     labels: Path | None
     patient: str
     findings: Row = field(default_factory=dict)
+    ct_rate: CTRateVolume | None = None
     fault: str = ""
     shown: str = ""
 
@@ -52,16 +55,28 @@ def list_volumes(sources: Mapping[str, SourceSettings]) -> list[Listed]:
     Raises:
         DataError: an empty source, files that are listed and not there, labels that fit no CT, or two CTs of one name.
     """
-    return [one for name, source in sources.items() for one in _listed(name, source)]
+    return [one for name, source in sources.items() for one in _shown(source, _listed(name, source))]
+
+
+def _shown(source: SourceSettings, found: list[Listed]) -> list[Listed]:
+    """CTs with what the set may call them; tables that tell of none of them are refused."""
+    for paths in source.carried.values():
+        table = read_source_table(paths)
+        if not any(table.of(one.ct) for one in found):
+            told = " and ".join(paths)
+            raise DataError(f"{told} tells of none of the CTs of {source.ct}; expected their files' names in a column")
+    is_kept = source.names == "kept"
+    return [replace(one, shown=_stem(one.name) if is_kept else _hashed(one.source, one.name)) for one in found]
 
 
 def _listed(name: str, source: SourceSettings) -> list[Listed]:
+    if source.metadata is not None:
+        return _of_ct_rate(name, source)
     ct = Path(str(source.ct))
     is_table = ct.suffix.lower() == ".csv"
     rows = _of_table(ct) if is_table else _of_folder(ct, source)
     told = {} if source.patients is None else read_index(source.patients)
     findings = {} if source.findings is None else read_table(source.findings).rows
-    tables = [read_source_table(table) for table in source.tables.values()]
     root = ct.parent if is_table or ct.is_file() else ct
     found = []
     for path, labels, patient in rows:
@@ -69,14 +84,27 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
         stated = patient or told_of(path, told) or _by_pattern(below, source.patient_pattern)
         whose = stated if stated and source.names == "kept" else _hashed(name, stated or below)
         fault = "" if labels is not None or source.labels is None else f"has no labels in {source.labels}"
-        shown = _stem(below) if source.names == "kept" else _hashed(name, below)
-        found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault, shown))
-    for table, place in zip(tables, source.tables.values(), strict=True):
-        if not any(table.of(one.ct) for one in found):
-            raise DataError(
-                f"{place} tells of none of the CTs of {ct}; expected their files' names in its first column"
-            )
+        found.append(Listed(name, below, path, labels, whose, told_of(path, findings) or {}, fault=fault))
     return sorted(found, key=lambda one: one.name)
+
+
+def _of_ct_rate(name: str, source: SourceSettings) -> list[Listed]:
+    """The volumes of CT-RATE, of which the published tables tell."""
+    tables = [files_of(text) for text in (source.metadata, source.findings, source.reports)]
+    found = read_ct_rate_table(str(source.ct), tables[0], labels=tables[1], reports=tables[2])
+    labels = {} if source.labels is None else dict(match(str(source.ct), source.labels, source.labels_pattern))
+    return [
+        Listed(
+            name,
+            one.path.relative_to(str(source.ct)).as_posix(),
+            one.path,
+            labels.get(one.path),
+            one.patient if source.names == "kept" else _hashed(name, one.patient),
+            {finding_name(title): value for title, value in one.labels.items()},
+            one,
+        )
+        for one in found
+    ]
 
 
 def _of_folder(ct: Path, source: SourceSettings) -> list[tuple[Path, Path | None, str | None]]:

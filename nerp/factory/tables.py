@@ -44,12 +44,23 @@ class SourceTable:
         return told_of(ct, self.rows) or self.rows.get(ct.name.split(".")[0])
 
 
-def read_source_table(path: str | Path) -> SourceTable:
-    """A table with a column of files, such as `VolumeName`, and any others.
+def read_source_table(paths: Sequence[str | Path]) -> SourceTable:
+    """One table of several CSV files, each with a column of files, such as `VolumeName`, and any others.
 
     Raises:
         DataError: missing, no CSV, or no column of files.
     """
+    tables = [_read(path) for path in paths]
+    titles = tuple(dict.fromkeys(title for table in tables for title in table.titles))
+    rows = {
+        name: tuple(dict(zip(table.titles, cells, strict=True)).get(title, "") for title in titles)
+        for table in tables
+        for name, cells in table.rows.items()
+    }
+    return SourceTable(titles, rows)
+
+
+def _read(path: str | Path) -> SourceTable:
     titles, rows = read_columns(path, "VolumeName,…")
     at = column_of([plain_name(title) for title in titles], FILE_COLUMNS)
     if at is None:

@@ -15,10 +15,11 @@ from nerp.synthesis.environment import chance_generator, pair_generator, pair_id
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import with_reading
 from nerp.synthesis.matching import Case
-from nerp.synthesis.scans import UNVARIED, Scan, check_scan, is_compact, open_scan, ready
+from nerp.synthesis.scans import UNVARIED, Opener, Scan, check_scan, is_compact, open_scan, ready
 from nerp.synthesis.settings import PairSettings
 from nerp.synthesis.synthesiser import Pair, Synthesiser, named
 from nerp.variation import Variation, draw_variation
+from nerp.volume import Volume
 
 
 class CaseViews:
@@ -29,12 +30,23 @@ class CaseViews:
     Args:
         case: where both lie.
         tell: takes lines on which rules are taken, for people.
+        opener: reads the CT; None reads it as the settings say.
     """
 
-    def __init__(self, case: Case, *, tell: Callable[[Iterable[str]], None] | None = None):
-        self._case, self._tell = case, tell or (lambda lines: None)
+    def __init__(
+        self, case: Case, *, tell: Callable[[Iterable[str]], None] | None = None, opener: Opener | None = None
+    ):
+        self._case, self._tell, self._opener = case, tell or (lambda lines: None), opener
         self._scans: dict[Any, Scan] = {}
         self._ready: tuple[PairSettings, Synthesiser] | None = None
+        self._last: Synthesiser | None = None
+
+    @property
+    def labels(self) -> tuple[Volume, dict[int, str]] | None:
+        """`(M, D, H, W)` labels of the CT as it was last rendered, and their names; None without labels."""
+        if self._last is None or self._last.labels is None:
+            return None
+        return self._last.labels, self._last.label_names
 
     def pairs(
         self, settings: PairSettings, views: list[int], generator: TrainedGenerator | None = None
@@ -52,19 +64,21 @@ class CaseViews:
         scan = self._scan(settings)
         for number, (variation, some) in enumerate(_groups(settings, self._case.ct.sha256, views)):
             synthesiser, varied = self._synthesiser(scan, settings, generator, variation)
+            self._last = synthesiser
             if number == 0:
                 check_scan(scan, synthesiser, settings.inputs)
             self._tell(synthesiser.remarks())
             base = scan.base_camera(synthesiser.ct, settings)
             for record, pair in self._views_of(synthesiser, base, settings, some):
-                yield replace(record, variation=varied), pair
+                yield with_reading(replace(record, variation=varied), scan.inputs), pair
 
     def _scan(self, settings: PairSettings) -> Scan:
         """CT and labels as some settings read them; a camera that another view found is not theirs."""
         key = (is_compact(settings), settings.inputs)
         if key not in self._scans:
             labels = self._case.labels
-            self._scans = {key: open_scan(self._case.ct.path, None if labels is None else labels.path, settings)}
+            where = self._case.ct.path, None if labels is None else labels.path
+            self._scans = {key: open_scan(*where, settings, self._opener)}
             self._ready = None
             return self._scans[key]
         return replace(self._scans[key], camera=None)
@@ -88,7 +102,7 @@ class CaseViews:
             pair = synthesiser.pair(camera, synthesiser.draw(camera, chance_generator(settings.seed, ct.sha256, view)))
             files = file_names(pair_id(ct.sha256, view), pair.record)
             record = named(pair.record, files=files, ct=ct, labels=labels, seed=settings.seed, view_index=view)
-            yield with_reading(record, settings.inputs), pair
+            yield record, pair
 
 
 def _groups(settings: PairSettings, ct_sha256: str, views: list[int]) -> Iterator[tuple[Variation, list[int]]]:

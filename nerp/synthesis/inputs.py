@@ -16,7 +16,7 @@ from nerp.errors import DataError, NerpError
 from nerp.label_maps import LabelMap, check_label_map, read_label_map
 from nerp.projection import MaskRule, Structure
 from nerp.synthesis.matching import Case, hashed, match
-from nerp.synthesis.settings import InputSettings
+from nerp.synthesis.settings import READINGS, InputSettings
 from nerp.synthesis.structures import MaskPlan
 from nerp.volume import Volume, check_volume, read_volume
 
@@ -67,7 +67,7 @@ def open_ct(path: str | Path, inputs: InputSettings, *, compact: bool = False) -
         inputs:  series, orientation, spacing, and the limit of voxels.
         compact: keep whole HU as they are stored.
     """
-    stated: dict[str, Any] = {"orientation": inputs.orientation, "spacing_mm": inputs.spacing_mm}
+    stated: dict[str, Any] = {name: getattr(inputs, name) for name in READINGS}
     return read_volume(path, series=inputs.series, max_voxels=inputs.max_voxels, compact=compact, **stated)
 
 

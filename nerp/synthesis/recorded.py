@@ -29,11 +29,10 @@ def labels_finder(ct: str | Path, labels: str | Path) -> Callable[[PairRecord], 
     """
 
     @lru_cache(maxsize=2)
-    def read(
-        ct_sha256: str, labels_sha256: str, reading: tuple[tuple[str, Any], ...], on_ct_grid: bool, variation: str
-    ) -> LabelMap:
+    def read(ct_sha256: str, labels_sha256: str, reading: str, on_ct_grid: bool, variation: str) -> LabelMap:
         source = find_by_hash(ct, ct_sha256, "CT")
-        inputs = InputSettings(**dict(reading), series=source.series, labels_on_ct_grid=on_ct_grid, max_voxels=2**40)
+        stated: dict[str, Any] = {"series": source.series, "labels_on_ct_grid": on_ct_grid, "max_voxels": 2**40}
+        inputs = InputSettings.of_reading(json.loads(reading), **stated)
         volume = open_ct(source.path, inputs)
         opened = open_labels(find_by_hash(labels, labels_sha256, "labels").path, volume, inputs)
         return recorded_variation(volume, opened, json.loads(variation)).labels or opened
@@ -41,12 +40,10 @@ def labels_finder(ct: str | Path, labels: str | Path) -> Callable[[PairRecord], 
     def find(record: PairRecord) -> LabelMap:
         if record.labels_sha256 is None:
             raise DataError(f"record {record.id} has no labels; give a set of pairs with masks")
-        stated = {key: tuple(value) if isinstance(value, list) else value for key, value in record.ct_reading.items()}
-        known = {key: value for key, value in stated.items() if key in ("orientation", "spacing_mm")}
         return read(
             record.ct_sha256,
             record.labels_sha256,
-            tuple(known.items()),
+            json.dumps(record.ct_reading, sort_keys=True),
             record.labels_on_ct_grid,
             json.dumps(record.variation),
         )

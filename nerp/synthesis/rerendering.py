@@ -93,14 +93,8 @@ def recorded_settings(record: PairRecord, device: str) -> PairSettings:
         DataError, ConfigError: the record is damaged.
     """
     try:
-        reading = {name: record.ct_reading.get(name) for name in ("orientation", "spacing_mm")}
-        spacing = reading["spacing_mm"]
-        inputs = InputSettings(
-            orientation=reading["orientation"],
-            spacing_mm=None if spacing is None else tuple(spacing),
-            labels_on_ct_grid=record.labels_on_ct_grid,
-            max_voxels=2**40,
-        )
+        on_grid = record.labels_on_ct_grid
+        inputs = InputSettings.of_reading(record.ct_reading, labels_on_ct_grid=on_grid, max_voxels=2**40)
         backend = _live_backend(record)
         made: dict[str, Any] = {
             name: _section(kind, record.physics[name]) for name, kind in SECTIONS.items() if name in record.physics

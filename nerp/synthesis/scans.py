@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Scan:
         ct:           `(1, D, H, W)` HU.
         labels:       on the same grid, or None.
         camera:       that views are drawn around, where it is known already.
+        inputs:       how the CT was read.
     """
 
     source: str | Path
@@ -44,6 +45,7 @@ class Scan:
     ct: Volume
     labels: LabelMap | None
     camera: Camera | None = None
+    inputs: InputSettings = field(default_factory=InputSettings)
 
     def base_camera(self, ct: Volume, settings: PairSettings) -> Camera:
         """The camera that views of a CT are drawn around; it is found once for the CT as it was read.
@@ -60,26 +62,34 @@ def is_compact(settings: PairSettings) -> bool:
     return settings.mode == "drr" and not settings.varies
 
 
-def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings) -> Scan:
+Opener = Callable[[bool], tuple[Volume, InputSettings]]
+"""Reads a CT, compact or not, and says how; for CTs of which a table tells what their file does not."""
+
+
+def open_scan(ct: str | Path, labels: str | Path | None, settings: PairSettings, opener: Opener | None = None) -> Scan:
     """Read a CT and its labels; what the CT cuts is warned of in mode `physics`, ignored directions in mode `itk`.
 
     Args:
         ct:       a file or the folder of a DICOM series.
         labels:   of the CT; None for images without masks.
         settings: of the pairs.
+        opener:   reads the CT instead; None goes by the settings.
 
     Raises:
         VolumeError, DataError: see `read_volume`, `read_label_map`.
     """
-    compact = is_compact(settings)
-    volume = open_ct(ct, settings.inputs, compact=compact)
+    compact, inputs = is_compact(settings), settings.inputs
+    if opener is None:
+        volume = open_ct(ct, inputs, compact=compact)
+    else:
+        volume, inputs = opener(compact)
     camera = settings.base_camera(volume) if settings.mode == "physics" else None
     if camera is not None and (cut := truncation(volume, camera).warning):
         _log.warning("%s: %s", ct, cut)
     if settings.mode == "itk" and (ignored := ignored_directions(volume)):
         _log.warning("%s: %s", ct, ignored)
     found = None if labels is None else open_labels(labels, volume, settings.inputs, compact=compact)
-    return Scan(ct, labels, volume, found, camera)
+    return Scan(ct, labels, volume, found, camera, inputs)
 
 
 def ready(

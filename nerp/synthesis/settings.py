@@ -123,6 +123,10 @@ class MaskSettings(Settings):
         return {**chosen, "rule": self.rule.to_dict(), **({"force": True} if self.force else {})}
 
 
+READINGS = ("orientation", "spacing_mm", "affine", "rescale")
+"""What may be stated of a CT's voxels, and is kept in its records."""
+
+
 @dataclass(frozen=True)
 class InputSettings(Settings):
     """How the CTs and labels are read, and what is done about those that are not as they should be.
@@ -131,6 +135,8 @@ class InputSettings(Settings):
         series:            of a DICOM folder: its number, UID or description.
         orientation:       of the CT's index axes, such as `LPS`, where its file does not tell or tells wrong.
         spacing_mm:        likewise its voxel size along each index axis.
+        affine:            likewise the upper three rows, one after another, of the matrix from voxel index to RAS+ mm.
+        rescale:           slope and intercept that make HU of the stored numbers, where the file does not tell.
         max_voxels:        a header that promises more is refused.
         labels_pattern:    how the labels of a CT are called, such as `{name}_mask.nii.gz`.
         labels_on_ct_grid: lay labels of the CT's shape on its grid, whatever place their file gives.
@@ -143,6 +149,8 @@ class InputSettings(Settings):
     series: str | None = None
     orientation: str | None = None
     spacing_mm: tuple[float, float, float] | None = None
+    affine: tuple[float, ...] | None = number(None, length=12)
+    rescale: tuple[float, float] | None = number(None, length=2)
     max_voxels: int = number(MAX_VOXELS, 1)
     labels_pattern: str | None = None
     labels_on_ct_grid: bool = False
@@ -151,8 +159,20 @@ class InputSettings(Settings):
 
     def ct_reading(self) -> dict[str, Any]:
         """What is stated of a CT's place, as its record keeps it; its series is known by the CT's hash."""
-        stated = {"orientation": self.orientation, "spacing_mm": self.spacing_mm}
+        stated = {name: getattr(self, name) for name in READINGS}
         return json.loads(json.dumps({name: value for name, value in stated.items() if value is not None}))
+
+    @classmethod
+    def of_reading(cls, reading: Mapping[str, Any], **more: Any) -> InputSettings:
+        """The settings that read a CT as `ct_reading` of a record tells.
+
+        Args:
+            reading: of a record.
+            more:    further settings.
+        """
+        given = {name: reading[name] for name in READINGS if reading.get(name) is not None}
+        stated: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+        return cls(**stated, **more)
 
     def as_json(self) -> dict[str, Any]:
         """What of it decides the pairs, where anything is stated."""

@@ -54,9 +54,9 @@ class DrrRate:
         """
         for kind, name in TABLE_FILES.items():
             tables = {
-                source: read_source_table(one.tables[kind])
+                source: read_source_table(one.carried[kind])
                 for source, one in config.source_settings.items()
-                if kind in one.tables
+                if kind in one.carried
             }
             for part in sorted({row["part"] for row in rows}):
                 own = [row for row in rows if row["part"] == part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ class Sample:
         record:   that renders it again.
         pair:     its pixels and files.
         config:   the plan's settings.
+        measures: what the CT's labels measure; empty where that is not wanted.
     """
 
     volume: PlannedCT
@@ -30,6 +31,7 @@ class Sample:
     record: PairRecord
     pair: Pair
     config: FactoryConfig
+    measures: dict[str, float | str | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """What the set keeps of it: `part`, `image`, and the `record` with patient, fold and findings.
@@ -41,6 +43,8 @@ class Sample:
             more["fold"] = self.volume.fold
         if listed.findings:
             more["findings"] = dict(listed.findings)
+        if self.measures:
+            more["measures"] = self.measures
         record = {**self.record.to_dict(), "patient_id": listed.patient, **more}
         whose = {"source": listed.source, "ct": listed.name, "shown": listed.shown}
         return {"part": self.volume.part, "image": self.image, **whose, "record": record}
