@@ -300,6 +300,31 @@ def test_one_view_is_called_as_published_and_hashed_names_tell_nothing(source, t
     assert "No file name" in (tmp_path / "set" / "README.md").read_text()
 
 
+def test_ct_rate_as_published_gives_drr_rates_tree_and_all_three_tables(source, tmp_path):
+    tree, told = tmp_path / "ct", ["VolumeName,XYSpacing,ZSpacing,RescaleSlope,RescaleIntercept,PatientSex"]
+    for name in NAMES[:2]:
+        home = tree / "train" / name.rsplit("_", 2)[0] / name.rsplit("_", 1)[0]
+        home.mkdir(parents=True)
+        shutil.copy(source / "ct" / f"{name}.nii.gz", home)
+        told.append(f'{name}.nii.gz,"[14.0, 14.0]",14.0,1,0,F')
+    (tmp_path / "metadata.csv").write_text("\n".join(told) + "\n")
+    mine = {"ct": str(tree), "metadata": str(tmp_path / "metadata.csv"), "names": "kept"}
+    mine |= {"findings": str(source / "labels.csv"), "reports": str(source / "reports.csv")}
+    single = {"images": {"ap": {"camera": {"view": "ap"}}}, "common": {"shape": [8, 8]}, "split": {}}
+    make_set(layout_plan(source, "drr-rate", sources={"rate": mine}, **single), tmp_path / "set")
+    for name in NAMES[:2]:
+        assert (tmp_path / "set" / "train" / "AP" / "train_1" / name.rsplit("_", 1)[0] / f"{name}.png").is_file()
+    tables = {path.parent.name: rows_of(path) for path in (tmp_path / "set").glob("*/train_*.csv")}
+    assert {kind: len(rows) for kind, rows in tables.items()} == {
+        "multi_abnormality_labels": 2,
+        "metadata": 2,
+        "radiology_text_reports": 1,
+    }
+    assert {row["ImageName"] for row in tables["metadata"]} == {f"{name}.png" for name in NAMES[:2]}
+    hashed = layout_plan(source, "drr-rate", sources={"rate": {**mine, "names": "hashed"}}, **single)
+    assert not hashed.source_settings["rate"].carried
+
+
 def test_names_that_would_meet_and_tables_that_do_not_fit_are_refused(source, tmp_path):
     for folder in ("one", "two"):
         shutil.copytree(source / "ct", tmp_path / folder)
