@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_chests import write_chests
+import torch
+from small_chests import chest, write_chests
 
 from nerp.config import save_settings
 from nerp.data.pairs import read_dataset, read_records
 from nerp.errors import ConfigError, DataError
 from nerp.factory import gathering, load_plan, make_dataset
 from nerp.factory.gathering import gather
+from nerp.factory.looks import alike, look_of
 from nerp.factory.planning import WORK, hold_plan, make_plan
 from nerp.factory.settings import SplitSettings
 from nerp.factory.shard import ShardMaker, read_shard
@@ -30,6 +32,7 @@ from nerp.factory.splitting import folds_of, parts_of
 from nerp.files import locked
 from nerp.formats import read_grid, write_grid
 from nerp.synthesis import replay, synthesize
+from nerp.volume import Volume
 
 IMAGES = {"pa": {"mode": "drr"}, "side": {"camera": {"view": "lateral"}, "views": 2}}
 MASKS = {"labels": {"lungs": "10,11", "left": "10"}, "rule": "any"}
@@ -92,7 +95,9 @@ def whole(chests, tmp_path_factory):
 
 def test_each_part_and_image_is_a_folder_of_pairs_as_synthesize_writes_it(chests, whole, tmp_path):
     out, told = whole
-    assert told["counts"] == {"cts": 5, "failed": 0, "pairs": 15, "images": {"pa": 5, "side": 10}}
+    counts = {"cts": 5, "failed": 0, "pairs": 15, "images": {"pa": 5, "side": 10}}
+    assert told["counts"] == {**counts, "alike": len(table(out / "remarks.csv"))}
+    assert all("looks like" in row["remark"] for row in table(out / "remarks.csv"))  # the same chests, moved
     assert not (out / WORK).exists()
     config = plan_of(chests).image_settings["side"]
     synthesize(chests / "ct", chests / "labels", out=tmp_path / "pairs", settings=config.set_settings())
@@ -316,3 +321,14 @@ def test_a_ray_cluster_writes_the_same_bytes(chests, whole, tmp_path):
     command = [sys.executable, "-m", "nerp", "factory", str(tmp_path / "plan.yaml"), "-o", str(tmp_path / "set")]
     subprocess.run([*command, "--ray", "local"], check=True, capture_output=True, timeout=600)
     assert bytes_of(tmp_path / "set") == bytes_of(whole[0])
+
+
+def test_one_patient_under_two_names_in_two_parts_is_told():
+    ct, _ = chest()
+    noisy = ct.values + 40 * torch.randn(ct.values.shape, generator=torch.Generator().manual_seed(0))
+    other = Volume(ct.values.flip(1), ct.affine, "hu")
+    other.values[0, 4:9, 5:12] = 300.0
+    turned = Volume(ct.values.permute(0, 2, 1, 3).contiguous(), ct.affine[:, [1, 0, 2, 3]], "hu")
+    looks = np.stack([look_of(one) for one in (ct, Volume(noisy, ct.affine, "hu"), other, turned)])
+    assert [(one, two) for one, two, _ in alike(looks, "abcd", ["x", "y", "y", "x"])] == [(0, 1), (1, 3)]
+    assert not alike(looks, "aaba", ["x", "y", "y", "x"]) and not alike(looks, "abcd", "xxxx")

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from benchmark.itk_tool import drr_by_itk, itk_or_none
 from small_chests import changed, chest
 
+from benchmark.itk_tool import drr_by_itk, itk_or_none
 from nerp.camera import Camera, view_names
 from nerp.camera.itk import PIXEL_MM, itk_camera
 from nerp.config import read_settings

@@ -58,7 +58,10 @@ def _made(result: dict[str, Any], out: str) -> list[str]:
     counts = result["counts"]
     parts = ", ".join(f"{name} {one['pairs']}" for name, one in result["parts"].items())
     failed = f"; {counts['failed']} CTs could not be used: see {out}/errors.csv" if counts["failed"] else ""
-    return [f"{out}: {counts['pairs']} pairs of {counts['cts'] - counts['failed']} CTs ({parts}){failed}"]
+    told = [f"{out}: {counts['pairs']} pairs of {counts['cts'] - counts['failed']} CTs ({parts}){failed}"]
+    if counts["alike"]:
+        told.append(f"warning: {counts['alike']} CTs look like one of another patient in another part: see remarks.csv")
+    return told
 
 
 def _estimated(result: dict[str, Any]) -> list[str]:

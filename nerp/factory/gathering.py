@@ -15,6 +15,7 @@ from nerp import __version__
 from nerp.data.images import read_colour
 from nerp.factory.card import card_of
 from nerp.factory.layouts import LAYOUTS, home_of
+from nerp.factory.looks import alike
 from nerp.factory.planning import WORK, Plan
 from nerp.factory.shard import FILES, TILES, Made, read_shard, shard_folder
 from nerp.factory.sheet import sheet_of, shown_shards
@@ -48,8 +49,9 @@ def gather(plan: Plan, out: Path) -> dict[str, Any]:
         _move(shard_folder(out, number) / FILES, out)
     for name in plan.config.layouts:
         LAYOUTS[name].finish(rows, plan.config, home_of(name, plan.config.layouts, out))
-    _write_tables(plan, made, rows, out)
-    summary = _summary(plan, made, rows)
+    doubles = _doubles(plan, made)
+    _write_tables(plan, made, rows, out, doubles)
+    summary = _summary(plan, made, rows, doubles)
     tiles = _tiles(plan, out)
     if tiles:
         write_bytes(out / SHEET, sheet_of(tiles))
@@ -75,9 +77,30 @@ def _move(source: Path, target: Path) -> None:
             os.replace(Path(folder) / name, home / name)
 
 
-def _write_tables(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]], out: Path) -> None:
+def _doubles(plan: Plan, made: Sequence[Made]) -> list[list[str]]:
+    """CTs that look like one of another patient in another part: source, name, and which it is like."""
+    failed = {(line[0], line[1]) for one in made for line in one.errors}
+    volumes = [one for one in plan.volumes if (one.listed.source, one.listed.name) not in failed]
+    looks = [look for one in made for look in one.looks]
+    if not looks:
+        return []
+    patients, parts = [one.listed.patient for one in volumes], [one.part for one in volumes]
+    return [
+        [
+            volumes[here].listed.source,
+            volumes[here].listed.name,
+            f"looks like {volumes[there].listed.name} of {volumes[there].listed.source}, of another patient and part "
+            f"(correlation {much:.4f}): is it the same patient?",
+        ]
+        for here, there, much in alike(np.stack(looks), patients, parts)
+    ]
+
+
+def _write_tables(
+    plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]], out: Path, doubles: Sequence[list[str]]
+) -> None:
     _write_csv(out / ERRORS, ("source", "file", "error"), [line for one in made for line in one.errors])
-    _write_csv(out / REMARKS, ("source", "file", "remark"), [line for one in made for line in one.remarks])
+    _write_csv(out / REMARKS, ("source", "file", "remark"), [*doubles, *(line for one in made for line in one.remarks)])
     titles = ("ct", "patient_id", "part", *(("fold",) if plan.config.split.folds else ()))
     told = {
         row["record"]["ct_sha256"]: (row["record"]["patient_id"], row["part"], row["record"].get("fold"))
@@ -90,7 +113,9 @@ def _write_csv(path: Path, titles: Sequence[str], lines: Iterable[Sequence[Any]]
     write_text(path, csv_text(titles, lines))
 
 
-def _summary(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary(
+    plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]], doubles: Sequence[list[str]]
+) -> dict[str, Any]:
     errors = [line for one in made for line in one.errors]
     parts = {
         part: {
@@ -106,6 +131,7 @@ def _summary(plan: Plan, made: Sequence[Made], rows: Sequence[dict[str, Any]]) -
         "counts": {
             "cts": len(plan.volumes),
             "failed": len(errors),
+            "alike": len(doubles),
             "pairs": len(rows),
             "images": dict(sorted(Counter(row["image"] for row in rows).items())),
         },

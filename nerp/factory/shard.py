@@ -14,12 +14,15 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nerp.data.ct_rate_volume import read_ct_rate_volume
 from nerp.data.images import png_bytes
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
 from nerp.factory.layouts import LAYOUTS, Sample, home_of
+from nerp.factory.looks import look_of
 from nerp.factory.planning import WORK, Plan, PlannedCT, hold_plan, make_plan
 from nerp.factory.settings import load_plan
 from nerp.factory.sheet import SHOWN, shown_shards, tile_of
@@ -34,7 +37,7 @@ from nerp.synthesis.scans import Opener
 from nerp.synthesis.settings import InputSettings
 from nerp.volume import Volume
 
-SHARDS, RESULT, FILES, TILES = "shards", "result.json", "files", "tiles"
+SHARDS, RESULT, FILES, LOOKS, TILES = "shards", "result.json", "files", "looks.npy", "tiles"
 
 
 @dataclass
@@ -45,11 +48,13 @@ class Made:
         records: of each pair, JSON values, with its `image`, `part` and source.
         errors:  of CTs: source, name, and one line.
         remarks: likewise of what is doubtful.
+        looks:   of each CT that was made, see `look_of`; in a file of their own.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
     errors: list[list[str]] = field(default_factory=list)
     remarks: list[list[str]] = field(default_factory=list)
+    looks: list[np.ndarray] = field(default_factory=list)
 
 
 def shard_folder(out: Path, number: int) -> Path:
@@ -70,7 +75,10 @@ def read_shard(out: Path, number: int) -> Made | None:
         number: of the shard, from 0.
     """
     path = shard_folder(out, number) / RESULT
-    return Made(**json.loads(path.read_bytes())) if path.is_file() else None
+    if not path.is_file():
+        return None
+    looks = np.load(path.with_name(LOOKS), allow_pickle=False)
+    return Made(**json.loads(path.read_bytes()), looks=list(looks))
 
 
 @cache
@@ -140,7 +148,8 @@ class ShardMaker:
                 samples = self.make_volume(volume, partial / FILES, int(final.name), made)
                 if int(final.name) in self._shown:
                     _keep_tiles(samples, partial / TILES)
-        write_bytes(partial / RESULT, json_bytes(vars(made)))
+        np.save(partial / LOOKS, np.array(made.looks, np.int8))
+        write_bytes(partial / RESULT, json_bytes({key: value for key, value in vars(made).items() if key != "looks"}))
         try:
             os.rename(partial, final)
         except OSError:
@@ -163,19 +172,21 @@ class ShardMaker:
         """
         listed, layouts = volume.listed, self.plan.config.layouts
         whose = [listed.source, listed.name]
+        looks: list[np.ndarray] = []
         with _told(made.remarks, volume):
             try:
-                samples = list(self._samples(volume))
+                samples = list(self._samples(volume, looks))
             except NerpError as error:
                 made.errors.append([*whose, _plain(str(error), volume)])
                 return []
+        made.looks += looks
         for sample in samples:
             for name in layouts:
                 LAYOUTS[name].write(sample, home_of(name, layouts, folder), number)
             made.records.append(sample.row())
         return samples
 
-    def _samples(self, volume: PlannedCT) -> Iterator[Sample]:
+    def _samples(self, volume: PlannedCT, looks: list[np.ndarray]) -> Iterator[Sample]:
         listed = volume.listed
         if listed.fault:
             raise DataError(f"{listed.ct} {listed.fault}")
@@ -188,6 +199,8 @@ class ShardMaker:
             for some in in_view(pairs, case, settings.allow_empty):
                 for record, pair in some:
                     yield Sample(volume, name, record, pair, self.plan.config, self._measured(views, record))
+        if views.ct is not None:
+            looks.append(look_of(views.ct))
 
     def _measured(self, views: CaseViews, record: PairRecord) -> dict[str, float | str | None]:
         """What the labels of a CT measure, on one film of it too; nothing where that is not wanted."""

@@ -42,6 +42,11 @@ class CaseViews:
         self._last: Synthesiser | None = None
 
     @property
+    def ct(self) -> Volume | None:
+        """`(1, D, H, W)` HU, as it was last read; None where nothing was made yet."""
+        return next((scan.ct for scan in self._scans.values()), None)
+
+    @property
     def labels(self) -> tuple[Volume, dict[int, str]] | None:
         """`(M, D, H, W)` labels of the CT as it was last rendered, and their names; None without labels."""
         if self._last is None or self._last.labels is None:
