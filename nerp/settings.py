@@ -68,12 +68,12 @@ def limits(default: tuple[float, float] | None, low: float, high: float) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "length": 2, "ascending": True})
 
 
-def choice(default: str, *others: str) -> Any:
-    """A field that takes one of some names, the default first; returns what `dataclasses.field` returns.
+def choice(default: str | int, *others: str | int) -> Any:
+    """A field that takes one of some names or numbers, the default first; returns what `dataclasses.field` returns.
 
     Args:
-        default: the name taken where nothing is said.
-        others:  the other names allowed.
+        default: the one taken where nothing is said.
+        others:  the others allowed.
     """
     return field(default=default, metadata={"choices": (default, *others)})
 
@@ -117,7 +117,7 @@ def dotted(values: Mapping[str, Any], prefix: str = "", *, whole: Collection[str
 def _check(value: Any, key: str, allowed: Mapping[str, Any]) -> None:
     if "choices" in allowed:
         if value not in allowed["choices"]:
-            raise ConfigError(f"{key} is '{value}'; expected one of {', '.join(allowed['choices'])}")
+            raise ConfigError(f"{key} is '{value}'; expected one of {', '.join(map(str, allowed['choices']))}")
         return
     several = "length" in allowed
     if several and (not isinstance(value, tuple | list) or len(value) != allowed["length"]):

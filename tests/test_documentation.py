@@ -37,6 +37,7 @@ TINY_SEGMENTER = ["segmenter.epochs=1", "segmenter.side=32", "segmenter.encoder=
 CHEAPER = {
     "nerp phantom": ["--spacing-mm", "10", "--count", "1"],
     "nerp render": ["shape=[32,32]"],
+    "nerp factory": ["common.shape=[32,32]"],
     "nerp train": TINY_TRAINING,
     "nerp synthesize": ["views=2", "shape=[32,32]"],
     "nerp evaluate segmentation": TINY_SEGMENTER,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nerp.data.films import is_film, is_jsrt, read_dicom, read_jsrt
-from nerp.data.pictures import PICTURES, read_picture
+from nerp.data.pictures import PICTURES, SIGNIFICANT, read_picture
 from nerp.data.stored_image import StoredImage
 from nerp.errors import DataError
 
@@ -115,10 +115,16 @@ def read_mask(paths: str | Path | Sequence[str | Path]) -> Tensor:
 
 
 def png_bytes(image: np.ndarray) -> bytes:
-    """The PNG file of (H, W) bool, as 0 and 255, or of (H, W) or (H, W, 3) uint8; equal pixels give equal bytes."""
-    from PIL import Image
+    """The PNG file of (H, W) bool, as 0 and 255, of (H, W) or (H, W, 3) uint8, or of (H, W) uint16, white at 65535.
 
-    pixels = image.astype(np.uint8) * 255 if image.dtype == bool else image
+    Equal pixels give equal bytes. Of 16 bits the file says that all are significant, so that a dark one is read dark.
+    """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    pixels, told = image.astype(np.uint8) * 255 if image.dtype == bool else image, PngInfo()
+    if pixels.dtype == np.uint16:
+        told.add(SIGNIFICANT, bytes([16]))
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
+    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=told)
     return buffer.getvalue()

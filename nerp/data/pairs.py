@@ -1,6 +1,6 @@
 """Labelled pairs on disk: images, masks, one record a pair, and what the whole set is.
 
-    PAIRS/images/ID.png     8 bit, the radiograph as displayed
+    PAIRS/images/ID.png     8 or 16 bit, the radiograph as displayed
     PAIRS/masks/ID.png      0 or 255, the same rays; of several masks PAIRS/masks/NAME/ID.png
     PAIRS/objects/ID/…      likewise each object on or in the patient, where there are any
     PAIRS/metadata.jsonl    one record a pair, `file_name` first; the record is the pair's commit

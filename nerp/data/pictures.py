@@ -26,6 +26,9 @@ BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, KIND_OF_PAGE = 258, 259, 262, 274, 
 """Tags of TIFF 6.0."""
 WHITE_IS_ZERO = 0
 
+SIGNIFICANT = b"sBIT"
+"""Chunk of a PNG that tells how many bits of a number hold anything (PNG specification, 11.3.2.3)."""
+
 OVERSHOOT = 1.02
 """Fractions may exceed white by so much where a picture was resized."""
 
@@ -60,7 +63,8 @@ def read_picture(path: str | Path) -> StoredImage:
     """Read a picture in its own scale, upright as EXIF or TIFF tags say, WhiteIsZero inverted.
 
     White is 255 for 8 bits, that of the smallest usual depth that holds all values for more (see
-    `depth_white`), 1 for fractions up to 1. Transparency is dropped.
+    `depth_white`) unless a PNG says that all its 16 bits are significant, 1 for fractions up to 1. Transparency is
+    dropped.
 
     Raises:
         DataError: missing, no picture, several pictures, too large, no numbers, or all in its transparency.
@@ -75,6 +79,8 @@ def read_picture(path: str | Path) -> StoredImage:
             stored = _deep_colours(path, image, orientation, is_grey=is_grey)
         elif kind.startswith(("I", "F")):
             stored = _deep_grey(np.array(image).astype(np.float32), bits)
+            if image.format == "PNG" and _uses_all(path):
+                stored = StoredImage(stored.values, 65535.0)
         else:
             stored = StoredImage(np.array(image.convert("L" if kind in ("1", "L", "LA") else "RGB"), np.float32), 255.0)
         _check_values(path, image, stored.values)
@@ -144,6 +150,18 @@ def _deep_grey(values: np.ndarray, bits: int) -> StoredImage:
     if (values == np.rint(values)).all():
         return StoredImage(values, 1.0 if bits == 32 and 0 < most <= 1 else depth_white(most))
     return StoredImage(values, max(1.0, most) if most < 2 else max(most, depth_white(most / OVERSHOOT)))
+
+
+def _uses_all(path: str | Path) -> bool:
+    """Whether a PNG says that all 16 bits of its numbers are significant."""
+    with Path(path).open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == SIGNIFICANT:
+                return file.read(1) == bytes([16])
+            file.seek(length + 4, 1)
+    return False
 
 
 def _check_values(path: str | Path, image: Image, values: np.ndarray) -> None:

@@ -67,6 +67,9 @@ NEW_IN_6 = ("shown_findings",)
 OPTIONAL = {"processor", "labels_on_ct_grid", *NEW_IN_3, *NEW_IN_4, *NEW_IN_5, *NEW_IN_6}
 """Keys that records of former schemas lack."""
 
+FOLDED = "record"
+"""Key of a whole record as text, in lines that hold columns for other readers beside it."""
+
 
 @dataclass(frozen=True)
 class MaskRecord:
@@ -119,7 +122,7 @@ class PairRecord:
         rule:                  the mask's rule: `name` and every number.
         obscuring_labels:      label values that obscure lung under the rule `visible`.
         camera:                what `Camera.to_dict` writes.
-        display:               how the image was scaled: `name`, `low`, `high`.
+        display:               how the image was scaled: `name`, `low`, `high`; `bits` where they are 16.
         ct_shape:              (D, H, W) voxels of the CT.
         ct_spacing_mm:         between its voxels, mm.
         weights_sha256:        of the generator, for `vrr`.
@@ -241,8 +244,7 @@ class PairRecord:
             DataError: no record, of a newer schema, with a key missing, or damaged.
         """
         names = {item.name for item in fields(cls)}
-        if not isinstance(values, dict):
-            values = {}
+        values = _unfolded(values, where) if isinstance(values, dict) else {}
         if values.get("schema", 1) == 1:
             values = _from_schema_1(values, where)
         if values["schema"] in (2, 3, 4, 5):
@@ -271,6 +273,17 @@ class PairRecord:
             return Camera.from_dict(self.camera)
         except (GeometryError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"the camera of record {self.id} is damaged ({error}); restore the records") from error
+
+
+def _unfolded(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The record that a line holds as text beside columns, as data sets do whose columns have one type each."""
+    if not isinstance(text := values.get(FOLDED), str):
+        return values
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where} has a {FOLDED} that is no JSON ({error}); restore the records") from error
+    return whole if isinstance(whole, dict) else {}
 
 
 def _is_object(values: Any) -> bool:

@@ -154,14 +154,14 @@ def positioning(taken: Acquisition) -> dict[str, Any]:
     return {
         "PatientOrientation": [patient_direction(taken.image_right), patient_direction(taken.image_down)],
         "ViewPosition": taken.view if taken.view in POSITIONS else None,
-        "ViewCodeSequence": [{**_code(VIEWS[taken.view]), "ViewModifierCodeSequence": []}],
+        "ViewCodeSequence": [{**coded(VIEWS[taken.view]), "ViewModifierCodeSequence": []}],
         "PositionerType": "NONE",
         "DistanceSourceToDetector": taken.source_detector_mm,
         "DistanceSourceToPatient": taken.source_object_mm,
         "EstimatedRadiographicMagnificationFactor": _magnification(taken) if known else None,
         "BodyPartExamined": "CHEST",
         "ImageLaterality": "U",
-        "AnatomicRegionSequence": [_code(CHEST)],
+        "AnatomicRegionSequence": [coded(CHEST)],
     }
 
 
@@ -231,7 +231,8 @@ def _magnification(taken: Acquisition) -> float:
     return float(taken.source_detector_mm or 0) / float(taken.source_object_mm or 1)
 
 
-def _code(concept: tuple[str, str, str]) -> dict[str, Any]:
+def coded(concept: tuple[str, str, str]) -> dict[str, Any]:
+    """An item of a code sequence, of (value, scheme, meaning)."""
     value, scheme, meaning = concept
     return {"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning}
 

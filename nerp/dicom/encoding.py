@@ -30,7 +30,8 @@ def encoded(header: Mapping[str, Any], stored: np.ndarray) -> bytes:
 
     Args:
         header: keywords with their values: None leaves a tag out, a list of mappings is a sequence.
-        stored: (H, W) whole numbers within `BitsAllocated`: 0 to 255, or 0 to 65535.
+        stored: (H, W) whole numbers within `BitsAllocated`: 0 to 255, or 0 to 65535; or (N, H, W) frames of bool,
+            packed into bits, the lowest of each byte first, frames not aligned to bytes (PS3.5, 8.1.1).
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -43,8 +44,11 @@ def encoded(header: Mapping[str, Any], stored: np.ndarray) -> bytes:
     meta.ImplementationVersionName = "NERP"
     buffer = io.BytesIO()
     file = FileDataset(buffer, _dataset(header), file_meta=meta, preamble=b"\0" * 128)
-    is_narrow = header["BitsAllocated"] == 8
-    data = stored.astype(np.uint8 if is_narrow else "<u2").tobytes()
+    is_narrow = header["BitsAllocated"] <= 8
+    if header["BitsAllocated"] == 1:
+        data = np.packbits(stored.astype(bool).ravel(), bitorder="little").tobytes()
+    else:
+        data = stored.astype(np.uint8 if is_narrow else "<u2").tobytes()
     file.add_new(0x7FE00010, "OB" if is_narrow else "OW", data + b"\0" * (len(data) % 2))
     file.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

@@ -57,6 +57,7 @@ class Origin:
         record:  stands for the image, such as the hash of its record.
         maker:   the program and its version, such as `nerp 0.1.0`.
         note:    how it was made, in a sentence.
+        patient: stands for the patient, where several CTs may be one's; empty: each CT is a patient's of its own.
 
     Raises:
         UsageError: an empty subject, record or maker: images would share identifiers.
@@ -66,6 +67,7 @@ class Origin:
     record: str
     maker: str
     note: str = ""
+    patient: str = ""
 
     def __post_init__(self) -> None:
         for name in ("subject", "record", "maker"):
@@ -189,10 +191,11 @@ def _header(storage: str, taken: Acquisition, origin: Origin) -> dict[str, Any]:
 def _description(taken: Acquisition, origin: Origin) -> dict[str, Any]:
     made = f"SYNTHETIC. Simulated from CT by {origin.maker}; no patient was exposed. {origin.note}"
     subject = sha256(f"nerp patient {origin.subject}".encode()).hexdigest()[:16]
+    patient = sha256(f"nerp patient {origin.patient or origin.subject}".encode()).hexdigest()[:16]
     return {
         "SpecificCharacterSet": "ISO_IR 192",
         "Modality": "DX",
-        "PatientID": f"SYNTHETIC-{subject}",
+        "PatientID": f"SYNTHETIC-{patient}",
         "StudyID": subject,
         "StudyDescription": "SYNTHETIC chest radiographs",
         "SeriesDescription": f"SYNTHETIC chest {taken.view}",

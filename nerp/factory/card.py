@@ -9,19 +9,30 @@ from typing import Any
 from nerp.config.reading import as_yaml
 from nerp.factory.settings import FactoryConfig
 
+WHAT_LIES_THERE = {
+    "imagefolder": "`PART/IMAGE/` with `images/`, `masks/`, `metadata.jsonl`; `croissant.json`",
+    "webdataset": "`PART/IMAGE-SHARD.tar`: `png`, `mask.png`, `json` of each pair",
+    "coco": "`annotations/instances_PART.json` with run lengths, `polygons_PART.json` with polygons",
+    "drr-rate": "`PART/VIEW/PATIENT/SCAN/NAME.png`, masks in `masks/`, tables of the CTs",
+    "dicom": "`PART/IMAGE/images/ID.dcm`, a segmentation of each in `masks/`, `index.csv`",
+}
 TASKS = ["image-segmentation", "image-classification"]
 
 
-def card_of(config: FactoryConfig, rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> str:
+def card_of(
+    config: FactoryConfig, rows: Sequence[dict[str, Any]], summary: dict[str, Any], *, sheet: str | None = None
+) -> str:
     """The card as a text.
 
     Args:
         config:  of the plan.
         rows:    of all pairs, see `Sample.row`.
         summary: counts and settings.
+        sheet:   file of the picture of some pairs; none: there is none.
     """
     records = [row["record"] for row in rows]
     head = {"pretty_name": config.title, "task_categories": TASKS, "tags": ["chest", "x-ray", "synthetic", "medical"]}
+    head |= _views(config, summary) if "imagefolder" in config.layouts else {}
     parts = [
         f"---\n{as_yaml(head)}---",
         f"# {config.title}",
@@ -36,6 +47,7 @@ def card_of(config: FactoryConfig, rows: Sequence[dict[str, Any]], summary: dict
         f"{summary['counts']['failed']} of {summary['counts']['cts']} CTs could not be used; `errors.csv` says why.",
         "## Images",
         _table(("image", "mode", "view", "pixels", "pairs"), _image_rows(summary)),
+        f"![Some pairs, their masks outlined]({sheet})" if sheet else "",
         "## Masks",
         _table(("mask", "rule", "pairs with it", "mean part of the image"), _mask_rows(records)),
         *_finding_part(records),
@@ -43,11 +55,44 @@ def card_of(config: FactoryConfig, rows: Sequence[dict[str, Any]], summary: dict
         _cameras(records),
         "## Provenance",
         "Every record holds the SHA-256 of its CT and labels, its camera, its rule and the versions that made it; "
-        "`nerp replay` renders it again from the CT. No file name, date or name of a patient is kept.",
+        f"`nerp replay` renders it again from the CT. {_names(config)}",
+        "## Files",
+        _table(("layout", "folder", "what lies there"), _layout_rows(config)),
         "## Terms",
         f"{config.licence}\n\nCite: {summary['citation']}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _views(config: FactoryConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    """What makes `datasets.load_dataset(FOLDER, IMAGE)` load each image's pairs, their parts as splits."""
+    home = "" if len(config.layouts) == 1 else "imagefolder/"
+    return {
+        "configs": [
+            {
+                "config_name": image,
+                "data_files": [
+                    {"split": part.replace("-", "_"), "path": f"{home}{part}/{image}/**"} for part in summary["parts"]
+                ],
+            }
+            for image in summary["images"]
+        ]
+    }
+
+
+def _names(config: FactoryConfig) -> str:
+    """What the set tells of its sources' names."""
+    sources = config.source_settings.values()
+    if any(one.carried for one in sources) and "drr-rate" in config.layouts:
+        return "Tables of the sources are carried over as they stand, with whatever they tell of patients."
+    if any(one.names == "kept" for one in sources):
+        return "CTs and patients are called as in the sources."
+    return "No file name, date or name of a patient is kept."
+
+
+def _layout_rows(config: FactoryConfig) -> list[tuple[str, str, str]]:
+    several = len(config.layouts) > 1
+    return [(name, f"`{name}/`" if several else "here", WHAT_LIES_THERE[name]) for name in config.layouts]
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

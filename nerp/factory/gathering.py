@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections import Counter
@@ -14,16 +12,20 @@ from typing import Any
 import numpy as np
 
 from nerp import __version__
+from nerp.data.images import read_colour
 from nerp.factory.card import card_of
 from nerp.factory.layouts import LAYOUTS, home_of
 from nerp.factory.looks import alike
 from nerp.factory.planning import WORK, Plan
-from nerp.factory.shard import FILES, Made, read_shard, shard_folder
+from nerp.factory.shard import FILES, TILES, Made, read_shard, shard_folder
+from nerp.factory.sheet import sheet_of, shown_shards
+from nerp.factory.tables import csv_text
 from nerp.files import json_bytes, write_bytes, write_text
 from nerp.synthesis.dataset import CITATION, NOTICE
 
 DONE = f"{WORK}.done"
 ERRORS, REMARKS, FOLDS, SUMMARY, CARD = "errors.csv", "remarks.csv", "folds.csv", "factory.json", "README.md"
+SHEET = "card.png"
 
 
 def gather(plan: Plan, out: Path) -> dict[str, Any]:
@@ -50,11 +52,20 @@ def gather(plan: Plan, out: Path) -> dict[str, Any]:
     doubles = _doubles(plan, made)
     _write_tables(plan, made, rows, out, doubles)
     summary = _summary(plan, made, rows, doubles)
-    write_text(out / CARD, card_of(plan.config, rows, summary))
+    tiles = _tiles(plan, out)
+    if tiles:
+        write_bytes(out / SHEET, sheet_of(tiles))
+    write_text(out / CARD, card_of(plan.config, rows, summary, sheet=SHEET if tiles else None))
     write_bytes(out / SUMMARY, json_bytes(summary))
     os.replace(out / WORK, out / DONE)  # at once: a part of it would be taken for unfinished work
     shutil.rmtree(out / DONE)
     return summary
+
+
+def _tiles(plan: Plan, out: Path) -> list[np.ndarray]:
+    folders = [shard_folder(out, number) / TILES for number in sorted(shown_shards(len(plan.shards)))]
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.png"))]
+    return [np.rint(255 * read_colour(path)).astype(np.uint8) for path in files]
 
 
 def _move(source: Path, target: Path) -> None:
@@ -99,11 +110,7 @@ def _write_tables(
 
 
 def _write_csv(path: Path, titles: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(titles)
-    writer.writerows(lines)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(titles, lines))
 
 
 def _summary(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nerp.data.ct_rate import NAME
 from nerp.errors import DataError
 from nerp.factory.settings import FactoryConfig, SplitSettings
 from nerp.factory.sources import Listed, list_volumes
@@ -84,6 +85,8 @@ def make_plan(config: FactoryConfig) -> Plan:
     """
     volumes = list_volumes(config.source_settings)
     _refuse_twice(volumes)
+    if "drr-rate" in config.layouts:
+        _refuse_same_names(volumes)
     split: SplitSettings = config.split
     parts, folds = parts_of(volumes, split), folds_of(volumes, split)
     return Plan(config, tuple(PlannedCT(one, parts[one.patient], folds.get(one.patient)) for one in volumes))
@@ -96,6 +99,19 @@ def _refuse_twice(volumes: Sequence[Listed]) -> None:
         if where in seen:
             raise DataError(f"{one.ct} is in the plan twice: in {seen[where].source} and in {one.source}; list it once")
         seen[where] = one
+
+
+def _refuse_same_names(volumes: Sequence[Listed]) -> None:
+    """CTs whose images would have one name where images are called as their CTs."""
+    seen: dict[tuple[str, ...], Listed] = {}
+    for one in volumes:
+        key = (one.shown,) if NAME.fullmatch(one.shown) else (one.patient, one.shown)
+        if key in seen:
+            raise DataError(
+                f"{one.ct} and {seen[key].ct} would have the same name in layout drr-rate; give their source "
+                "names: hashed, or take another layout"
+            )
+        seen[key] = one
 
 
 def hold_plan(plan: Plan, out: Path) -> None:

@@ -16,7 +16,8 @@ from nerp.synthesis.settings import TERMS
 
 _LEAVES = ("labels", "numbers", "label_names")
 """Settings of masks that are mappings themselves."""
-LAYOUTS = ("imagefolder", "webdataset")
+LAYOUTS = ("imagefolder", "webdataset", "coco", "drr-rate", "dicom")
+TABLES = ("labels", "metadata", "reports")
 WHOLE = "train"
 """The only part of a set that is not split."""
 
@@ -37,6 +38,8 @@ class SourceSettings(Settings):
             patients, the tables their voxels; `findings` and `reports` are then its tables, too.
         reports:         CSV files of its reports, commas between, carried over.
         names:           `hashed`: the set names patients by a hash; `kept`: as the source does.
+        tables:          further CSVs of the CTs by their files, such as {labels: a.csv, metadata: b.csv,
+            reports: c.csv}: layouts that have a place for them carry the rows of the set's CTs over as they stand.
     """
 
     SECTION: ClassVar[str] = "sources"
@@ -50,6 +53,19 @@ class SourceSettings(Settings):
     metadata: str | None = None
     reports: str | None = None
     names: str = choice("hashed", "kept")
+    tables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def carried(self) -> dict[str, list[str]]:
+        """The CSV files of each table that is carried over; CT-RATE's own, too, where names are kept."""
+        published = {"labels": self.findings, "metadata": self.metadata, "reports": self.reports}
+        own = published if self.metadata is not None and self.names == "kept" else {}
+        return {kind: files_of(text) for kind, text in {**own, **self.tables}.items() if text}
+
+
+def files_of(text: str | None) -> list[str]:
+    """Files of which several are named, commas between."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,8 @@ class FactoryConfig(Settings):
         for name, source in self.source_settings.items():
             if source.ct is None:
                 raise ConfigError(f"sources.{name}.ct is not given; expected a folder of CTs, or a CSV that lists them")
+            if other := [kind for kind in source.tables if kind not in TABLES]:
+                raise ConfigError(f"sources.{name}.tables has {other[0]!r}; expected some of {', '.join(TABLES)}")
         _ = self.image_settings  # a key mistyped is met at once
 
     @cached_property

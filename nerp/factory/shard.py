@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nerp.data.ct_rate_volume import read_ct_rate_volume
+from nerp.data.images import png_bytes
 from nerp.data.records import PairRecord
 from nerp.data.source_files import SourceFile
 from nerp.errors import DataError, NerpError
@@ -24,6 +25,7 @@ from nerp.factory.layouts import LAYOUTS, Sample, home_of
 from nerp.factory.looks import look_of
 from nerp.factory.planning import WORK, Plan, PlannedCT, hold_plan, make_plan
 from nerp.factory.settings import load_plan
+from nerp.factory.sheet import SHOWN, shown_shards, tile_of
 from nerp.files import json_bytes, write_bytes
 from nerp.projection.measures import measure
 from nerp.synthesis.case import CaseViews, in_view
@@ -35,7 +37,7 @@ from nerp.synthesis.scans import Opener
 from nerp.synthesis.settings import InputSettings
 from nerp.volume import Volume
 
-SHARDS, RESULT, FILES, LOOKS = "shards", "result.json", "files", "looks.npy"
+SHARDS, RESULT, FILES, LOOKS, TILES = "shards", "result.json", "files", "looks.npy", "tiles"
 
 
 @dataclass
@@ -114,6 +116,10 @@ class ShardMaker:
             for name, one in self.plan.config.image_settings.items()
         }
 
+    @cached_property
+    def _shown(self) -> set[int]:
+        return shown_shards(len(self.plan.shards))
+
     def make(self, number: int) -> tuple[int, int]:
         """Make a shard, unless it is there.
 
@@ -139,7 +145,9 @@ class ShardMaker:
         made = Made()
         with repeatable(self.plan.config.threads):
             for volume in volumes:
-                self.make_volume(volume, partial / FILES, int(final.name), made)
+                samples = self.make_volume(volume, partial / FILES, int(final.name), made)
+                if int(final.name) in self._shown:
+                    _keep_tiles(samples, partial / TILES)
         np.save(partial / LOOKS, np.array(made.looks, np.int8))
         write_bytes(partial / RESULT, json_bytes({key: value for key, value in vars(made).items() if key != "looks"}))
         try:
@@ -150,7 +158,7 @@ class ShardMaker:
             shutil.rmtree(partial, ignore_errors=True)  # another worker was first, with the same bytes
         return made
 
-    def make_volume(self, volume: PlannedCT, folder: Path, number: int, made: Made) -> None:
+    def make_volume(self, volume: PlannedCT, folder: Path, number: int, made: Made) -> list[Sample]:
         """Make all pairs of a CT, or none.
 
         Args:
@@ -158,6 +166,9 @@ class ShardMaker:
             folder: that becomes the set's.
             number: of the shard.
             made:   takes what came of it.
+
+        Returns:
+            The pairs; none where it cannot be used.
         """
         listed, layouts = volume.listed, self.plan.config.layouts
         whose = [listed.source, listed.name]
@@ -167,12 +178,13 @@ class ShardMaker:
                 samples = list(self._samples(volume, looks))
             except NerpError as error:
                 made.errors.append([*whose, _plain(str(error), volume)])
-                return
+                return []
         made.looks += looks
         for sample in samples:
             for name in layouts:
                 LAYOUTS[name].write(sample, home_of(name, layouts, folder), number)
             made.records.append(sample.row())
+        return samples
 
     def _samples(self, volume: PlannedCT, looks: list[np.ndarray]) -> Iterator[Sample]:
         listed = volume.listed
@@ -186,7 +198,7 @@ class ShardMaker:
             pairs = views.pairs(settings, list(range(settings.views)), self.generators[name])
             for some in in_view(pairs, case, settings.allow_empty):
                 for record, pair in some:
-                    yield Sample(volume, name, record, pair, self._measured(views, record))
+                    yield Sample(volume, name, record, pair, self.plan.config, self._measured(views, record))
         if views.ct is not None:
             looks.append(look_of(views.ct))
 
@@ -195,6 +207,14 @@ class ShardMaker:
         if not self.plan.config.measures or (labels := views.labels) is None:
             return {}
         return measure(*labels, record.make_camera())
+
+
+def _keep_tiles(samples: Sequence[Sample], folder: Path) -> None:
+    """Keep the first view of each image for the set's sheet, some of each shard."""
+    there = len(list(folder.glob("*.png"))) if folder.is_dir() else 0
+    first = [sample for sample in samples if sample.record.view_index == 0]
+    for number, sample in enumerate(first[: SHOWN - there], start=there):
+        write_bytes(folder / f"{number:04d}.png", png_bytes(tile_of(sample)))
 
 
 def _opener(volume: PlannedCT) -> Opener | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nerp.data.ct_rate import CTRateVolume, read_ct_rate_table
@@ -13,7 +13,9 @@ from nerp.data.findings import Row, finding_name, read_table
 from nerp.data.indexed import FILE_COLUMNS, column_of, plain_name, read_columns, told_of
 from nerp.data.patients import PATIENT_COLUMNS, read_index
 from nerp.errors import ConfigError, DataError
-from nerp.factory.settings import SourceSettings
+from nerp.factory.settings import SourceSettings, files_of
+from nerp.factory.tables import read_source_table
+from nerp.formats import extension
 from nerp.synthesis.matching import find_volumes, match
 
 CT_COLUMNS = ("ct", *FILE_COLUMNS)
@@ -33,6 +35,7 @@ class Listed:
         findings: what a table tells of it.
         ct_rate:  what CT-RATE's tables tell of it, where it is of it.
         fault:    why nothing can be made of it, where that is known already.
+        shown:    what the set may call it: its file's name without ending, or a hash.
     """
 
     source: str
@@ -43,6 +46,7 @@ class Listed:
     findings: Row = field(default_factory=dict)
     ct_rate: CTRateVolume | None = None
     fault: str = ""
+    shown: str = ""
 
 
 def list_volumes(sources: Mapping[str, SourceSettings]) -> list[Listed]:
@@ -51,7 +55,18 @@ def list_volumes(sources: Mapping[str, SourceSettings]) -> list[Listed]:
     Raises:
         DataError: an empty source, files that are listed and not there, labels that fit no CT, or two CTs of one name.
     """
-    return [one for name, source in sources.items() for one in _listed(name, source)]
+    return [one for name, source in sources.items() for one in _shown(source, _listed(name, source))]
+
+
+def _shown(source: SourceSettings, found: list[Listed]) -> list[Listed]:
+    """CTs with what the set may call them; tables that tell of none of them are refused."""
+    for paths in source.carried.values():
+        table = read_source_table(paths)
+        if not any(table.of(one.ct) for one in found):
+            told = " and ".join(paths)
+            raise DataError(f"{told} tells of none of the CTs of {source.ct}; expected their files' names in a column")
+    is_kept = source.names == "kept"
+    return [replace(one, shown=_stem(one.name) if is_kept else _hashed(one.source, one.name)) for one in found]
 
 
 def _listed(name: str, source: SourceSettings) -> list[Listed]:
@@ -75,7 +90,7 @@ def _listed(name: str, source: SourceSettings) -> list[Listed]:
 
 def _of_ct_rate(name: str, source: SourceSettings) -> list[Listed]:
     """The volumes of CT-RATE, of which the published tables tell."""
-    tables = [_paths(text) for text in (source.metadata, source.findings, source.reports)]
+    tables = [files_of(text) for text in (source.metadata, source.findings, source.reports)]
     found = read_ct_rate_table(str(source.ct), tables[0], labels=tables[1], reports=tables[2])
     labels = {} if source.labels is None else dict(match(str(source.ct), source.labels, source.labels_pattern))
     return [
@@ -90,10 +105,6 @@ def _of_ct_rate(name: str, source: SourceSettings) -> list[Listed]:
         )
         for one in found
     ]
-
-
-def _paths(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _of_folder(ct: Path, source: SourceSettings) -> list[tuple[Path, Path | None, str | None]]:
@@ -138,6 +149,12 @@ def _by_pattern(name: str, pattern: str | None) -> str | None:
             f"patient_pattern {pattern!r} finds no patient in {name!r}; give it a group that does: ([^/]+)/"
         )
     return found[1]
+
+
+def _stem(name: str) -> str:
+    """A file's name without folder and ending, in letters, digits, dots, - and _ alone."""
+    path = Path(name)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", path.name[: len(path.name) - len(extension(path))] or path.name)
 
 
 def _hashed(source: str, patient: str) -> str:

@@ -96,6 +96,7 @@ class ImageConfig(Settings):
         out:     folder to write.
         mode:    `drr`, `physics`, `vrr`, `emission` or `itk`; none: `vrr` where a run is given, else `drr`.
         shape:   rows, columns; none: the run's own, else 256 x 256.
+        bits:    8 or 16, of each pixel of an image's file.
         device:  `auto` takes a GPU where there is one.
         backend: of the projection.
         camera:  the view, and the ranges of the cameras.
@@ -114,6 +115,7 @@ class ImageConfig(Settings):
     out: str | None = None
     mode: str | None = None
     shape: tuple[int, int] | None = number(None, 1, LARGEST_SIDE, length=2)
+    bits: int = choice(8, 16)
     device: str = choice("auto", "cpu", "cuda")
     backend: str = choice("auto", "reference", "cpu", "cuda")
     camera: ViewSettings = section(ViewSettings)
@@ -145,6 +147,7 @@ class ImageConfig(Settings):
             inputs=self.inputs,
             device=self.device,
             backend=self.backend,
+            bits=self.bits,
             objects=self.objects,
             deformation=self.deformation,
             insert=self.insert,

@@ -101,6 +101,7 @@ def recorded_settings(record: PairRecord, device: str) -> PairSettings:
         }
         objects = ObjectSettings(samples=record.physics.get("object_samples", ObjectSettings.samples))
         common: dict[str, Any] = {"inputs": inputs, "device": device, "backend": backend, "objects": objects}
+        common["bits"] = record.display.get("bits", 8)
         return PairSettings(mode=record.mode, allow_empty=True, **common, **made)
     except ConfigError:
         raise

@@ -187,6 +187,7 @@ class PairSettings(Settings):
         mode:        `drr`, line integrals of the attenuation; `physics`, what a detector reads; `vrr`, a trained run's
             radiographs; `emission`, emission and absorption in the CT as it is; `itk`, sums of HU by ITK's tool.
         shape:       (H, W) pixels.
+        bits:        8 or 16, of each pixel of an image's file; masks have 8.
         camera:      the view, and the ranges that cameras are drawn from.
         mask:        labels and rule.
         inputs:      how CTs and labels are read.
@@ -211,6 +212,7 @@ class PairSettings(Settings):
 
     mode: str = choice("drr", "physics", "vrr", "emission", "itk")
     shape: tuple[int, int] = number((256, 256), 1, LARGEST_SIDE)
+    bits: int = choice(8, 16)
     camera: ViewSettings = section(ViewSettings)
     mask: MaskSettings = section(MaskSettings)
     inputs: InputSettings = section(InputSettings)
@@ -245,7 +247,8 @@ class PairSettings(Settings):
         camera = {**asdict(self.camera), "angle_deg": self.camera.turn_deg}
         values = {name: getattr(self, name) for name in ("mode", "views", "seed", "shape", "backend")}
         device = choose_device(self.device).type
-        stated = {"inputs": self.inputs.as_json()} if self.inputs.as_json() else {}
+        stated: dict[str, Any] = {"inputs": self.inputs.as_json()} if self.inputs.as_json() else {}
+        stated |= {"bits": self.bits} if self.bits != 8 else {}
         stated |= {"objects": asdict(self.objects)} if self.objects.any else {}
         stated |= {name: asdict(getattr(self, name)) for name in OF_THE_CT if self.varies}
         stated |= {"findings": asdict(self.findings)} if self.findings.visibility else {}
@@ -278,7 +281,7 @@ def restated(settings: PairSettings) -> dict[str, Any]:
     mask = settings.mask
     camera = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings.camera).items()}
     names = ("mode", "device", "backend", *OF_SETS)
-    values = {name: getattr(settings, name) for name in names}
+    values = {name: getattr(settings, name) for name in names} | ({"bits": settings.bits} if settings.bits != 8 else {})
     stated = {
         "labels": dict(mask.structures) or list(mask.labels),
         "rule": None if mask.rule is None else mask.rule.name,

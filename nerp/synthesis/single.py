@@ -95,7 +95,7 @@ def render(
     return record
 
 
-def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettings) -> None:
+def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettings, *, patient: str = "") -> None:
     """Write a radiograph as a derived DICOM image, with nothing of the patient.
 
     Args:
@@ -103,10 +103,13 @@ def write_dicom(path: Path, pair: Pair, record: PairRecord, settings: PairSettin
         pair:     the image as shown.
         record:   with its names; its hashes make the identifiers.
         settings: beam and detector, of mode `physics`.
+        patient:  stands for the patient; empty: each CT is a patient's of its own.
     """
     acquisition = _acquisition(record.make_camera(), settings)
     note = f"Mode {record.mode}."
-    origin = Origin(record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note)
+    origin = Origin(
+        record.ct_sha256, hashlib.sha256(record.to_line()).hexdigest(), f"nerp {record.nerp}", note, patient
+    )
     write_dx(path, pair.shown, acquisition=acquisition, origin=origin)
 
 

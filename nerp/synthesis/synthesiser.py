@@ -53,7 +53,7 @@ class Pair:
     Args:
         raw:       (H, W) float32, as projected, not scaled for display.
         shown:     (H, W) float32, 0 to 1, the display image.
-        image:     (H, W) uint8, the same.
+        image:     (H, W) uint8, or uint16 where 16 bits are wanted, the same.
         masks:     (H, W) uint8 each, 0 or 255; none without labels.
         image_png: the image's file.
         mask_pngs: the masks' files; none without labels.
@@ -164,7 +164,7 @@ class Synthesiser:
             raw = self.renderer.render(camera, chance, objects)
             masks, crossed = self._masks(camera)
             shown = self.renderer.show(raw, camera)
-            image = _bytes(shown)
+            image = _bytes(shown) if self.settings.bits == 8 else _deep(shown)
             watch = self._watch
             findings = [] if watch is None else watch.facts(Exposure(camera, chance, objects, raw))
         image_png, mask_pngs = png_bytes(image), tuple(map(png_bytes, masks))
@@ -268,7 +268,7 @@ class Synthesiser:
             mode=self.settings.mode,
             view=view_names(camera)[0],
             camera=camera.to_dict(),
-            display=self.renderer.display,
+            display={**self.renderer.display, **({} if self.settings.bits == 8 else {"bits": self.settings.bits})},
             ct_shape=list(self.ct.shape),
             ct_spacing_mm=list(self.ct.spacing_mm),
             weights_sha256=self.renderer.weights_sha256,
@@ -334,3 +334,8 @@ def _object_facts(placed: PlacedObject, png: bytes, mask: Tensor) -> dict[str, A
 def _bytes(images: Tensor) -> np.ndarray:
     """(H, W) uint8 of one image (1, 1, H, W) in 0 to 1, or of a mask."""
     return (images[0, 0].float() * 255.0).round().to(torch.uint8).cpu().numpy()
+
+
+def _deep(images: Tensor) -> np.ndarray:
+    """(H, W) uint16 of one image (1, 1, H, W) in 0 to 1."""
+    return (images[0, 0].float() * 65535.0).round().cpu().numpy().astype(np.uint16)

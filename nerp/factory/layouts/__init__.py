@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nerp.factory.layouts.coco import Coco
+from nerp.factory.layouts.dicom import Dicom
+from nerp.factory.layouts.drr_rate import DrrRate
 from nerp.factory.layouts.imagefolder import ImageFolder
 from nerp.factory.layouts.layout import Layout, Sample
 from nerp.factory.layouts.webdataset import WebDataset
 
-LAYOUTS: dict[str, Layout] = {"imagefolder": ImageFolder(), "webdataset": WebDataset()}
+LAYOUTS: dict[str, Layout] = {
+    "imagefolder": ImageFolder(),
+    "webdataset": WebDataset(),
+    "coco": Coco(),
+    "drr-rate": DrrRate(),
+    "dicom": Dicom(),
+}
 
 __all__ = ["LAYOUTS", "Layout", "Sample", "home_of"]
 

@@ -11,6 +11,8 @@ from nerp.config.reading import as_yaml
 from nerp.data.pair_writer import canonical_order
 from nerp.data.pairs import DATASET, RECORDS, SETTINGS
 from nerp.data.records import PairRecord
+from nerp.factory.layouts.columns import Columns
+from nerp.factory.layouts.croissant import CROISSANT, croissant
 from nerp.factory.layouts.layout import Sample
 from nerp.factory.settings import FactoryConfig
 from nerp.files import json_bytes, write_bytes, write_text
@@ -19,7 +21,10 @@ from nerp.synthesis.settings import restated
 
 
 class ImageFolder:
-    """PART/IMAGE/{images,masks}/ID.png with metadata.jsonl, dataset.json and settings.yaml: each a folder of pairs."""
+    """PART/IMAGE/{images,masks}/ID.png with metadata.jsonl, dataset.json and settings.yaml: each a folder of pairs.
+
+    A line of metadata.jsonl holds plain columns and the whole record as text; croissant.json describes them.
+    """
 
     def write(self, sample: Sample, folder: Path, shard: int) -> None:
         """Write a pair's files.
@@ -41,17 +46,19 @@ class ImageFolder:
             config: the plan's settings.
             folder: the set's.
         """
+        columns = Columns(rows)
         for part, image in sorted({(row["part"], row["image"]) for row in rows}):
             home, settings = folder / part / image, config.image_settings[image].set_settings()
-            told = [row["record"] for row in rows if (row["part"], row["image"]) == (part, image)]
-            both = [(PairRecord.from_dict(one, where=f"a pair of {part}"), one) for one in told]
+            told = [row for row in rows if (row["part"], row["image"]) == (part, image)]
+            both = [(PairRecord.from_dict(one["record"], where=f"a pair of {part}"), one) for one in told]
             both.sort(key=lambda pair: canonical_order(pair[0]))
-            write_bytes(home / RECORDS, b"".join(_line(one) for _, one in both))
+            write_bytes(home / RECORDS, b"".join(_line(columns.of(one)) for _, one in both))
             write_text(home / SETTINGS, as_yaml(restated(settings)))
             whole = whole_settings(settings, generator_for(settings.mode, config.image_settings[image].run))
             facts = set_facts([record for record, _ in both], settings)
             write_bytes(home / DATASET, json_bytes({"settings": whole, "complete": True, **facts}))
+        write_bytes(folder / CROISSANT, json_bytes(croissant(rows, columns, config, folder)))
 
 
-def _line(record: dict[str, Any]) -> bytes:
-    return (json.dumps(record, allow_nan=False) + "\n").encode()
+def _line(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, allow_nan=False) + "\n").encode()

@@ -18,10 +18,11 @@ class Sample:
     """A pair on its way into a set.
 
     Args:
-        volume: the CT that it is of.
-        image:  which of the plan's images it is.
-        record: that renders it again.
-        pair:   its pixels and files.
+        volume:   the CT that it is of.
+        image:    which of the plan's images it is.
+        record:   that renders it again.
+        pair:     its pixels and files.
+        config:   the plan's settings.
         measures: what the CT's labels measure; empty where that is not wanted.
     """
 
@@ -29,10 +30,14 @@ class Sample:
     image: str
     record: PairRecord
     pair: Pair
+    config: FactoryConfig
     measures: dict[str, float | str | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """What the set keeps of it: `part`, `image`, and the `record` with patient, fold and findings."""
+        """What the set keeps of it: `part`, `image`, and the `record` with patient, fold and findings.
+
+        Beside it `source`, `ct` and `shown`: whose CT it is, its file there, and what the set may call it.
+        """
         listed, more = self.volume.listed, dict[str, Any]()
         if self.volume.fold is not None:
             more["fold"] = self.volume.fold
@@ -41,7 +46,8 @@ class Sample:
         if self.measures:
             more["measures"] = self.measures
         record = {**self.record.to_dict(), "patient_id": listed.patient, **more}
-        return {"part": self.volume.part, "image": self.image, "record": record}
+        whose = {"source": listed.source, "ct": listed.name, "shown": listed.shown}
+        return {"part": self.volume.part, "image": self.image, **whose, "record": record}
 
     @property
     def files(self) -> list[tuple[str, bytes]]:
