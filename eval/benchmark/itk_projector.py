@@ -1,4 +1,4 @@
-"""A CT to a radiograph by ITK alone, as DRR-RATE made its own: python itk_projector.py CT OUT.png; prints CPU seconds."""
+"""A CT to a radiograph by ITK alone, as DRR-RATE made its own: itk_projector.py CT OUT.png; prints CPU seconds."""
 
 import sys
 import time
