@@ -48,7 +48,7 @@ class Made:
         records: of each pair, JSON values, with its `image`, `part` and source.
         errors:  of CTs: source, name, and one line.
         remarks: likewise of what is doubtful.
-        looks:   of each CT that was made, see `look_of`; in a file of their own.
+        looks:   (N,) int8 of each CT that was made, see `look_of`; in a file of their own.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
