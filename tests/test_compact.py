@@ -1,6 +1,7 @@
 """CTs and labels as they are stored: half the memory, another order in it, and the same bits in every result."""
 
 import builtins
+import json
 import sys
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from nerp.errors import VolumeError
 from nerp.formats import in_c_order
 from nerp.label_maps import label_counts, present_labels, read_label_map, where_labelled
 from nerp.projection import MaskRule, Structure, project_labels, project_masks, siddon, siddon_of_ct
+from nerp.synthesis import replay
 from nerp.synthesis.scans import is_compact
 from nerp.synthesis.settings import DeformationSettings, PairSettings
 from nerp.volume import Volume, attenuation, read_volume
@@ -187,3 +189,21 @@ def test_a_damaged_gzip_is_told_whoever_unpacks_it(files, monkeypatch, has_isal)
             read_volume(files[0], compact=True)
     files[0].write_bytes(whole)
     assert torch.equal(read_volume(files[0]).values, expected)
+
+
+def test_a_stated_place_and_rescaling_stand_for_what_a_file_does_not_tell(files, tmp_path, nerp):
+    """Numbers from 0 up and voxels of 1 mm, read as told; the record keeps it, and the image is the same."""
+    ct = read_volume(files[0])
+    bare = nib.Nifti1Image((ct.values[0].numpy() + 1030).astype(np.uint16), np.eye(4))
+    bare.to_filename(tmp_path / "bare.nii.gz")
+    rows = ct.affine[:3].reshape(-1).tolist()
+    stated = ["inputs.rescale=[1,-1030]", f"inputs.affine={rows}".replace(" ", "")]
+    for name, more in (("ct", []), ("bare", stated)):
+        source = files[0] if name == "ct" else tmp_path / "bare.nii.gz"
+        code, _, err = nerp("render", source, "-o", tmp_path / name, "shape=[16,16]", *more)
+        assert code == 0, err
+    first, second = (json.loads((tmp_path / name / "record.json").read_text()) for name in ("ct", "bare"))
+    assert first["image_sha256"] == second["image_sha256"]
+    assert second["ct_reading"] == {"affine": rows, "rescale": [1.0, -1030.0]}
+    again = replay(tmp_path / "bare" / "record.json", 0, ct=tmp_path / "bare.nii.gz", out=tmp_path / "again")
+    assert again["identical"]
