@@ -114,6 +114,10 @@ def small_data(tmp_path_factory) -> Path:
     (folder / "given.yaml").write_text(
         "ct: ct/\nlabels: labels/\nout: given_pairs/\nmask: {labels: lung_*, label_names: labels.csv}\n"
     )
+    (folder / "plan.yaml").write_text(
+        "sources: {mine: {ct: ct/, labels: labels/}}\nimages: {pa: {}}\n"
+        "common: {shape: [24, 24], mask: {labels: lung_*, label_names: labels.csv}}\n"
+    )
     return folder
 
 

@@ -301,7 +301,7 @@ def test_measures_are_told_of_every_pair(chests, tmp_path):
     common = {"shape": [24, 20], "mask": {"labels": "lung_*", "rule": "any", **names}}
     made_here(plan_of(chests, measures=True, common=common, images={"pa": {}}), tmp_path / "set")
     lines = [path.read_text().splitlines() for path in (tmp_path / "set").glob("*/pa/metadata.jsonl")]
-    measures = [json.loads(line)["measures"] for some in lines for line in some]
+    measures = [json.loads(json.loads(line)["record"])["measures"] for some in lines for line in some]
     assert len(measures) == 5
     for one in measures:
         assert 0.2 < one["cardiothoracic_ratio_3d"] < 0.8, one["not_measured"]
