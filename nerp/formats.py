@@ -125,14 +125,14 @@ def _read_nifti(path: Path, header: Header, max_voxels: int) -> tuple[np.ndarray
     broken: tuple[Any, ...] = (OSError, EOFError, ValueError, OverflowError, zlib.error, *_isal_errors())
     damaged = (ImageFileError, HeaderDataError, *broken)
     try:
-        with _unpacked(header.data) if is_gzip(header.data) else header.data.open("rb") as stream:
+        with unpacked(header.data) if is_gzip(header.data) else header.data.open("rb") as stream:
             values = _nifti_values(path, header, stream)
     except damaged as error:
         raise VolumeError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); fetch or write it again") from error
     return values.reshape(checked_shape(path, header.shape, max_voxels=max_voxels)), header.place
 
 
-def _unpacked(path: Path) -> IOBase:
+def unpacked(path: Path) -> IOBase:
     """A gzip file as it was before; three times as fast where `isal` is installed (the extra `fast`)."""
     try:
         from isal import igzip

@@ -221,7 +221,7 @@ def test_damaged_tables_are_told(tree):
     (tree / "odd.csv").write_text("name,x\n1,2\n")
     with pytest.raises(DataError, match="has columns name, x; expected VolumeName among them"):
         read(tree, labels=tree / "odd.csv")
-    with pytest.raises(DataError, match="the labels say 'maybe' of Lung nodule of train_1_a_1; expected 0 or 1"):
+    with pytest.raises(DataError, match="the row of train_1_a_1 says 'maybe' of Lung nodule; expected 0, 1"):
         read(tree, labels=table(tree / "maybe.csv", {"train_1_a_1": {"Lung nodule": "maybe"}}))
     twice = [table(tree / f"{value}.csv", {"train_1_a_1": {"Lung nodule": value}}) for value in "01"]
     with pytest.raises(DataError, match="lists train_1_a_1 twice, with other values; keep one row"):

@@ -1,27 +1,20 @@
 """CTs of the size of practice, and how long each station of the factory takes with them."""
 
-import gzip
-import json
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nerp.data.images import png_bytes
 from nerp.data.source_files import SourceFile
 from nerp.factory import load_plan, make_dataset
-from nerp.formats import read_grid, write_grid
+from nerp.formats import read_grid, unpacked, write_grid
 from nerp.phantom import write_phantoms
-from nerp.synthesis.case import CaseViews
 from nerp.synthesis.inputs import open_ct, open_labels
-from nerp.synthesis.matching import Case
 from nerp.synthesis.scans import Scan, ready
-from nerp.volume import Volume
 
 SIDE, COARSE_MM, NOISE_HU = 512, 2.0, 15.0
 ITK_SCRIPT = Path(__file__).with_name("itk_projector.py")
@@ -91,19 +84,17 @@ def measure(folder: Path, work: Path, pixels: int, *, itk: Path | None) -> dict:
 def _stations(folder: Path, path: Path, pixels: int) -> dict[str, float]:
     """One CT, station by station, as a worker makes it."""
     config = plan(folder, pixels).image_settings["pa"]
-    settings, clock, seconds = config.set_settings(), _Clock(), {}
-    labels_path = folder / "labels" / path.name
-    from nerp.formats import _unpacked
-
-    with _unpacked(path) as stream:
+    settings, labels_path = config.set_settings(), folder / "labels" / path.name
+    clock, seconds = _Clock(), {}
+    for one in (path, labels_path):
+        SourceFile.of(one)
+    seconds["hash"] = clock.lap()
+    with unpacked(path) as stream:
         while stream.read(2**20):
             pass
-    unpacking = clock.lap()
-    case = Case(SourceFile.of(path), SourceFile.of(labels_path))
-    seconds["hash"] = clock.lap()
+    seconds["gunzip"] = clock.lap()
     ct = open_ct(path, settings.inputs, compact=True)
-    seconds["gunzip"] = unpacking
-    seconds["convert and check"] = clock.lap() - unpacking
+    seconds["convert and check"] = clock.lap() - seconds["gunzip"]
     labels = open_labels(labels_path, ct, settings.inputs, compact=True)
     seconds["labels"] = clock.lap()
     scan = Scan(path, labels_path, ct, labels)
@@ -111,14 +102,10 @@ def _stations(folder: Path, path: Path, pixels: int) -> dict[str, float]:
     seconds["camera"] = clock.lap()
     synthesiser, _ = ready(scan, settings, None)
     seconds["lung fields"] = clock.lap()
-    raw = synthesiser.renderer.render(camera)
+    synthesiser.renderer.render(camera)
     seconds["project"] = clock.lap()
-    synthesiser._masks(camera)
-    seconds["project labels"] = clock.lap()
-    shown = synthesiser.renderer.show(raw, camera)
-    png_bytes((shown[0, 0] * 255).round().to(torch.uint8).numpy())
-    seconds["encode"] = clock.lap()
-    assert isinstance(ct, Volume) and CaseViews and gzip and case
+    synthesiser.pair(camera)
+    seconds["project labels, encode"] = clock.lap() - seconds["project"]
     return seconds
 
 
@@ -156,7 +143,3 @@ def table(result: dict) -> str:
     if "itk_s" in result:
         lines.append(f"  ITK's projector, a CT: {result['itk_s']:.2f} s ({result['itk_s'] / result['ct_s']:.1f} x)")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(json.dumps(sys.argv))

@@ -14,7 +14,7 @@ from nerp.cli.output import answer
 
 
 def factory(
-    plan: Annotated[str, typer.Argument(help="YAML file of a plan, or a preset.")],
+    plan: Annotated[str, typer.Argument(help="YAML file of a plan.")],
     overrides: o.Overrides = None,
     *,
     out: Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nerp.data.findings import EMPTY, VALUES
+from nerp.data.findings import finding_value
 from nerp.data.indexed import plain_name, read_columns
 from nerp.errors import DataError
 
@@ -169,7 +169,7 @@ def _volume(path: Path, told: Table, found: Table, said: Table) -> CTRateVolume:
         intercept,
         orientation=_numbers(stem, "ImageOrientationPatient", orientation, 6) if orientation else None,
         position_mm=_numbers(stem, "ImagePositionPatient", position, 3) if position else None,
-        labels={title: _label(stem, title, cell) for title, cell in found.get(stem, {}).items()},
+        labels={title: finding_value(f"the row of {stem}", title, cell) for title, cell in found.get(stem, {}).items()},
         report={title: said[stem].get(title, "") for title in REPORT} if stem in said else {},
         metadata=told[stem],
     )
@@ -185,15 +185,6 @@ def _numbers(name: str, title: str, cell: str | None, count: int) -> tuple[float
         expected = "a number" if count == 1 else f"{count} numbers, such as [{', '.join(['0.7'] * count)}]"
         raise DataError(f"the metadata says {cell!r} of {title} of {name}; expected {expected}")
     return numbers
-
-
-def _label(name: str, title: str, cell: str) -> int | None:
-    text = cell.strip().lower()
-    if text in EMPTY:
-        return None
-    if text not in VALUES:
-        raise DataError(f"the labels say {cell!r} of {title} of {name}; expected 0 or 1")
-    return VALUES[text]
 
 
 def _merged(tables: str | Path | Sequence[str | Path]) -> Table:

@@ -106,7 +106,10 @@ def read_table(path: str | Path, asked: Sequence[str] = (), *, empty: int | None
     filled = [row + [""] * (len(titles) - len(row)) for row in rows]  # spreadsheets leave empty last cells out
     whole = [(row[file].strip(), row) for row in filled if row[file].strip()]
     if columns:
-        told = [(name, {key: _value(path, key, row[at], empty) for key, at in columns.items()}) for name, row in whole]
+        told = [
+            (name, {key: finding_value(path, key, row[at], empty) for key, at in columns.items()})
+            for name, row in whole
+        ]
         return FindingTable(path, tuple(columns), _unique(path, told))
     assert listed is not None
     names = _listed_names(path, [row[listed] for _, row in whole], asked)
@@ -124,12 +127,23 @@ def _columns(path: Path, titles: list[str], asked: Sequence[str]) -> dict[str, i
     return columns
 
 
-def _value(path: Path, name: str, text: str, empty: int | None) -> int | None:
+def finding_value(where: object, name: str, text: str, empty: int | None = None) -> int | None:
+    """What a cell says of a finding: 1, 0, or None where it is not known.
+
+    Args:
+        where: the cell is, for the message.
+        name:  of the finding.
+        text:  of the cell.
+        empty: what nothing means.
+
+    Raises:
+        DataError: it says something else.
+    """
     cell = text.strip().lower()
     if cell in EMPTY:
         return empty
     if cell not in VALUES:
-        raise DataError(f"{path} says {text!r} of {name}; expected 0, 1, nothing or -1, which is not known")
+        raise DataError(f"{where} says {text!r} of {name}; expected 0, 1, nothing or -1, which is not known")
     return VALUES[cell]
 
 

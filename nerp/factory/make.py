@@ -67,17 +67,14 @@ def _made(plan: Plan, out: Path, tell: Tick) -> dict[str, Any]:
     settings = out / WORK / SETTINGS_FILE
     save_settings(plan.config, settings)
     there = {number: read_shard(out, number) for number in range(len(plan.shards))}
-    counts = _Counts(plan, tell, {number: one for number, one in there.items() if one is not None})
+    counts = _Counts(plan, out, tell, {number: one for number, one in there.items() if one is not None})
     missing = [number for number, one in there.items() if one is None]
     if missing:
         with _hands(plan.config, settings, out) as hands:
             for shard in hands.run(missing):
                 counts.add(shard.made, shard.failed)
     if counts.failed == len(plan.volumes):
-        first = next(
-            error for number in range(len(plan.shards)) for error in (read_shard(out, number) or Made()).errors
-        )
-        raise DataError(f"none of {counts.failed} CTs can be used: {first[1]}: {first[2]}")
+        raise DataError(f"none of {counts.failed} CTs can be used: {_first_error(plan, out)}")
     return gather(plan, out)
 
 
@@ -88,11 +85,18 @@ def _hands(config: FactoryConfig, plan_file: Path, out: Path) -> Workers | Clust
     return Workers(plan_file, out, count=config.workers, threads=config.threads)
 
 
+def _first_error(plan: Plan, out: Path) -> str:
+    """A CT that failed, and why."""
+    shards = (read_shard(out, number) or Made() for number in range(len(plan.shards)))
+    _, name, told = next(error for one in shards for error in one.errors)
+    return f"{name}: {told}"
+
+
 class _Counts:
     """How many CTs are made and failed, told at each change; too many failures end the work."""
 
-    def __init__(self, plan: Plan, tell: Tick, there: dict[int, Made]):
-        self._plan, self._tell = plan, tell
+    def __init__(self, plan: Plan, out: Path, tell: Tick, there: dict[int, Made]):
+        self._plan, self._out, self._tell = plan, out, tell
         self.failed = sum(len(one.errors) for one in there.values())
         self.made = sum(len(plan.shards[number]) for number in there) - self.failed
         self._say()
@@ -106,9 +110,10 @@ class _Counts:
         self._tell(self.made, self.failed, len(self._plan.volumes))
         most = self._plan.config.max_failures
         if most is not None and self.failed > most:
+            first = _first_error(self._plan, self._out)
             raise DataError(
-                f"{self.failed} CTs failed, more than --max-failures {most}; what is made is kept: see what they lack "
-                f"in {WORK}, or allow more"
+                f"{self.failed} CTs failed, more than --max-failures {most}, such as {first}; what is made is kept: "
+                "repair them, or allow more"
             )
 
 

@@ -14,7 +14,7 @@ from nerp.factory.settings import FactoryConfig, SplitSettings
 from nerp.factory.sources import Listed, list_volumes
 from nerp.factory.splitting import folds_of, parts_of
 from nerp.files import json_bytes, write_bytes
-from nerp.settings import flatten
+from nerp.settings import dotted, flatten
 from nerp.synthesis.dataset import generator_for, whole_settings
 
 WORK = ".factory"
@@ -144,8 +144,6 @@ def _difference(kept: dict[str, Any], stated: dict[str, Any]) -> str:
             told += [f"{len(new)} CTs are new, such as {new[0][1]}"] if new else []
             return " and ".join(told)
         return "CTs have other patients, parts or findings"
-    from nerp.settings import dotted
-
     flat = [dotted({key: one[key] for key in ("settings", "images", "split")}) for one in (kept, stated)]
     keys = sorted(key for key in flat[0].keys() | flat[1].keys() if flat[0].get(key) != flat[1].get(key))
     return "; ".join(f"{key} is {flat[0].get(key)!r} there, {flat[1].get(key)!r} here" for key in keys[:4])

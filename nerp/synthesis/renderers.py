@@ -17,6 +17,7 @@ from nerp.data.ct import window
 from nerp.data.settings import DataSettings
 from nerp.display import HIGH, LOW, display_image
 from nerp.errors import UsageError
+from nerp.label_maps import label_counts
 from nerp.networks.settings import MapperSettings, ViewerSettings
 from nerp.physics.film import film
 from nerp.physics.objects import ObjectImages
@@ -360,7 +361,7 @@ def _present_names(labels: Volume | None, names: Mapping[int, str]) -> dict[str,
     """The names of the label values that there are."""
     if labels is None:
         return {}
-    values = {int(value) for value in labels.values.unique().tolist()}
+    values = label_counts(labels)
     return {str(value): name for value, name in sorted(names.items()) if value in values}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from nerp.camera import Camera
 from nerp.camera.itk import ignored_directions
 from nerp.errors import DataError
-from nerp.label_maps import LabelMap, check_labels_on_ct, check_references
+from nerp.label_maps import LabelMap, check_labels_on_ct, check_references, present_labels
 from nerp.physics.truncation import truncation
 from nerp.synthesis.generator import TrainedGenerator
 from nerp.synthesis.inputs import open_ct, open_labels
@@ -123,7 +123,7 @@ def _varied(scan: Scan, settings: PairSettings, variation: Variation) -> Varied:
     if scan.labels is None or not variation.any:
         return vary(scan.ct, scan.labels, variation, lungs=(), values={})
     names, labels = {**scan.labels.names, **settings.mask.label_names}, scan.labels.volume
-    values = finding_values(names, [int(value) for value in labels.values.unique().tolist()])
+    values = finding_values(names, sorted(present_labels(labels)))
     return vary(scan.ct, scan.labels, variation, lungs=sorted(lung_values(scan.ct, labels, names)), values=values)
 
 

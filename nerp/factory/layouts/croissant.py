@@ -11,7 +11,8 @@ from typing import Any
 
 from nerp import __version__
 from nerp.data.pairs import RECORDS
-from nerp.factory.layouts.columns import Columns
+from nerp.data.records import FOLDED
+from nerp.factory.layouts.columns import PLAIN, Columns
 from nerp.factory.settings import FactoryConfig
 from nerp.files import sha256
 from nerp.synthesis.dataset import CITATION
@@ -100,8 +101,7 @@ def _distribution(part: str, image: str, folder: Path) -> list[dict[str, Any]]:
 
 def _record_set(part: str, image: str, columns: Columns) -> dict[str, Any]:
     home = f"{part}/{image}"
-    names = [*columns.masks, "id", "patient_id", "ct_sha256", "mode", "view", "view_index", "seed"]
-    names += ["rendering", *(["fold"] if columns.has_folds else []), "record"]
+    names = [*columns.masks, *PLAIN, "rendering", *(["fold"] if columns.has_folds else []), FOLDED]
     fields = [_field(home, name) for name in names]
     fields += [_finding(home, name) for name in columns.findings]
     return {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nerp.dicom.segmentation import Segment, write_seg
+from nerp.factory.layouts.columns import PLAIN
 from nerp.factory.layouts.layout import Sample
 from nerp.factory.settings import FactoryConfig
 from nerp.factory.tables import csv_text
@@ -15,7 +16,6 @@ from nerp.synthesis.single import write_dicom
 
 INDEX = "index.csv"
 UNNAMED = "mask"
-PLAIN = ("id", "patient_id", "ct_sha256", "mode", "view", "view_index")
 
 
 class Dicom:
