@@ -71,7 +71,6 @@ def _in_memory_order(values: Tensor) -> Tensor:
     return values.permute(order).reshape(-1)
 
 
-def numbers_of(labels: Volume | Tensor) -> np.ndarray:
-    """The values of labels as an array of the same shape."""
-    values = labels.values if isinstance(labels, Volume) else labels
-    return values.detach().cpu().numpy()
+def numbers_of(labels: Volume) -> np.ndarray:
+    """The values of labels as an array (M, D, H, W)."""
+    return labels.values.detach().cpu().numpy()
